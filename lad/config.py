@@ -1,0 +1,182 @@
+"""The configuration: one model a stage, YAML files, `-o key=value`; errors name the key and the line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Stream = Literal["rgb", "flow"]
+
+
+class ConfigError(Exception):
+    """What is wrong with a configuration, one line a problem."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataConfig(Section):
+    """Which videos.
+
+    Exactly one of `benchmark` and `dataset` is set, or neither: then every video below `root`, without labels.
+    """
+
+    benchmark: str | None = None  # a name of lad.datasets.BENCHMARKS
+    dataset: Path | None = None  # a dataset.csv: as given, or below `root`
+    root: Path | None = None  # --data; the dataset.csv's folder by default
+    seed: int = 0  # of a benchmark's random split
+    classes: list[str] | None = None  # the labels in the order of their index; alphabetical by default
+    frame_folder_fps: float = Field(25.0, gt=0)  # where a folder of frames has no fps of its own
+
+
+class ExtractConfig(Section):
+    """Pixels to features."""
+
+    backbone: str = "i3d"
+    streams: list[Stream] = Field(default=["rgb"], min_length=1)
+    weights: dict[Stream, str] = {}  # a stream left out gets the backbone's default
+    weights_seed: int = 0  # of weights named `random`
+    preset: Literal["kinetics", "wan2021"] = "kinetics"
+    flow: str = "dis"
+    tail: Literal["pad", "drop"] = "pad"
+    batch_clips: int = Field(4, ge=1)  # clips a forward pass; a batch never mixes videos
+    stall_seconds: float = Field(120.0, gt=0)  # a decoder that shows no progress for so long is ended
+
+
+class TrainConfig(Section):
+    """Features to a detector."""
+
+    detector: str = "aed_t"
+    window: int = Field(5, ge=1)  # K, clips
+    hidden: int = Field(128, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    standardize: bool = True  # off: the paper's recipe
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(5e-4, ge=0)
+    class_weight: float = Field(1.0, ge=0)  # L1 of the paper
+    score_weight: float = Field(10.0, ge=0)  # L2 of the paper
+    abnormal_windows: int = Field(30, ge=1)  # a batch
+    normal_windows: int = Field(30, ge=0)
+    steps: int = Field(12_000, ge=1)
+    evaluate_every: int = Field(200, ge=1)  # also writes a checkpoint
+    # How many steps: the best evaluation on held-out training videos (validation), or the best mean of several
+    # divisions of them, then trained again on all (cross-validation: for small sets).
+    selection: Literal["validation", "cross-validation"] = "validation"
+    folds: int = Field(4, ge=2)
+    val_fraction: float = Field(0.2, gt=0, lt=1)  # of the sources, where dataset.csv has no `val` rows
+    seed: int = 0
+
+
+class ScoreConfig(Section):
+    """Features and a detector to scores."""
+
+    checkpoint: Path | None = None  # the run's own best.pt by default
+    merge: Literal["mean", "max"] = "mean"
+    threshold: float = Field(0.5, ge=0, le=1)  # a frame that scores more is reported as an event
+
+
+class Config(Section):
+    """Everything that a run depends on."""
+
+    name: str = "run"
+    data: DataConfig = DataConfig()
+    extract: ExtractConfig = ExtractConfig()
+    train: TrainConfig = TrainConfig()
+    score: ScoreConfig = ScoreConfig()
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    workers: int = Field(2, ge=1)  # decoding processes
+    threads: int | None = Field(None, ge=1)  # of the network on a CPU; every core by default
+
+
+def load_config(path: Path | None, overrides: list[str], base: dict[str, Any] | None = None) -> Config:
+    """Read a YAML file, or start from `base`, and apply `key=value` overrides (dotted keys, YAML values).
+
+    Raises:
+        ConfigError: every wrong key and value, with its line or override.
+    """
+    tree: dict[str, Any] = base or {}
+    lines: dict[tuple[str, ...], int] = {}
+    if path is not None:
+        tree, lines = _read_yaml(path)
+        tree.setdefault("name", path.stem)
+    overridden: dict[tuple[str, ...], str] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        parts = tuple(key.strip().split("."))
+        if not equals or not all(parts):
+            raise ConfigError(f"-o {override}: expected key=value, as in -o train.steps=500")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"-o {override}: the value is not valid YAML") from error
+        node = tree
+        for part in parts[:-1]:
+            child = node.get(part)
+            node[part] = node = child if isinstance(child, dict) else {}
+        node[parts[-1]] = value
+        overridden[parts] = override
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(problem, path, lines, overridden) for problem in error.errors())) from None
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+    """The file as plain data, and the line of every key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if tree is None:
+        return {}, {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}:1: a configuration is a list of `key: value`")
+    lines: dict[tuple[str, ...], int] = {}
+
+    def walk(node: yaml.Node | None, prefix: tuple[str, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                place = (*prefix, str(key.value))
+                lines[place] = key.start_mark.line + 1
+                walk(value, place)
+
+    walk(root, ())
+    return tree, lines
+
+
+def _explain(
+    problem: Any, path: Path | None, lines: dict[tuple[str, ...], int], overridden: dict[tuple[str, ...], str]
+) -> str:
+    location = tuple(str(part) for part in problem["loc"])
+    where = str(path or "configuration")
+    for length in range(len(location), 0, -1):
+        if location[:length] in overridden:
+            where = f"-o {overridden[location[:length]]}"
+            break
+        if location[:length] in lines:
+            where = f"{path}:{lines[location[:length]]}"
+            break
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key {key!r}; {_known_keys(location[:-1])}"
+    return f"{where}: {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
+
+
+def _known_keys(section: tuple[str, ...]) -> str:
+    model: Any = Config
+    for part in section:
+        model = model.model_fields[part].annotation
+    return f"known here: {', '.join(sorted(model.model_fields))}"

@@ -1,0 +1,279 @@
+"""Videos, their labels, and `dataset.csv` in and out."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import numpy as np
+
+from lad.files import frame_files, write_text
+
+SPLITS = ("train", "val", "test")
+COLUMNS = ("video", "path", "split", "label", "events", "n_frames", "fps", "source")
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".mpg",
+        ".mpeg",
+        ".vob",
+        ".wmv",
+        ".asf",
+        ".flv",
+        ".f4v",
+        ".3gp",
+        ".ogv",
+        ".mjpeg",
+        ".mjpg",
+    ]
+)
+MAX_PROBLEMS = 20  # of one file, named in one error
+
+Number = TypeVar("Number", int, float)
+
+
+class DatasetError(Exception):
+    """What is wrong with a dataset, one line a problem."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """An anomalous interval of frames, half-open: `[start, end)`."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Video:
+    """One file or one folder of numbered frames.
+
+    Attributes:
+        id: path relative to the data root, without suffix, `/`-separated.
+        path: where it lies.
+        split: `train`, `val`, `test`, or empty.
+        label: its category, or empty where it has none.
+        events: its anomalous intervals; none makes it a normal video.
+        n_frames: frames as the dataset counts them, if it says.
+        fps: frames a second, if the dataset says; needed for the times of a frame folder only.
+        source: videos with the same source are never split apart; empty: the video is its own source.
+    """
+
+    id: str
+    path: Path
+    split: str = ""
+    label: str = ""
+    events: tuple[Event, ...] = ()
+    n_frames: int | None = None
+    fps: float | None = None
+    source: str = ""
+
+    @property
+    def is_abnormal(self) -> bool:
+        return bool(self.events)
+
+    @property
+    def group(self) -> str:
+        """What must stay together when videos are divided."""
+        return self.source or self.id
+
+    def frame_labels(self, n_frames: int) -> np.ndarray:
+        """`(n_frames,)` bool, true where a frame lies in an event."""
+        labels = np.zeros(n_frames, dtype=bool)
+        for event in self.events:
+            labels[event.start : event.end] = True
+        return labels
+
+
+def class_names(videos: Iterable[Video]) -> list[str]:
+    """The categories of `videos`, in alphabetical order."""
+    return sorted({video.label for video in videos if video.label})
+
+
+def is_safe_id(video_id: str) -> bool:
+    """Whether an id names a place inside the work directory and nowhere else."""
+    parts = video_id.split("/")
+    return bool(video_id) and "\0" not in video_id and "\\" not in video_id and not {"", ".", ".."} & set(parts)
+
+
+def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
+    """Read a `dataset.csv`.
+
+    Args:
+        path: the file: columns `video,path,split,label,events,n_frames,fps,source`, of which the first two are needed.
+        root: what its relative paths are relative to; the file's own folder by default.
+
+    Raises:
+        DatasetError: every problem of the file, with its line.
+        OSError: it cannot be read.
+    """
+    root = path.parent if root is None else root
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    header = reader.fieldnames or []
+    if missing := [name for name in ("video", "path") if name not in header]:
+        raise DatasetError(f"{path}: no column {', '.join(missing)}; its first line must be: {','.join(COLUMNS)}")
+    problems: list[str] = []
+    videos: list[Video] = []
+    seen: dict[str, int] = {}
+    try:
+        for row in reader:
+            line = reader.line_num
+            try:
+                video = _parse_row({k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}, root)
+            except ValueError as error:
+                problems.append(f"{path}:{line}: {error}")
+                continue
+            if video.id in seen:
+                problems.append(f"{path}:{line}: video {video.id!r} stands already on line {seen[video.id]}")
+            seen[video.id] = line
+            videos.append(video)
+    except csv.Error as error:
+        problems.append(f"{path}:{reader.line_num}: {error}")
+    if not videos and not problems:
+        problems.append(f"{path}: it lists no video")
+    if problems:
+        more = [f"... and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
+        raise DatasetError("\n".join(problems[:MAX_PROBLEMS] + more))
+    return videos
+
+
+def _parse_row(row: dict[str, str], root: Path) -> Video:
+    if not is_safe_id(row["video"]):
+        raise ValueError(f"video {row['video']!r} must be a relative path without '..', empty parts or backslashes")
+    if not row["path"] or "\0" in row["path"]:
+        raise ValueError("path is empty" if not row["path"] else "path holds a NUL character")
+    split = row.get("split", "")
+    if split and split not in SPLITS:
+        raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
+    n_frames = _number(row, "n_frames", int)
+    fps = _number(row, "fps", float)
+    return Video(
+        id=row["video"],
+        path=root / row["path"],
+        split=split,
+        label=row.get("label", ""),
+        events=parse_events(row.get("events", ""), n_frames),
+        n_frames=n_frames,
+        fps=fps,
+        source=row.get("source", ""),
+    )
+
+
+def _number(row: dict[str, str], column: str, kind: Callable[[str], Number]) -> Number | None:
+    text = row.get(column, "")
+    if not text:
+        return None
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(f"{column} {text!r} is not a number") from None
+    if not 0 < value < 1e9:
+        raise ValueError(f"{column} {text!r} is out of range")
+    return value
+
+
+def parse_events(text: str, n_frames: int | None = None) -> tuple[Event, ...]:
+    """`start-end;start-end`, 0-based, half-open -> events in order.
+
+    Raises:
+        ValueError: an interval is malformed, empty or beyond `n_frames`.
+    """
+    events = []
+    for part in filter(None, text.split(";")):
+        start, dash, end = part.strip().partition("-")
+        if not (dash and start.isascii() and end.isascii() and start.isdigit() and end.isdigit()):
+            raise ValueError(f"event {part!r} is not start-end, as in 61-180")
+        event = Event(int(start), int(end))
+        if event.start >= event.end:
+            raise ValueError(f"event {part!r} is empty: it covers frames start up to, not including, end")
+        if n_frames is not None and event.end > n_frames:
+            raise ValueError(f"event {part!r} reaches beyond the video's {n_frames} frames")
+        events.append(event)
+    return tuple(sorted(events, key=lambda event: event.start))
+
+
+def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
+    """Write a `dataset.csv`; paths below `root` are written relative to it."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for v in videos:
+        place = v.path.relative_to(root) if v.path.is_relative_to(root) else v.path.absolute()
+        events = ";".join(f"{event.start}-{event.end}" for event in v.events)
+        writer.writerow([v.id, place.as_posix(), v.split, v.label, events, v.n_frames, v.fps, v.source])
+    write_text(path, out.getvalue())
+
+
+def is_frame_folder(path: Path) -> bool:
+    return path.is_dir() and bool(frame_files(path))
+
+
+def find_videos(arguments: Sequence[str], root: Path | None = None) -> list[Video]:
+    """The videos that command-line arguments name: files, folders of frames, folders of those, globs.
+
+    Raises:
+        DatasetError: an argument names nothing.
+    """
+    paths: list[Path] = []
+    problems: list[str] = []
+    for argument in arguments:
+        path = Path(argument)
+        if path.exists():
+            found = _videos_below(path)
+        else:
+            found = [p for match in sorted(glob.glob(argument, recursive=True)) for p in _videos_below(Path(match))]  # noqa: PTH207  (absolute patterns too)
+        if not found:
+            what = "holds no video" if path.is_dir() else "no such file, folder or match"
+            problems.append(f"{argument}: {what}")
+        paths += found
+    if problems:
+        raise DatasetError("\n".join(problems))
+    unique = list(dict.fromkeys(p.absolute() for p in paths))
+    return [Video(id=name, path=p) for name, p in zip(video_ids(unique, root), unique, strict=True)]
+
+
+def _videos_below(path: Path) -> list[Path]:
+    if not path.is_dir() or is_frame_folder(path):
+        return [path]
+    children = sorted(path.iterdir())
+    return [
+        video
+        for child in children
+        if not child.name.startswith(".") and (child.is_dir() or child.suffix.lower() in VIDEO_SUFFIXES)
+        for video in _videos_below(child)
+    ]
+
+
+def video_ids(paths: Sequence[Path], root: Path | None) -> list[str]:
+    """Ids of absolute paths: relative to `root`, without suffix; colliding ones keep it; outside ones get a hash."""
+
+    def name(path: Path, keep_suffix: bool) -> str:
+        bare = path if keep_suffix or path.is_dir() else path.with_suffix("")
+        if root is not None and path != root.absolute() and path.is_relative_to(root.absolute()):
+            relative = PurePosixPath(bare.relative_to(root.absolute())).as_posix()
+            if is_safe_id(relative):
+                return relative
+        return f"{bare.name.replace(chr(92), '_')}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+    short = [name(path, keep_suffix=False) for path in paths]
+    counts = Counter(short)
+    return [s if counts[s] == 1 else name(p, keep_suffix=True) for s, p in zip(short, paths, strict=True)]

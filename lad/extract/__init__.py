@@ -1,0 +1,1 @@
+"""Pixels to features; knows nothing of labels, training or the manifest."""

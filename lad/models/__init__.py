@@ -1,0 +1,1 @@
+"""Networks and their weights: pure torch, no files but weights."""

@@ -1,0 +1,202 @@
+"""Inception-I3D (Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017) and the other backbones.
+
+Inception-I3D is written in pytorchvideo's idiom: a `Net` of blocks and a `create_...` function. Every backbone here is
+a module whose `forward` takes `(clips, channels, frames, height, width)` float32 and returns one vector a clip.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+with warnings.catch_warnings():  # pytorchvideo 0.1.5 calls torch.jit.script at import, which today's torch deprecates
+    warnings.simplefilter("ignore")
+    from pytorchvideo.models.hub import i3d_r50
+    from pytorchvideo.models.net import Net
+
+BATCH_NORM_EPS = 1e-3  # TensorFlow Sonnet's default, which the published weights were trained with
+
+# The names of the blocks in DeepMind's code; the position of a name is the index of the block in the `Net`.
+INCEPTION_BLOCKS = (
+    "Conv3d_1a_7x7",
+    "MaxPool3d_2a_3x3",
+    "Conv3d_2b_1x1",
+    "Conv3d_2c_3x3",
+    "MaxPool3d_3a_3x3",
+    "Mixed_3b",
+    "Mixed_3c",
+    "MaxPool3d_4a_3x3",
+    "Mixed_4b",
+    "Mixed_4c",
+    "Mixed_4d",
+    "Mixed_4e",
+    "Mixed_4f",
+    "MaxPool3d_5a_2x2",
+    "Mixed_5b",
+    "Mixed_5c",
+    "Logits",
+)
+
+# Output channels of (1x1 | reduce, 3x3 | reduce, 3x3 | pool projection), from the paper's figure 3 and DeepMind's code.
+MIXED_CHANNELS = {
+    "Mixed_3b": (64, 96, 128, 16, 32, 32),
+    "Mixed_3c": (128, 128, 192, 32, 96, 64),
+    "Mixed_4b": (192, 96, 208, 16, 48, 64),
+    "Mixed_4c": (160, 112, 224, 24, 64, 64),
+    "Mixed_4d": (128, 128, 256, 24, 64, 64),
+    "Mixed_4e": (112, 144, 288, 32, 64, 64),
+    "Mixed_4f": (256, 160, 320, 32, 128, 128),
+    "Mixed_5b": (256, 160, 320, 32, 128, 128),
+    "Mixed_5c": (384, 192, 384, 48, 128, 128),
+}
+
+
+def pad_same(x: torch.Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> torch.Tensor:
+    """Zero-pad the last three dimensions as TensorFlow's SAME does: the odd row goes after, not before."""
+    pads: list[int] = []
+    for size, k, s in zip(reversed(x.shape[-3:]), reversed(kernel), reversed(stride), strict=True):
+        total = max((-(-size // s) - 1) * s + k - size, 0)
+        pads += [total // 2, total - total // 2]
+    return F.pad(x, pads) if any(pads) else x
+
+
+class ConvUnit(nn.Module):
+    """Convolution with SAME padding, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
+        # An odd kernel at stride 1 pads evenly, which the convolution does itself without a copy of its input.
+        self.pads_itself = stride == 1
+        padding = kernel // 2 if self.pads_itself else 0
+        self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+        self.norm: nn.Module = nn.BatchNorm3d(out_channels, eps=BATCH_NORM_EPS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.pads_itself:
+            x = pad_same(x, self.kernel, self.stride)
+        return F.relu(self.norm(self.conv(x)), inplace=not torch.is_grad_enabled())
+
+
+class MaxPoolSame(nn.Module):
+    """Max pooling with SAME padding. Its input is never negative, so padding with zero is padding with nothing."""
+
+    def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.kernel, self.stride = kernel, stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.max_pool3d(pad_same(x, self.kernel, self.stride), self.kernel, self.stride)
+
+
+class Mixed(nn.Module):
+    """An Inception block: four branches, concatenated over channels."""
+
+    def __init__(self, in_channels: int, channels: tuple[int, int, int, int, int, int]) -> None:
+        super().__init__()
+        c0, c1_reduce, c1, c2_reduce, c2, c3 = channels
+        self.branch_0 = ConvUnit(in_channels, c0, 1)
+        self.branch_1 = nn.Sequential(ConvUnit(in_channels, c1_reduce, 1), ConvUnit(c1_reduce, c1, 3))
+        self.branch_2 = nn.Sequential(ConvUnit(in_channels, c2_reduce, 1), ConvUnit(c2_reduce, c2, 3))
+        self.branch_3 = nn.Sequential(MaxPoolSame((3, 3, 3), (1, 1, 1)), ConvUnit(in_channels, c3, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.branch_0(x), self.branch_1(x), self.branch_2(x), self.branch_3(x)], dim=1)
+
+
+class PooledLogits(nn.Module):
+    """Average over time and space, then the Kinetics classifier."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x.mean(dim=(2, 3, 4)))
+
+
+def create_inception_i3d(*, input_channels: int = 3, num_classes: int = 400) -> Net:
+    """Inception-I3D: `(clips, input_channels, 16, 224, 224)` -> `(clips, num_classes)` logits.
+
+    Block `i` of the network is `INCEPTION_BLOCKS[i]`; padding, batch norm and pooling are those of DeepMind's
+    TensorFlow code, so that its Kinetics-400 weights give its numbers.
+    """
+
+    def mixed(name: str, in_channels: int) -> Mixed:
+        return Mixed(in_channels, MIXED_CHANNELS[name])
+
+    blocks = [
+        ConvUnit(input_channels, 64, 7, stride=2),
+        MaxPoolSame((1, 3, 3), (1, 2, 2)),
+        ConvUnit(64, 64, 1),
+        ConvUnit(64, 192, 3),
+        MaxPoolSame((1, 3, 3), (1, 2, 2)),
+        mixed("Mixed_3b", 192),
+        mixed("Mixed_3c", 256),
+        MaxPoolSame((3, 3, 3), (2, 2, 2)),
+        mixed("Mixed_4b", 480),
+        mixed("Mixed_4c", 512),
+        mixed("Mixed_4d", 512),
+        mixed("Mixed_4e", 512),
+        mixed("Mixed_4f", 528),
+        MaxPoolSame((2, 2, 2), (2, 2, 2)),
+        mixed("Mixed_5b", 832),
+        mixed("Mixed_5c", 832),
+        PooledLogits(1024, num_classes),
+    ]
+    return Net(blocks=nn.ModuleList(blocks))
+
+
+class PooledFeatures(nn.Module):
+    """A `Net` without its head: the last block's output, averaged over time and space."""
+
+    def __init__(self, net: Net) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in list(self.net.blocks)[:-1]:
+            x = block(x)
+        return x.mean(dim=(2, 3, 4))
+
+
+def inception_i3d_features(input_channels: int) -> PooledFeatures:
+    """Inception-I3D up to `Mixed_5c`, average-pooled: `(clips, channels, 16, 224, 224)` -> `(clips, 1024)`."""
+    return PooledFeatures(create_inception_i3d(input_channels=input_channels))
+
+
+def i3d_r50_features(input_channels: int) -> PooledFeatures:
+    """pytorchvideo's I3D-ResNet-50 without its head: `(clips, 3, 16, 224, 224)` -> `(clips, 2048)`. RGB only."""
+    if input_channels != 3:
+        raise ValueError("i3d_r50 takes 3 channels: it has no flow stream")
+    return PooledFeatures(i3d_r50(pretrained=False))
+
+
+class TinyNet(nn.Module):
+    """A few layers on a coarsely sampled clip, about 4 MFLOP: for tests and fault runs, not for accuracy."""
+
+    def __init__(self, input_channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv3d(input_channels, 16, (2, 8, 8), stride=(2, 8, 8)),
+            nn.ReLU(),
+            nn.Conv3d(16, 64, (2, 2, 2), stride=(2, 2, 2)),
+            nn.ReLU(),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Every fourth pixel of every second frame is plenty here and keeps the cost of a clip near nothing.
+        maps = self.layers(x[:, :, ::2, ::4, ::4])
+        return torch.cat([maps.mean(dim=(2, 3, 4)), maps.amax(dim=(2, 3, 4))], dim=1)
+
+
+def fold_batch_norm(net: nn.Module) -> nn.Module:
+    """Fold every `ConvUnit`'s batch norm into its convolution, in place. For inference only; returns `net`."""
+    for unit in net.modules():
+        if isinstance(unit, ConvUnit) and isinstance(unit.norm, nn.BatchNorm3d):
+            unit.conv = nn.utils.fusion.fuse_conv_bn_eval(unit.conv.eval(), unit.norm.eval())
+            unit.norm = nn.Identity()
+    return net

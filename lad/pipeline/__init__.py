@@ -1,0 +1,1 @@
+"""What is done, what is left, in what order."""

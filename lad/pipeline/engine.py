@@ -1,0 +1,202 @@
+"""Runs videos through decoding processes beside the network; one bad file never takes another down.
+
+A decoder lives in a process of its own because readers can crash, hang or leak. The driver hands it one video at a
+time; it sends back batches of clips, a few at a time, because a pipe that nobody reads blocks its writer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Literal
+
+from lad.extract.clips import ClipBatch
+from lad.extract.decode import Reader, VideoInfo
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@dataclass(frozen=True)
+class ClipJob:
+    """A video to cut into clips, and how."""
+
+    item: str
+    path: Path
+    streams: tuple[str, ...]
+    flow: str
+    tail: Literal["pad", "drop"]
+    batch_clips: int
+    folder_fps: float
+    reader: Reader = "auto"
+
+
+@dataclass(frozen=True)
+class Started:
+    """Its decoding begins (anew, if it had begun before: what it gave so far is void)."""
+
+    item: str
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The next batch of clips of a video."""
+
+    item: str
+    batch: ClipBatch
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Its last batch has been given."""
+
+    item: str
+    info: VideoInfo
+
+
+@dataclass(frozen=True)
+class Failed:
+    """It gives no clips. `failure`: `content`, `io` or `worker`."""
+
+    item: str
+    failure: str
+    error: str
+
+
+Message = Started | Clips | Finished | Failed
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    job: ClipJob | None = None
+    heard: float = 0.0  # time.monotonic() of its last message
+
+
+def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float) -> Iterator[Message]:
+    """Decode `jobs` in `workers` processes and yield what they send, a video's messages always in order.
+
+    A reader that gives up, dies or stalls gets a second chance with PyAV alone before its video counts as failed.
+    """
+    waiting = list(reversed(jobs))
+    crew: list[_Worker] = []
+    try:
+        while waiting or any(worker.job for worker in crew):
+            while waiting and len(crew) < workers:
+                crew.append(_hire())
+            for worker in crew:
+                if worker.job is None and waiting:
+                    yield from _assign(worker, waiting.pop())
+            busy = [worker for worker in crew if worker.job]
+            ready = wait([worker.pipe for worker in busy], timeout=1.0)
+            for worker in busy:
+                message, alive = None, True
+                if worker.pipe in ready:
+                    try:
+                        message = worker.pipe.recv()
+                        worker.heard = time.monotonic()
+                    except (EOFError, OSError):
+                        alive = False
+                elif time.monotonic() - worker.heard > stall_seconds:
+                    alive = False
+                job = worker.job
+                assert job is not None
+                if not alive:
+                    crew.remove(worker)
+                    reason = _bury(worker, stall_seconds)
+                    if job.reader == "auto":
+                        waiting.append(_with_pyav(job))
+                    else:
+                        yield Failed(job.item, "worker", reason)
+                elif message == "again":
+                    yield from _assign(worker, _with_pyav(job))
+                elif message is not None:
+                    yield message
+                    if isinstance(message, Finished | Failed):
+                        worker.job = None
+    finally:
+        for worker in crew:
+            worker.process.kill()
+        for worker in crew:
+            worker.process.join()
+
+
+def _assign(worker: _Worker, job: ClipJob) -> Iterator[Message]:
+    worker.job, worker.heard = job, time.monotonic()
+    with suppress(OSError):  # it died while idle: the next wait() finds its pipe at the end
+        worker.pipe.send(job)
+    yield Started(job.item)
+
+
+def _with_pyav(job: ClipJob) -> ClipJob:
+    return replace(job, reader="pyav")
+
+
+def _hire() -> _Worker:
+    context = multiprocessing.get_context("spawn")  # decord's readers hang after a fork
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _bury(worker: _Worker, stall_seconds: float) -> str:
+    worker.process.join(timeout=0.5)
+    code = worker.process.exitcode
+    worker.process.kill()
+    worker.process.join()
+    worker.pipe.close()
+    if code is None:
+        return f"the decoder showed no progress for {stall_seconds:g} s and was ended"
+    how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    return f"the decoder died ({how})"
+
+
+def _work(pipe: Connection) -> None:
+    """A decoding process: takes jobs, sends messages, ends with its driver. Imports no torch."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    import cv2
+
+    cv2.setNumThreads(1)  # one core a decoder, and the same arithmetic whatever the machine
+    try:
+        while True:
+            _run_job(pipe, pipe.recv())
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # the driver is gone
+
+
+def _run_job(pipe: Connection, job: ClipJob) -> None:
+    from lad.extract.clips import clip_batches
+    from lad.extract.decode import ReaderGaveUp, VideoError, read_frames
+
+    info = VideoInfo()
+    frames = read_frames(job.path, info, reader=job.reader, folder_fps=job.folder_fps)
+    try:
+        for batch in clip_batches(
+            frames, streams=job.streams, flow=job.flow, tail=job.tail, batch_clips=job.batch_clips
+        ):
+            pipe.send(Clips(job.item, batch))
+        pipe.send(Finished(job.item, info))
+    except ReaderGaveUp:
+        pipe.send("again")
+    except VideoError as error:
+        pipe.send(Failed(job.item, error.kind, str(error)))
+    except MemoryError:
+        pipe.send(Failed(job.item, "worker", "not enough memory to decode it"))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # a reader's surprise must not take the other videos down: it is named and recorded
+        message = Failed(job.item, "worker", f"unexpected {type(error).__name__}: {error}")
+        pipe.send("again" if job.reader == "auto" else message)

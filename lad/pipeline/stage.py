@@ -1,0 +1,140 @@
+"""What the stages share: the run that they belong to, what they report, how they show progress."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from lad.config import Config
+from lad.dataset import Video
+from lad.pipeline.manifest import Manifest
+
+
+class StageError(Exception):
+    """A stage cannot begin: one line that says why and what to do."""
+
+
+@dataclass
+class StageResult:
+    """What a stage came to.
+
+    Attributes:
+        done: items worked on now.
+        skipped: items whose result was there already.
+        failed: item -> reason, old failures that were not tried again included.
+        warnings: item -> what was odd about it.
+    """
+
+    stage: str
+    done: int = 0
+    skipped: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        if not self.done and not self.failed:
+            return f"{self.stage}: nothing to do, {self.skipped} done before"
+        parts = [f"{self.done} done"]
+        parts += [f"{self.skipped} done before"] if self.skipped else []
+        parts += [f"{len(self.failed)} failed"] if self.failed else []
+        return f"{self.stage}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A configuration at work in a directory.
+
+    Attributes:
+        force: do everything again, failures included.
+        verify: trust no size and no mtime, hash again.
+    """
+
+    config: Config
+    work: Path
+    manifest: Manifest
+    videos: list[Video]
+    console: Console
+    force: bool = False
+    verify: bool = False
+
+    def say(self, text: str) -> None:
+        """Log a line to stderr."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
+        """A progress bar on stderr, only where it is a terminal."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        shown = self.console.is_terminal and not self.console.quiet
+        with Progress(*columns, console=self.console, transient=True, disable=not shown) as bar:
+            yield bar, bar.add_task(what, total=total, note="")
+
+
+def resolve_device(device: str) -> str:
+    """`auto` -> `cuda` where the NVIDIA driver shows a device, else `cpu`. Asks the driver, not torch: it is quick."""
+    if device != "auto":
+        return device
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "cpu"
+    count = ctypes.c_int(0)
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    return "cuda" if found else "cpu"
+
+
+def thread_count(config: Config) -> int:
+    """Threads of the network on a CPU; it moves the last digits of features, so it is part of fingerprints."""
+    return config.threads or len(os.sched_getaffinity(0))
+
+
+def numerics(config: Config) -> dict[str, object]:
+    """What moves the numbers beside parameters and weights."""
+    device = resolve_device(config.device).partition(":")[0]
+    facts: dict[str, object] = {"device": device, "dtype": "float32"}
+    return {**facts, "threads": thread_count(config)} if device == "cpu" else facts
+
+
+def prepare_torch(config: Config) -> str:
+    """Set torch up for repeatable results; returns the device.
+
+    Raises:
+        StageError: the device is not there.
+    """
+    import torch
+
+    device = resolve_device(config.device)
+    if device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise StageError(f"device {device!r}: torch {torch.__version__} finds no usable GPU; pass --device cpu")
+        index = torch.device(device).index or 0
+        if index >= torch.cuda.device_count():
+            raise StageError(f"device {device!r}: there are {torch.cuda.device_count()} GPUs")
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_num_threads(thread_count(config))
+    return device

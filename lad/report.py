@@ -1,0 +1,161 @@
+"""What commands print: results to stdout, as text or as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from lad.pipeline.manifest import Manifest, is_held
+from lad.pipeline.stage import Run, StageResult
+
+METRIC_NAMES = {
+    "auc": "frame AUC, all videos",
+    "auc_abnormal": "frame AUC, abnormal videos only",
+    "ap": "average precision",
+    "far_all": "false-alarm rate, all videos",
+    "far_normal": "false-alarm rate, normal videos",
+    "far_abnormal": "false-alarm rate, abnormal videos",
+    "accuracy_window": "category accuracy, a window",
+    "accuracy_video": "category accuracy, a video",
+}
+
+
+def clock(seconds: float) -> str:
+    """`75.5` -> `1:15.5`."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def run_data(run: Run, results: list[StageResult]) -> dict[str, Any]:
+    """What came of the stages of a run, as plain data."""
+    import json
+
+    stages = {result.stage: result for result in results}
+    data: dict[str, Any] = {
+        "work": str(run.work),
+        "stages": {
+            name: {"done": r.done, "skipped": r.skipped, "failed": r.failed, "warnings": r.warnings}
+            for name, r in stages.items()
+        },
+    }
+    if "score" in stages and "evaluate" not in stages:
+        rows = run.manifest.items("score")
+        found = {video.id: rows.get(("score", video.id)) for video in run.videos}
+        data["scores"] = {video_id: row.info for video_id, row in found.items() if row and row.status == "done"}
+    if "train" in stages and (row := run.manifest.get("train", "detector")):
+        data["training"] = row.info
+    if "evaluate" in stages:
+        data["metrics"] = json.loads((run.work / "metrics.json").read_text())
+    return data
+
+
+def print_run(data: dict[str, Any], *, verbose: bool) -> None:
+    """Print what came of a run; failures and warnings go to stderr."""
+    failed = {item: reason for stage in data["stages"].values() for item, reason in stage["failed"].items()}
+    for stage in data["stages"].values():
+        for item, warnings in stage["warnings"].items():
+            for warning in warnings:
+                click.echo(f"warning: {item}: {warning}", err=True)
+    for video_id, info in data.get("scores", {}).items():
+        print_scores(video_id, info, verbose=verbose)
+    if "metrics" in data:
+        print_metrics(data["metrics"])
+        click.echo(f"metrics {data['work']}/metrics.json, plots {data['work']}/plots")
+    if "scores" in data:
+        click.echo(f"scores {data['work']}/scores")
+    if failed:
+        click.echo(f"{len(failed)} videos failed:", err=True)
+        for reason in failed.values():
+            click.echo(f"  {reason}", err=True)
+    if not any(stage["done"] or stage["failed"] for stage in data["stages"].values()):
+        click.echo("nothing to do: everything was done before")
+
+
+def print_scores(video_id: str, info: dict[str, Any], *, verbose: bool) -> None:
+    """A video's peak and its events, as times and frames."""
+    click.echo(
+        f"{video_id}: peak {info['peak_score']:.3f} at {clock(info['peak_time'])} (frame {info['peak_frame']}), "
+        f"{info['category']}; {info['frames']} frames, {clock(info['seconds'])}"
+    )
+    for event in info["events"]:
+        times = f"{clock(event['start_time'])} - {clock(event['end_time'])}"
+        click.echo(f"  event {times}  frames {event['start']}-{event['end']}  {event['category']}")
+    if not info["events"]:
+        click.echo(f"  no event above {info['threshold']:g}")
+    if verbose:
+        for warning in info["warnings"]:
+            click.echo(f"  warning: {warning}")
+
+
+def print_metrics(metrics: dict[str, Any]) -> None:
+    """A table of the numbers of an evaluation."""
+    protocol = metrics["protocol"]
+    table = Table(title=f"{protocol['videos']['test']} test videos, {metrics['frames']} frames", title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    table.add_column("")
+    for key, name in METRIC_NAMES.items():
+        at = f"threshold {metrics['threshold']:g}" if key.startswith("far") else ""
+        value = metrics[key]
+        table.add_row(name, "undefined" if value is None else f"{value:.4f}", metrics["undefined"].get(key, at))
+    Console().print(table)
+    click.echo("weights: " + ", ".join(f"{s} {name.partition(':')[0]}" for s, name in metrics["weights"].items()))
+
+
+def status_data(manifest: Manifest) -> dict[str, Any]:
+    """Counts a stage and every failure, as plain data."""
+    held = is_held(manifest.work)
+    stages: dict[str, dict[str, int]] = {}
+    failed: list[dict[str, Any]] = []
+    for (stage, item), row in manifest.items().items():
+        # `running` under nobody's hand was killed, and will be done again.
+        state = "pending" if row.status == "running" and not held else row.status
+        counts = stages.setdefault(stage, dict.fromkeys(("done", "failed", "running", "pending"), 0))
+        counts[state] += 1
+        if state == "failed":
+            failed.append(
+                {"stage": stage, "item": item, "failure": row.failure, "attempt": row.attempt, "error": row.error}
+            )
+    return {"work": str(manifest.work), "held": held, "stages": stages, "failed": failed}
+
+
+def print_status(data: dict[str, Any], *, failed_only: bool) -> None:
+    """What is done, failed and left; `failed_only`: a line a failure and nothing else."""
+    if not failed_only:
+        table = Table(title=data["work"] + (" (at work now)" if data["held"] else ""), title_justify="left")
+        for name in ("stage", "done", "failed", "running", "pending"):
+            table.add_column(name, justify="left" if name == "stage" else "right")
+        for stage, counts in data["stages"].items():
+            table.add_row(stage, *(str(counts[name]) for name in ("done", "failed", "running", "pending")))
+        Console().print(table)
+    for failure in data["failed"]:
+        click.echo(f"{failure['stage']} {failure['item']}: {failure['error']} ({failure['failure']})")
+
+
+def print_weights(data: list[dict[str, Any]]) -> None:
+    """A table of the weights that there are."""
+    table = Table()
+    for name in ("name", "backbone", "stream", "here", "what it is"):
+        table.add_column(name, overflow="fold")
+    for entry in data:
+        table.add_row(
+            entry["name"], entry["backbone"], entry["stream"], "yes" if entry["cached"] else "no", entry["description"]
+        )
+    Console().print(table)
+
+
+@contextmanager
+def download_bar(what: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """A progress bar on stderr for a download, only where it is a terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total, step: bar.update(task, completed=done, total=total, description=step)
