@@ -226,7 +226,7 @@ def demo(work: Path, quiet: bool) -> int:
     """The whole chain on clips that it makes itself, with the real networks: a few minutes on a CPU."""
     from lad.pipeline.demo import run_demo
 
-    return run_demo(work, quiet=quiet)
+    return EXIT_DONE if run_demo(work, quiet=quiet) else EXIT_SOME_FAILED
 
 
 def _default_work(config_path: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Stream = Literal["rgb", "flow"]
+
+# What PyYAML raises: also a ValueError for 2026-02-30 and its like, and a RecursionError for brackets without end.
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+MAX_DEPTH = 4  # sections in sections; an alias may nest without end
 
 
 class ConfigError(Exception):
@@ -98,21 +103,24 @@ def load_config(path: Path | None, overrides: list[str], base: dict[str, Any] | 
     Raises:
         ConfigError: every wrong key and value, with its line or override.
     """
-    tree: dict[str, Any] = base or {}
+    tree: dict[str, Any] = deepcopy(base or {})
     lines: dict[tuple[str, ...], int] = {}
     if path is not None:
         tree, lines = _read_yaml(path)
         tree.setdefault("name", path.stem)
     overridden: dict[tuple[str, ...], str] = {}
+    problems: list[str] = []
     for override in overrides:
         key, equals, text = override.partition("=")
         parts = tuple(key.strip().split("."))
         if not equals or not all(parts):
-            raise ConfigError(f"-o {override}: expected key=value, as in -o train.steps=500")
+            problems.append(f"-o {override}: expected key=value, as in -o train.steps=500")
+            continue
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"-o {override}: the value is not valid YAML") from error
+        except NOT_YAML:
+            problems.append(f"-o {override}: the value is not valid YAML")
+            continue
         node = tree
         for part in parts[:-1]:
             child = node.get(part)
@@ -120,9 +128,12 @@ def load_config(path: Path | None, overrides: list[str], base: dict[str, Any] | 
         node[parts[-1]] = value
         overridden[parts] = override
     try:
-        return Config.model_validate(tree)
+        config = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(problem, path, lines, overridden) for problem in error.errors())) from None
+        problems += [_explain(problem, path, lines, overridden) for problem in error.errors()]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
@@ -138,22 +149,28 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if tree is None:
         return {}, {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}:1: a configuration is a list of `key: value`")
     lines: dict[tuple[str, ...], int] = {}
+    twice: list[str] = []
 
     def walk(node: yaml.Node | None, prefix: tuple[str, ...]) -> None:
-        if isinstance(node, yaml.MappingNode):
+        if isinstance(node, yaml.MappingNode) and len(prefix) < MAX_DEPTH:
             for key, value in node.value:
                 place = (*prefix, str(key.value))
-                lines[place] = key.start_mark.line + 1
+                line = key.start_mark.line + 1
+                if place in lines:
+                    twice.append(f"{path}:{line}: key {'.'.join(place)!r} stands already on line {lines[place]}")
+                lines[place] = line
                 walk(value, place)
 
     walk(root, ())
+    if twice:
+        raise ConfigError("\n".join(twice))
     return tree, lines
 
 

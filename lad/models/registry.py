@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from lad.models.aed import AED
 
 STREAM_CHANNELS = {"rgb": 3, "flow": 2}
 
@@ -56,13 +58,13 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
-def _aed(layers: int) -> Callable[..., nn.Module]:
-    def build(**sizes: object) -> nn.Module:
+def _aed(layers: int) -> Callable[..., AED]:
+    def build(**sizes: Any) -> AED:
         from lad.models.aed import AED
 
-        return AED(layers=layers, **sizes)  # type: ignore[arg-type]
+        return AED(layers=layers, **sizes)
 
     return build
 
 
-DETECTORS: dict[str, Callable[..., nn.Module]] = {"aed": _aed(1), "aed_t": _aed(2)}
+DETECTORS: dict[str, Callable[..., AED]] = {"aed": _aed(1), "aed_t": _aed(2)}

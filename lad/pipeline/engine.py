@@ -128,6 +128,7 @@ def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float
             worker.process.kill()
         for worker in crew:
             worker.process.join()
+            worker.pipe.close()
 
 
 def _assign(worker: _Worker, job: ClipJob) -> Iterator[Message]:
@@ -145,7 +146,12 @@ def _hire() -> _Worker:
     context = multiprocessing.get_context("spawn")  # decord's readers hang after a fork
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
-    process.start()
+    # Ctrl-C reaches the whole process group: one that is still starting must not die of it with a traceback.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     theirs.close()
     return _Worker(process, ours)
 

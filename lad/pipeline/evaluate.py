@@ -80,7 +80,7 @@ def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:
         result.skipped = 1
         return result
     run.manifest.start(STAGE, ITEM, today)
-    scored = [_read(run, video, rows[video.id], classes) for video in usable]
+    scored = read_scored(run, usable)
     threshold = run.config.score.threshold
     metrics = compute_metrics(scored, classes, threshold)
     metrics |= {"protocol": protocol(run, videos, failed), "weights": weights_in_use(run), "lad": __version__}
@@ -114,6 +114,18 @@ def protocol(run: Run, videos: Sequence[Video], failed: dict[str, str]) -> dict[
         "accuracy_window": "windows of K clips, stride 1, counted by the category that the detector gives each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",
     }
+
+
+def read_scored(run: Run, videos: Sequence[Video]) -> list[ScoredVideo]:
+    """The scores and labels of those of `videos` that are scored.
+
+    Raises:
+        StageError: the detector's categories are not the data's.
+    """
+    classes = run.config.data.classes or class_names(run.videos)
+    rows = run.manifest.items(SCORE)
+    found = {video.id: rows.get((SCORE, video.id)) for video in videos}
+    return [_read(run, video, row, classes) for video in videos if (row := found[video.id]) and row.status == "done"]
 
 
 def _read(run: Run, video: Video, row: Item, classes: list[str]) -> ScoredVideo:

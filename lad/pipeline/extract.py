@@ -250,7 +250,9 @@ def load_extractor(run: Run) -> FeatureExtractor:
     from lad.extract.features import FeatureExtractor
 
     config = run.config.extract
-    names: dict[str, str] = {s: config.weights.get(s) or weights.default_name(config.backbone, s) for s in config.streams}
+    names: dict[str, str] = {
+        s: config.weights.get(s) or weights.default_name(config.backbone, s) for s in config.streams
+    }
     threads = f", {numerics(run.config).get('threads')} threads" if device == "cpu" else ""
     described = " + ".join(f"{s} ({names[s]}{', ' + config.flow if s == 'flow' else ''})" for s in config.streams)
     run.say(f"extract: {config.backbone} {described}, {device} float32{threads}, {run.config.workers} decoders")

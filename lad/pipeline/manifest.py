@@ -114,7 +114,7 @@ class Manifest:
         self._db.execute(
             "UPDATE items SET status = 'failed', seconds = ? - started, failure = ?, error = ?"
             " WHERE stage = ? AND item = ?",
-            (time.time(), failure, error, stage, item),
+            (time.time(), failure, _storable(error), stage, item),
         )
 
     def is_done(self, item: Item | None, fingerprint: str, *, verify: bool = False) -> bool:
@@ -151,7 +151,7 @@ class Manifest:
         files = frame_files(path) if path.is_dir() else [path]
         listing = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         stamp = hashlib.sha256(json.dumps(listing).encode()).hexdigest()
-        key = str(path.absolute())
+        key = _storable(str(path.absolute()))
         row = self._db.execute("SELECT stamp, sha256 FROM contents WHERE path = ?", (key,)).fetchone()
         if row and row["stamp"] == stamp and not verify:
             return row["sha256"]
@@ -169,6 +169,11 @@ def _item(row: sqlite3.Row) -> Item:
     values["outputs"] = [Output(**output) for output in json.loads(values["outputs"])]
     values["info"] = json.loads(values["info"])
     return Item(**values)
+
+
+def _storable(text: str) -> str:
+    """SQLite takes UTF-8 only, and a file's name may be anything."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -17,7 +17,7 @@ from lad.files import write_text
 from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
 from lad.pipeline.manifest import Manifest, open_manifest
-from lad.pipeline.stage import Run, StageError, StageResult
+from lad.pipeline.stage import Run, StageResult
 
 Stage = Callable[[Run, list[Video]], StageResult]
 
@@ -139,16 +139,16 @@ def open_run(
 
 
 def run_stages(run: Run, names: Sequence[str]) -> list[StageResult]:
-    """Run the named stages in order; one that cannot begin ends the chain with its error.
+    """Run the named stages in order, as long as a video is left to go on with.
 
     Raises:
-        StageError: as the stages do.
+        StageError: a stage cannot begin.
     """
     results: list[StageResult] = []
     for name in names:
         result = stages()[name](run, run.videos)
         results.append(result)
         run.say(result.summary())
-        if result.failed and len(result.failed) >= len(run.videos):
-            raise StageError("\n".join(["no video is left to go on with:", *result.failed.values()]))
+        if len(result.failed) == len(run.videos):
+            break  # nothing is left to go on with, and the failures say why
     return results

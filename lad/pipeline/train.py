@@ -233,7 +233,7 @@ class Training:
             std = sampler.features.std(dim=0, correction=0)
             model.feature_mean.copy_(sampler.features.mean(dim=0))
             model.feature_std.copy_(std.clamp(min=max(float(std.mean()) * STD_FLOOR, 1e-12)))
-        return model  # type: ignore[return-value]
+        return model
 
     def _resume(self, folder: Path, model: AED, optimizer: Any) -> tuple[int, list[dict[str, Any]]]:
         import torch

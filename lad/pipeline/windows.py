@@ -72,7 +72,7 @@ class WindowSampler:
             frames = np.arange(lengths[index] * CLIP_FRAMES).reshape(-1, CLIP_FRAMES)
             mask[rows] = frames < video.n_frames
             targets[rows] = video.video.frame_labels(frames.size).reshape(-1, CLIP_FRAMES) * mask[rows]
-            abnormal_clips = targets[rows].any(axis=1)
+            abnormal_clips: np.ndarray = targets[rows].max(axis=1) > 0
             starts = np.arange(max(lengths[index] - window, 0) + 1)
             overlaps = np.array([abnormal_clips[start : start + window].any() for start in starts])
             for pool, chosen in ((self.abnormal_starts, starts[overlaps]), (self.normal_starts, starts[~overlaps])):

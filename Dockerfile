@@ -1,0 +1,37 @@
+#   docker build -t lad .
+#   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/work" -v lad-cache:/cache \
+#       lad score --checkpoint best.pt video.mp4
+# The wheels of torch bring the CUDA libraries; the host brings the driver (NVIDIA container toolkit). Without a GPU the
+# same image runs on the CPU.
+ARG BASE_IMAGE=debian:bookworm-slim
+FROM ${BASE_IMAGE}
+
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
+ && rm -rf /var/lib/apt/lists/*
+
+# What does not change with the code comes first, so that a rebuild after a change is quick.
+WORKDIR /opt/lad
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY lad/__init__.py lad/
+RUN python3 -m venv /opt/venv \
+ && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --use-pep517 -c constraints.txt . \
+ && /opt/venv/bin/pip uninstall -y lad
+COPY lad lad
+COPY configs configs
+RUN /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
+
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    LAD_CACHE=/cache \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+RUN useradd --create-home --uid 1000 lad \
+ && install -d -o lad -g lad -m 1777 /cache /work
+USER lad
+WORKDIR /work
+VOLUME ["/cache"]
+ENTRYPOINT ["lad"]
+CMD ["--help"]

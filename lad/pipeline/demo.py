@@ -1,0 +1,55 @@
+"""`lad demo`: the whole chain on clips that it makes itself, and what came of it."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import click
+
+from lad import report
+from lad.config import load_config
+from lad.demo import make_clips
+from lad.pipeline.evaluate import read_scored
+from lad.pipeline.run import open_run, run_stages
+from lad.plots import draw_overview
+
+OVERVIEW = "overview.png"
+
+
+def run_demo(work: Path, *, quiet: bool = False) -> bool:
+    """Make the clips, run every stage on them and print the result; true where every clip was done.
+
+    Raises:
+        StageError, weights.WeightsError: as the stages do.
+    """
+    clips = work / "clips"
+    say = click.echo if not quiet else lambda text, err: None
+    say("making 24 short clips: people in three places, some with a panic, a fall or a fire", err=True)
+    make_clips(clips)
+    with as_file(files("lad.demo") / "demo.yaml") as settings:
+        config = load_config(settings, [f"data.root={clips}"])
+    with open_run(config, work, quiet=quiet) as run:
+        results = run_stages(run, ["extract", "train", "score", "evaluate"])
+        scored = read_scored(run, [video for video in run.videos if video.split == "test"])
+        picture = draw_overview(work / "plots" / OVERVIEW, scored, config.score.threshold)
+        data = report.run_data(run, results)
+    click.echo()
+    click.echo("Scores of the test clips, a block a clip of 16 frames; the line below marks the true event:")
+    for one in scored:
+        report.print_curve(one.video.id.removeprefix("videos/"), one.scores, one.truth)
+    click.echo()
+    report.print_run(data, verbose=False)
+    click.echo(f"picture {picture}")
+    click.echo("\nNow your own video:")
+    click.echo(f"  {command()} score --checkpoint {work / 'checkpoints' / 'best.pt'} VIDEO")
+    click.echo("  (this detector knows three made-up events; train one on your own with `lad run`, see README.md)")
+    return not any(result.failed for result in results)
+
+
+def command() -> str:
+    """How this command was called, so that the next one can be typed as it is printed."""
+    import shutil
+    import sys
+
+    return "lad" if shutil.which("lad") else str(Path(sys.argv[0]))

@@ -1,0 +1,339 @@
+"""What `dataset.csv` and the finding of videos promise."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lad.dataset import (
+    DatasetError,
+    Event,
+    Video,
+    class_names,
+    find_videos,
+    is_safe_id,
+    parse_events,
+    read_dataset,
+    video_ids,
+    write_dataset,
+)
+
+HEADER = "video,path,split,label,events,n_frames,fps,source\n"
+SOME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "dataset.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems(path: Path) -> list[str]:
+    with pytest.raises(DatasetError) as caught:
+        read_dataset(path)
+    return str(caught.value).splitlines()
+
+
+# Reading and writing --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    videos = [
+        Video(
+            "a/b", tmp_path / "a" / "b.mp4", "train", "Fire, outdoor", (Event(0, 16), Event(20, 21)), 40, 29.97, "cam"
+        ),
+        Video('ünï "quoted"', tmp_path / "x y.mp4", "test", "", (), None, None, ""),
+        Video("far", Path("/elsewhere/far.mp4"), "val", "Fire"),
+    ]
+    write_dataset(tmp_path / "dataset.csv", videos, tmp_path)
+    assert read_dataset(tmp_path / "dataset.csv") == videos
+    assert "a/b.mp4" in (tmp_path / "dataset.csv").read_text()
+    assert str(tmp_path / "a") not in (tmp_path / "dataset.csv").read_text(), "paths below the root are relative"
+
+
+# No carriage return: a text file does not keep it.
+words = st.text(st.characters(codec="utf-8", exclude_characters="\0\\\r"), max_size=12).map(str.strip)
+events = st.lists(st.tuples(st.integers(0, 500), st.integers(1, 500)), max_size=4).map(
+    lambda pairs: tuple(sorted((Event(start, start + length) for start, length in pairs), key=lambda e: e.start))
+)
+
+
+@SOME
+@given(data=st.data())
+def test_any_dataset_survives_a_round_trip(data: st.DataObject, tmp_path: Path) -> None:
+    ids = data.draw(st.lists(words.filter(is_safe_id), min_size=1, max_size=4, unique=True))
+    videos = [
+        Video(
+            id=video_id,
+            path=tmp_path / f"{number}.mp4",
+            split=data.draw(st.sampled_from(["", "train", "val", "test"])),
+            label=data.draw(words),
+            events=data.draw(events),
+            n_frames=data.draw(st.none() | st.integers(1000, 2000)),
+            fps=data.draw(st.none() | st.floats(0.1, 240)),
+            source=data.draw(words),
+        )
+        for number, video_id in enumerate(ids)
+    ]
+    write_dataset(tmp_path / "dataset.csv", videos, tmp_path)
+    assert read_dataset(tmp_path / "dataset.csv") == videos
+
+
+@SOME
+@given(text=st.text(max_size=120) | st.text(max_size=80).map(lambda rows: HEADER + rows))
+def test_arbitrary_text_is_a_dataset_or_a_dataset_error(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "dataset.csv"
+    path.write_text(text, encoding="utf-8", errors="replace", newline="")
+    try:
+        videos = read_dataset(path)
+    except DatasetError as error:
+        assert str(error).startswith(str(path))
+    else:
+        assert videos
+        assert all(is_safe_id(video.id) for video in videos)
+
+
+def test_only_video_and_path_are_required(tmp_path: Path) -> None:
+    (video,) = read_dataset(write(tmp_path, "path,video\nclips/a.mp4,a\n"))
+    assert video == Video("a", tmp_path / "clips" / "a.mp4")
+    assert not video.is_abnormal
+    assert video.group == "a"
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.csv"
+    path.write_bytes(b"\xef\xbb\xbfvideo,path\r\na,a.mp4\r\nb,b.mp4\r\n")
+    assert [video.id for video in read_dataset(path)] == ["a", "b"]
+
+
+def test_relative_paths_are_below_the_root_that_is_given(tmp_path: Path) -> None:
+    path = write(tmp_path, "video,path\na,a.mp4\nb,/abs/b.mp4\n")
+    assert [video.path for video in read_dataset(path, Path("/data"))] == [Path("/data/a.mp4"), Path("/abs/b.mp4")]
+
+
+def test_every_problem_is_reported_with_its_line(tmp_path: Path) -> None:
+    rows = {
+        3: "../up,x.mp4,,,,,,",
+        4: "c,,,,,,,",
+        5: "d,x.mp4,training,,,,,",
+        6: "e,x.mp4,,,5-2,,,",
+        7: "f,x.mp4,,,0-50,40,,",
+        8: "g,x.mp4,,,,many,,",
+        9: "h,x.mp4,,,,,-1,",
+        10: "ok,x.mp4,,,,,,",
+        11: "i,x.mp4,,,,,,,too,many",
+        12: "j",
+        13: "k,x.mp4,,,,,nan,",
+    }
+    path = write(tmp_path, HEADER + "ok,x.mp4,,,,,,\n" + "\n".join(rows.values()) + "\n")
+    found = problems(path)
+    assert [int(line.removeprefix(f"{path}:").partition(":")[0]) for line in found] == list(rows)
+    text = dict(zip(rows, found, strict=True))
+    for line, word in {
+        3: "'../up'", 4: "path is empty", 5: "'training'", 6: "'5-2'", 7: "40 frames", 8: "'many'", 9: "'-1'",
+        10: "on line 2", 11: "more fields", 12: "path is empty", 13: "'nan'",
+    }.items():  # fmt: skip
+        assert word in text[line]
+
+
+def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
+    found = problems(write(tmp_path, HEADER + "a,,,,,,,\n" * 50))
+    assert len(found) == 21
+    assert found[-1] == "... and 30 more"
+
+
+@pytest.mark.parametrize("text", ["", "video\na\n", "name,file\na,b\n", "video,path\n"])
+def test_a_file_without_columns_or_rows_is_refused(text: str, tmp_path: Path) -> None:
+    (problem,) = problems(write(tmp_path, text))
+    assert problem.startswith(f"{tmp_path / 'dataset.csv'}: ")
+
+
+def test_files_that_are_not_text_or_have_endless_fields_are_dataset_errors(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.csv"
+    path.write_bytes(b"video,path\n\xff\xfe,a.mp4\n")
+    assert "not a UTF-8 text file" in problems(path)[0]
+    for text in ("video," + "p" * 200_000, HEADER + "a," + "p" * 200_000 + "\n"):
+        assert "field" in problems(write(tmp_path, text))[0]
+
+
+def test_a_missing_dataset_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_dataset(tmp_path / "dataset.csv")
+
+
+# Ids ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("video_id", ["a", "a/b", "a.b/c.mp4", "..a", "a b", "ünï"])
+def test_ids_that_stay_in_the_work_directory_are_safe(video_id: str, tmp_path: Path) -> None:
+    assert is_safe_id(video_id)
+    assert (tmp_path / video_id).resolve().is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "video_id", ["", "/x", "../x", "a/../b", "a/..", ".", "./a", "a//b", "a/", "a\\b", "a\0b", "a\nb"]
+)
+def test_unsafe_ids_are_refused(video_id: str, tmp_path: Path) -> None:
+    assert not is_safe_id(video_id)
+    quoted = video_id.replace('"', '""')
+    (problem,) = problems(write(tmp_path, f'video,path\n"{quoted}",a.mp4\n'))
+    assert "must be a relative path" in problem
+
+
+# Events ---------------------------------------------------------------------------------------------------------------
+
+
+def test_events_are_half_open_intervals_in_order() -> None:
+    assert parse_events("") == ()
+    assert parse_events("61-180") == (Event(61, 180),)
+    assert parse_events("20-30; 0-5;") == (Event(0, 5), Event(20, 30))
+    assert parse_events("0-40", 40) == (Event(0, 40),)
+
+
+@pytest.mark.parametrize(
+    "text", ["5", "5-", "-5", "a-b", "5-2", "5-5", "1-2-3", "1:2", "-1-4", "1.0-2", "٣-٤", "9" * 5000 + "-1"]
+)
+def test_what_is_no_event_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_events(text)
+
+
+def test_an_event_beyond_the_video_is_refused() -> None:
+    with pytest.raises(ValueError, match="beyond the video's 40 frames"):
+        parse_events("10-41", 40)
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=st.text(st.sampled_from("0123456789-; x"), max_size=20) | st.text(max_size=20))
+def test_arbitrary_text_is_events_or_a_value_error(text: str) -> None:
+    try:
+        found = parse_events(text)
+    except ValueError:
+        return
+    assert all(0 <= event.start < event.end for event in found)
+    assert parse_events(";".join(f"{event.start}-{event.end}" for event in found)) == found
+
+
+def test_frame_labels_mark_the_frames_of_events_only() -> None:
+    video = Video("a", Path("a.mp4"), events=(Event(1, 3), Event(5, 9)))
+    assert video.frame_labels(7).tolist() == [False, True, True, False, False, True, True]
+    assert not Video("b", Path("b.mp4")).frame_labels(4).any()
+    assert video.frame_labels(7).dtype == np.bool_
+
+
+def test_class_names_are_in_alphabetical_order() -> None:
+    videos = [Video(str(n), Path("x"), label=label) for n, label in enumerate(["Fire", "", "Crash", "Fire"])]
+    assert class_names(videos) == ["Crash", "Fire"]
+
+
+# Finding --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def footage(tmp_path: Path) -> Path:
+    """Videos, a frame folder and what is neither, in folders of folders."""
+    root = tmp_path / "footage"
+    for name in (
+        "b.mp4",
+        "a.MKV",
+        "notes.txt",
+        "gate/cam 1.avi",
+        "gate/night/cam2.webm",
+        ".trash/old.mp4",
+        "gate/.x.mp4",
+    ):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    for number in (1, 2, 10):
+        frame = root / "lobby" / "seq01" / f"{number}.jpg"
+        frame.parent.mkdir(parents=True, exist_ok=True)
+        frame.write_bytes(b"x")
+    (root / "empty").mkdir()
+    return root
+
+
+def ids(*arguments: Path | str, root: Path | None) -> list[str]:
+    return [video.id for video in find_videos([str(argument) for argument in arguments], root)]
+
+
+def test_a_folder_is_searched_to_the_bottom(footage: Path) -> None:
+    found = find_videos([str(footage)], footage)
+    assert [video.id for video in found] == ["a", "b", "gate/cam 1", "gate/night/cam2", "lobby/seq01"]
+    assert all(video.path.is_absolute() and video.path.exists() for video in found)
+
+
+def test_a_frame_folder_is_one_video(footage: Path) -> None:
+    assert ids(footage / "lobby" / "seq01", root=footage) == ["lobby/seq01"]
+    assert ids(footage / "lobby", root=footage) == ["lobby/seq01"]
+
+
+def test_a_picture_among_videos_hides_none_of_them(footage: Path) -> None:
+    (footage / "gate" / "thumbnail.jpg").write_bytes(b"x")
+    assert ids(footage / "gate", root=footage) == ["gate/cam 1", "gate/night/cam2"]
+
+
+def test_a_named_file_is_taken_whatever_its_suffix(footage: Path) -> None:
+    assert ids(footage / "notes.txt", root=footage) == ["notes"]
+
+
+def test_globs_are_expanded(footage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ids(footage / "*.mp4", root=footage) == ["b"]
+    assert ids(footage / "**" / "*.avi", root=footage) == ["gate/cam 1"]
+    assert ids(footage / "g*", root=footage) == ["gate/cam 1", "gate/night/cam2"]
+    monkeypatch.chdir(footage)
+    assert ids("*.mp4", "gate", root=footage) == ["b", "gate/cam 1", "gate/night/cam2"]
+
+
+def test_a_name_that_looks_like_a_glob_is_a_name_first(footage: Path) -> None:
+    (footage / "[1].mp4").write_bytes(b"x")
+    assert ids(footage / "[1].mp4", root=footage) == ["[1]"]
+
+
+def test_what_is_named_twice_is_one_video(footage: Path) -> None:
+    assert ids(footage / "b.mp4", footage / "*.mp4", root=footage) == ["b"]
+
+
+def test_everything_that_names_nothing_is_reported_at_once(footage: Path) -> None:
+    with pytest.raises(DatasetError) as caught:
+        find_videos([str(footage / "no.mp4"), str(footage / "b.mp4"), str(footage / "empty"), str(footage / "*.mov")])
+    lines = str(caught.value).splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [str(footage / name) for name in ("no.mp4", "empty", "*.mov")]
+    assert "holds no video" in lines[1]
+
+
+def test_colliding_ids_keep_their_suffix_and_others_do_not(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.mp4", "a.avi", "b.mp4", "c/a.mp4")]
+    assert video_ids(paths, tmp_path) == ["a.mp4", "a.avi", "b", "c/a"]
+
+
+def test_ids_are_always_different_and_safe(tmp_path: Path) -> None:
+    names = ("a.mp4", "a.avi", "a.mp4.mkv", "back\\slash.mp4", "line\nbreak.mp4", os.fsdecode(b"\xff.mp4"))
+    found = video_ids([tmp_path / name for name in names], tmp_path)
+    assert len(set(found)) == len(names)
+    assert all(is_safe_id(video_id) for video_id in found)
+    assert all(video_id.encode() for video_id in found)
+
+
+def test_videos_outside_the_root_get_a_hash_of_their_path(footage: Path, tmp_path: Path) -> None:
+    for root in (None, tmp_path / "elsewhere"):
+        (first,) = ids(footage / "b.mp4", root=root)
+        assert first == ids(footage / "b.mp4", root=root)[0]
+        name, _, suffix = first.rpartition("-")
+        assert name == "b"
+        assert len(suffix) == 8
+        int(suffix, 16)
+    (tmp_path / "b.mp4").write_bytes(b"x")
+    assert len(set(ids(footage / "b.mp4", tmp_path / "b.mp4", root=None))) == 2
+
+
+def test_dots_in_a_folder_s_name_are_no_suffix(tmp_path: Path) -> None:
+    folder = tmp_path / "scene.v2"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(b"x")
+    assert ids(folder, root=tmp_path) == ["scene.v2"]
