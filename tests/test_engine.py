@@ -186,7 +186,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.1, 1.5])
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.16, 1.5])
 def test_ctrl_c_ends_the_decoders_without_a_word_of_theirs(delay: float, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo.mp4"
     os.mkfifo(fifo)
