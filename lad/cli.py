@@ -65,7 +65,7 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--force", is_flag=True, help="Do it again even where it is done or has failed."),
             click.option("--verify", is_flag=True, help="Trust no size or time stamp: hash inputs and outputs again."),
             click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-            click.option("-v", "--verbose", is_flag=True, help="Say more: every warning about a video."),
+            click.option("-v", "--verbose", is_flag=True, help="Say more: each step of training."),
             click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors."),
         ]
     ):
@@ -269,12 +269,13 @@ def _run_stages(
     from lad.pipeline.run import open_run, run_stages
 
     config, work = _load(options, checkpoint)
-    flags = {"force": options["force"], "verify": options["verify"], "quiet": options["quiet"]}
+    flags = {name: options[name] for name in ("force", "verify", "verbose", "quiet")}
     with open_run(config, work, videos, **flags) as run:
-        results = run_stages(run, names)
+        # Text is printed as it comes; JSON must stay one document.
+        results = run_stages(run, names, run.say if options["as_json"] else click.echo)
         data = report.run_data(run, results)
     if options["as_json"]:
         click.echo(json.dumps(data, indent=2))
     else:
-        report.print_run(data, verbose=options["verbose"])
+        report.print_run(data)
     return EXIT_SOME_FAILED if any(result.failed for result in results) else EXIT_DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,13 @@ METRIC_NAMES = {
 if TYPE_CHECKING:
     import numpy as np
 
+RESULT_PLACES = {
+    "extract": "features",
+    "train": "checkpoints/best.pt",
+    "score": "scores/summary.csv",
+    "evaluate": "metrics.json",
+}
+
 BLOCKS = "▁▂▃▄▅▆▇█"  # a score from 0 to 1
 
 
@@ -41,7 +49,7 @@ def clock(seconds: float) -> str:
 
 def run_data(run: Run, results: list[StageResult]) -> dict[str, Any]:
     """What came of the stages of a run, as plain data."""
-    import json
+    from lad.pipeline.extract import weights_in_use
 
     stages = {result.stage: result for result in results}
     data: dict[str, Any] = {
@@ -55,6 +63,8 @@ def run_data(run: Run, results: list[StageResult]) -> dict[str, Any]:
         rows = run.manifest.items("score")
         found = {video.id: rows.get(("score", video.id)) for video in run.videos}
         data["scores"] = {video_id: row.info for video_id, row in found.items() if row and row.status == "done"}
+    if "score" in stages or "evaluate" in stages:
+        data["weights"] = weights_in_use(run)
     if "train" in stages and (row := run.manifest.get("train", "detector")):
         data["training"] = row.info
     if "evaluate" in stages:
@@ -62,31 +72,30 @@ def run_data(run: Run, results: list[StageResult]) -> dict[str, Any]:
     return data
 
 
-def print_run(data: dict[str, Any], *, verbose: bool) -> None:
-    """Print what came of a run; failures and warnings go to stderr."""
+def print_run(data: dict[str, Any]) -> None:
+    """Print what came of a run; failures go to stderr."""
     failed: dict[str, str] = {}
     for stage in data["stages"].values():
         failed = {**stage["failed"], **failed}  # a later stage only repeats what an earlier one says of a video
-    for stage in data["stages"].values():
-        for item, warnings in stage["warnings"].items():
-            for warning in warnings:
-                click.echo(f"warning: {item}: {warning}", err=True)
     for video_id, info in data.get("scores", {}).items():
-        print_scores(video_id, info, verbose=verbose)
+        print_scores(video_id, info)
+    if "training" in data:
+        print_training(data["training"])
     if "metrics" in data:
         print_metrics(data["metrics"])
-        click.echo(f"metrics {data['work']}/metrics.json, plots {data['work']}/plots")
-    if "scores" in data:
-        click.echo(f"scores {data['work']}/scores")
+    if "weights" in data:
+        used = ", ".join(f"{stream} {identity.partition(':')[0]}" for stream, identity in data["weights"].items())
+        click.echo(f"feature weights: {used}")
+    for name, place in RESULT_PLACES.items():
+        if name in data["stages"]:
+            click.echo(f"{data['work']}/{place}")
     if failed:
         click.echo(f"{len(failed)} videos failed:", err=True)
         for reason in failed.values():
             click.echo(f"  {reason}", err=True)
-    if not any(stage["done"] or stage["failed"] for stage in data["stages"].values()):
-        click.echo("nothing to do: everything was done before")
 
 
-def print_scores(video_id: str, info: dict[str, Any], *, verbose: bool) -> None:
+def print_scores(video_id: str, info: dict[str, Any]) -> None:
     """A video's peak and its events, as times and frames."""
     click.echo(
         f"{video_id}: peak {info['peak_score']:.3f} at {clock(info['peak_time'])} (frame {info['peak_frame']}), "
@@ -97,9 +106,15 @@ def print_scores(video_id: str, info: dict[str, Any], *, verbose: bool) -> None:
         click.echo(f"  event {times}  frames {event['start']}-{event['end']}  {event['category']}")
     if not info["events"]:
         click.echo(f"  no event above {info['threshold']:g}")
-    if verbose:
-        for warning in info["warnings"]:
-            click.echo(f"  warning: {warning}")
+    for warning in info["warnings"]:
+        click.echo(f"  warning: {warning}")
+
+
+def print_training(info: dict[str, Any]) -> None:
+    """How long was trained and why."""
+    best = info["validation"]
+    numbers = ", ".join(f"{key} {best[key]:.4f}" for key in ("auc", "ap") if best.get(key) is not None)
+    click.echo(f"trained on {info['videos']} videos: {info['steps']} steps, chosen by {info['selection']} ({numbers})")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
@@ -114,7 +129,6 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         value = metrics[key]
         table.add_row(name, "undefined" if value is None else f"{value:.4f}", metrics["undefined"].get(key, at))
     Console().print(table)
-    click.echo("weights: " + ", ".join(f"{s} {name.partition(':')[0]}" for s, name in metrics["weights"].items()))
 
 
 def print_curve(name: str, scores: np.ndarray, truth: np.ndarray, frames_a_block: int = 16) -> None:

@@ -185,7 +185,7 @@ def test_another_flow_redoes_the_flow_stream_alone(dataset, tmp_path):
     def fingerprints(flow: str) -> dict[str, dict[str, str]]:
         config = load_config(dataset / "small.yaml", [f"data.root={dataset}", f"extract.flow={flow}"])
         with open_run(config, tmp_path, quiet=True) as run:
-            return plan(run, run.videos)
+            return plan(run, run.videos)[0]
 
     before, after = fingerprints("dis"), fingerprints("tvl1")
     assert before.keys() == FRAMES.keys()

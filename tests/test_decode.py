@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from conftest import numbered_frame, read_number
 
-from lad.extract.decode import ReaderGaveUp, VideoError, VideoInfo, read_frames, sniff_container
+from lad.extract.container import VideoError, sniff_container
+from lad.extract.decode import ReaderGaveUp, VideoInfo, read_frames
 
 MakeVideo = Callable[..., Path]
 QUIET_X265 = {"x265-params": "log-level=none"}

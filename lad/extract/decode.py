@@ -11,62 +11,21 @@ import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from lad.extract.container import Probe, VideoError, demux, open_container, probe_file, sniff_container, video_stream
 from lad.files import frame_files
 
 Reader = Literal["auto", "pyav"]
 
-MAX_FRAME_PIXELS = 1 << 26  # 8192 x 8192: beyond that a file is hostile or damaged, and would take the memory
 DEFAULT_FPS = 25.0  # of a video that says nothing of time
 MAX_LISTED = 3  # of many frames with the same fault, named in one warning
 
-# FFmpeg's names of the containers that are opened, by how a file of that kind begins: (offset, bytes). Everything else,
-# playlists above all, is refused before any decoder sees it: FFmpeg would open the files and addresses named in it.
-SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
-    ("mov", 4, b"ftyp"),
-    ("mov", 4, b"moov"),
-    ("mov", 4, b"mdat"),
-    ("mov", 4, b"free"),
-    ("mov", 4, b"skip"),
-    ("mov", 4, b"wide"),
-    ("matroska", 0, b"\x1a\x45\xdf\xa3"),
-    ("avi", 8, b"AVI "),
-    ("mpegts", 0, b"\x47"),
-    ("mpegts", 4, b"\x47"),
-    ("mpeg", 0, b"\x00\x00\x01\xba"),
-    ("mpegvideo", 0, b"\x00\x00\x01\xb3"),
-    ("flv", 0, b"FLV\x01"),
-    ("ogg", 0, b"OggS"),
-    ("asf", 0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
-    ("h264", 0, b"\x00\x00\x00\x01"),
-    ("mjpeg", 0, b"\xff\xd8\xff"),
-)
-TS_PACKETS = {0: 188, 4: 192}  # offset of the first sync byte -> distance to the next
-
-# What decord reads as PyAV does. In a transport stream it loses its place, repeats and drops frames without an error;
-# it converts other pixels (10 bits, odd sizes, interlaced) in its own way, and below 64 columns it takes the padding of
-# a row for further channels.
-DECORD_CONTAINERS = frozenset({"mov", "matroska", "avi", "flv", "asf"})
-DECORD_PIXELS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray"})
-DECORD_MIN_WIDTH = 64
-
 AV_LOG_ERROR = 16  # libavutil/log.h; less is worse
 _KEPT: list[object] = []  # what C code calls must outlive the call
-
-EBML_SEGMENT = b"\x18\x53\x80\x67"  # the Matroska element that holds everything but the header
-
-
-class VideoError(Exception):
-    """Why a video gives no frames. `kind` is `content` (its own fault) or `io` (the disk's, worth another try)."""
-
-    def __init__(self, reason: str, kind: Literal["content", "io"] = "content") -> None:
-        super().__init__(reason)
-        self.kind = kind
 
 
 class ReaderGaveUp(Exception):
@@ -174,31 +133,11 @@ def _image_frames(folder: Path, info: VideoInfo, fps: float) -> Iterator[np.ndar
 # Video files -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What demuxing showed.
-
-    Attributes:
-        packets: how many there are.
-        times: seconds from the first frame, or None where packets carry none.
-        fps: frames a second as the container says.
-        plain: the frames are of a kind that decord reads as PyAV does.
-        intact: nothing contradicts the container.
-    """
-
-    packets: int
-    times: list[float] | None
-    fps: float
-    plain: bool
-    intact: bool
-
-
 def _file_frames(path: Path, info: VideoInfo, reader: Reader) -> Iterator[np.ndarray]:
     container_format = sniff_container(path)
-    probe = _probe(path, container_format, info)
+    probe = probe_file(path, container_format)
     info.fps = probe.fps
-    if _is_cut_short(path, container_format):
-        info.warnings.append("the file is shorter than its container says: its end is missing")
+    info.warnings += probe.warnings
     if reader == "auto" and probe.intact and probe.times is not None and probe.plain:
         frames = _open_decord(path, probe)
         if frames is not None:
@@ -207,144 +146,6 @@ def _file_frames(path: Path, info: VideoInfo, reader: Reader) -> Iterator[np.nda
             return
     info.reader = "pyav"
     yield from _pyav_frames(path, container_format, info)
-
-
-def sniff_container(path: Path) -> str:
-    """FFmpeg's name of a file's container, by how the file begins.
-
-    Raises:
-        VideoError: the file is empty or no known container.
-    """
-    with path.open("rb") as file:
-        head = file.read(1024)
-    if not head:
-        raise VideoError("the file is empty")
-    for name, offset, magic in SIGNATURES:
-        if head[offset : offset + len(magic)] != magic:
-            continue
-        if name == "mpegts" and head[offset + TS_PACKETS[offset] :][:1] != magic:
-            continue
-        return name
-    raise VideoError("not a video: it begins like no container that lad reads (mp4, mkv, webm, avi, ts, mpeg, ...)")
-
-
-def _is_cut_short(path: Path, container_format: str) -> bool:
-    """Whether a file ends too early, for the containers whose demuxer does not say so."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(1024)
-    if container_format == "mpegts":
-        return size % TS_PACKETS[0 if head[:1] == b"\x47" else 4] != 0
-    start = head.find(EBML_SEGMENT) + len(EBML_SEGMENT)
-    if container_format != "matroska" or not len(EBML_SEGMENT) <= start < len(head) or not head[start]:
-        return False
-    # A variable-length integer: the leading zero bits of its first byte count its further bytes; all ones: unknown.
-    width = 9 - head[start].bit_length()
-    mask = (1 << 7 * width) - 1
-    length = int.from_bytes(head[start : start + width], "big") & mask
-    return length != mask and start + width + length > size
-
-
-def _open_container(path: Path, container_format: str) -> Any:
-    import av
-
-    av.logging.set_level(av.logging.PANIC)  # its complaints reach us as errors and flags, not on the terminal
-    options = {"protocol_whitelist": "file", "format_whitelist": _demuxers(container_format)}
-    # FFmpeg does not recognise a transport stream of a few packets; elsewhere it has the last word.
-    demuxer = "mpegts" if container_format == "mpegts" else None
-    try:
-        return av.open(f"file:{path}", format=demuxer, options=options, metadata_errors="replace")
-    except OSError:
-        raise
-    except av.error.FFmpegError as error:
-        raise VideoError(f"not a readable video: {error.strerror}") from error
-
-
-def _demuxers(container_format: str) -> str:
-    return {
-        "mov": "mov,mp4,m4a,3gp,3g2,mj2",
-        "matroska": "matroska,webm,matroska,webm",
-        "mpeg": "mpeg,mpegvideo",
-    }.get(container_format, container_format)
-
-
-def _video_stream(container: Any) -> Any:
-    streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
-    if not streams:
-        sound = "only sound" if container.streams.audio else "none"
-        raise VideoError(f"no video stream ({sound})")
-    stream = streams[0]
-    context = stream.codec_context
-    if context is None:
-        raise VideoError("its video codec is not known")
-    if context.width * context.height > MAX_FRAME_PIXELS:
-        raise VideoError(
-            f"frames of {context.width}x{context.height} are beyond the limit of {MAX_FRAME_PIXELS} pixels"
-        )
-    context.thread_count = 1
-    return stream
-
-
-def _probe(path: Path, container_format: str, info: VideoInfo) -> Probe:
-    """Demux the whole file without decoding it, and decode one frame for what only a frame tells."""
-    import av
-
-    packets, intact = 0, True
-    first: Any = None
-    stamps: list[float] = []
-    with _open_container(path, container_format) as container:
-        stream = _video_stream(container)
-        said = stream.frames
-        fps = float(stream.average_rate or 0)
-        try:
-            for packet in _demux(container, stream):
-                if first is None:  # the empty packet at the end flushes it out of a decoder that waits for more
-                    first = _decode_one(packet)
-                if packet.size == 0:
-                    continue
-                packets += 1
-                intact = intact and not packet.is_corrupt and not packet.is_discard
-                if packet.pts is not None:
-                    stamps.append(float(packet.pts * packet.time_base))
-        except (av.error.InvalidDataError, av.error.EOFError):
-            intact = False
-    if not packets:
-        raise VideoError("its video stream holds no data")
-    if said and said != packets:
-        intact = False
-        info.warnings.append(f"the container promises {said} frames, {packets} are there")
-    stamps.sort()
-    times = [stamp - stamps[0] for stamp in stamps] if len(stamps) == packets and _increasing(stamps) else None
-    plain = first is not None and container_format in DECORD_CONTAINERS and _is_plain(first)
-    return Probe(packets=packets, times=times, fps=fps, plain=plain, intact=intact)
-
-
-def _demux(container: Any, stream: Any) -> Iterator[Any]:
-    while True:
-        try:
-            yield from container.demux(stream)
-            return
-        except IndexError:  # PyAV's, at a packet of a stream that appears in midfile; another call goes on behind it
-            continue
-
-
-def _decode_one(packet: Any) -> Any | None:
-    import av
-
-    try:
-        return next(iter(packet.decode()), None)
-    except av.error.FFmpegError:
-        return None  # whoever reads the file counts it
-
-
-def _is_plain(frame: Any) -> bool:
-    even = frame.width % 2 == 0 and frame.height % 2 == 0
-    usual = frame.format.name in DECORD_PIXELS and not frame.interlaced_frame and not frame.rotation
-    return usual and even and frame.width >= DECORD_MIN_WIDTH
-
-
-def _increasing(stamps: list[float]) -> bool:
-    return all(earlier < later for earlier, later in pairwise(stamps))
 
 
 def _open_decord(path: Path, probe: Probe) -> Any | None:
@@ -405,8 +206,8 @@ def _pyav_frames(path: Path, container_format: str, info: VideoInfo) -> Iterator
 
     damaged = 0
     start: float | None = None
-    with _open_container(path, container_format) as container:
-        stream = _video_stream(container)
+    with open_container(path, container_format) as container:
+        stream = video_stream(container)
         fps = float(stream.average_rate or DEFAULT_FPS)
         for packet in _packets(container, stream, info):
             try:
@@ -437,7 +238,7 @@ def _packets(container: Any, stream: Any, info: VideoInfo) -> Iterator[Any]:
     import av
 
     try:
-        yield from _demux(container, stream)
+        yield from demux(container, stream)
     except (av.error.InvalidDataError, av.error.EOFError):
         info.warnings.append(f"the file breaks off after {info.frames} frames")
         yield None

@@ -30,7 +30,7 @@ def run_demo(work: Path, *, quiet: bool = False) -> bool:
     with as_file(files("lad.demo") / "demo.yaml") as settings:
         config = load_config(settings, [f"data.root={clips}"])
     with open_run(config, work, quiet=quiet) as run:
-        results = run_stages(run, ["extract", "train", "score", "evaluate"])
+        results = run_stages(run, ["extract", "train", "score", "evaluate"], run.say)
         scored = read_scored(run, [video for video in run.videos if video.split == "test"])
         picture = draw_overview(work / "plots" / OVERVIEW, scored, config.score.threshold)
         data = report.run_data(run, results)
@@ -39,7 +39,7 @@ def run_demo(work: Path, *, quiet: bool = False) -> bool:
     for one in scored:
         report.print_curve(one.video.id.removeprefix("videos/"), one.scores, one.truth)
     click.echo()
-    report.print_run(data, verbose=False)
+    report.print_run(data)
     click.echo(f"picture {picture}")
     click.echo("\nNow your own video:")
     click.echo(f"  {command()} score --checkpoint {work / 'checkpoints' / 'best.pt'} VIDEO")

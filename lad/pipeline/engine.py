@@ -187,7 +187,8 @@ def _work(pipe: Connection) -> None:
 
 def _run_job(pipe: Connection, job: ClipJob) -> None:
     from lad.extract.clips import clip_batches
-    from lad.extract.decode import ReaderGaveUp, VideoError, read_frames
+    from lad.extract.container import VideoError
+    from lad.extract.decode import ReaderGaveUp, read_frames
 
     info = VideoInfo()
     frames = read_frames(job.path, info, reader=job.reader, folder_fps=job.folder_fps)

@@ -13,7 +13,7 @@ from lad import __version__
 from lad.dataset import Video
 from lad.files import fingerprint, replacing
 from lad.models import weights
-from lad.pipeline.engine import ClipJob, Clips, Finished, Started, decode_videos
+from lad.pipeline.engine import ClipJob, Clips, Failed, Started, decode_videos
 from lad.pipeline.stage import Run, StageError, StageResult, numerics, prepare_torch
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def weights_in_use(run: Run) -> dict[str, str]:
     return found
 
 
-def plan(run: Run, videos: Iterable[Video]) -> dict[str, dict[str, str]]:
-    """video id -> stream -> today's fingerprint; no entry for a video that cannot be read at all."""
+def plan(run: Run, videos: list[Video]) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """Today's fingerprints (video id -> stream -> fingerprint), and why other videos cannot be read (id -> reason)."""
     extract = run.config.extract
     identities = weights_in_use(run)
     shared = {
@@ -93,17 +93,20 @@ def plan(run: Run, videos: Iterable[Video]) -> dict[str, dict[str, str]]:
         for stream in extract.streams
     }
     fingerprints: dict[str, dict[str, str]] = {}
-    with run.manifest.transaction():
+    unreadable: dict[str, str] = {}
+    with run.progress("check", len(videos)) as (bar, task):
         for video in videos:
+            bar.update(task, advance=1, note=video.id)
             try:
                 content = run.manifest.content_sha256(video.path, verify=run.verify)
-            except OSError:
+            except OSError as error:
+                unreadable[video.id] = f"{video.path}: cannot be read: {error.strerror or error}"
                 continue
             # The frame rate of a folder of images is not in its content, but in the times that are written.
             rate = folder_fps(run, video) if video.path.is_dir() else None
             facts = {"content": content, "folder_fps": rate}
             fingerprints[video.id] = {stream: fingerprint({**shared[stream], **facts}) for stream in extract.streams}
-    return fingerprints
+    return fingerprints, unreadable
 
 
 def folder_fps(run: Run, video: Video) -> float:
@@ -117,24 +120,29 @@ def extract_features(run: Run, videos: list[Video]) -> StageResult:
         StageError, weights.WeightsError: nothing can be extracted at all.
     """
     result = StageResult(STAGE)
-    fingerprints = plan(run, videos)
+    fingerprints, unreadable = plan(run, videos)
+    for video_id, reason in unreadable.items():
+        streams = run.config.extract.streams
+        _record_start(run, video_id, dict.fromkeys(streams, ""))
+        _record_failure(run, video_id, streams, "io", reason, result)
     rows = run.manifest.items(STAGE)
     jobs: list[ClipJob] = []
     for video in videos:
-        if video.id not in fingerprints:
-            _record_unreadable(run, video, result)
+        if video.id in unreadable:
             continue
         todo: list[str] = []
         for stream, today in fingerprints[video.id].items():
             row = rows.get((STAGE, f"{stream}/{video.id}"))
-            if not run.force and run.manifest.is_done(row, today, verify=run.verify):
-                result.skipped += 1
-            elif not run.force and row and (row.status, row.failure, row.fingerprint) == ("failed", "content", today):
-                result.failed[video.id] = row.error or ""
-            else:
+            if run.force or row is None:
+                todo.append(stream)
+            elif (row.status, row.failure, row.fingerprint) == ("failed", "content", today):
+                result.failed[video.id] = row.error or ""  # the same content fails again
+            elif not run.manifest.is_done(row, today, verify=run.verify):
                 todo.append(stream)
         if todo:
             jobs.append(_job(run, video, tuple(todo)))
+        elif video.id not in result.failed:
+            result.skipped += 1
     if jobs:
         _extract(run, jobs, fingerprints, result)
     return result
@@ -146,52 +154,42 @@ def _job(run: Run, video: Video, streams: tuple[str, ...]) -> ClipJob:
     return ClipJob(video.id, video.path, streams, extract.flow, extract.tail, extract.batch_clips, rate)
 
 
-def _record_unreadable(run: Run, video: Video, result: StageResult) -> None:
-    try:
-        video.path.stat()
-        reason = "cannot be read (permission?)"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    for stream in run.config.extract.streams:
-        item = f"{stream}/{video.id}"
-        run.manifest.start(STAGE, item, "")
-        run.manifest.fail(STAGE, item, "io", f"{video.path}: {reason}")
-    result.failed[video.id] = f"{video.path}: {reason}"
-
-
 def _extract(run: Run, jobs: list[ClipJob], fingerprints: dict[str, dict[str, str]], result: StageResult) -> None:
-    config = run.config.extract
     extractor = load_extractor(run)
     videos = {video.id: video for video in run.videos}
-    streams_of = {job.item: job.streams for job in jobs}
-    paths = {job.item: job.path for job in jobs}
+    streams = {job.item: job.streams for job in jobs}
     features: dict[str, dict[str, list[np.ndarray]]] = {}
     clips_done = 0
+    stall_seconds = run.config.extract.stall_seconds
     with run.progress("extract", len(jobs)) as (bar, task):
-        for message in decode_videos(jobs, workers=run.config.workers, stall_seconds=config.stall_seconds):
+        for message in decode_videos(jobs, workers=run.config.workers, stall_seconds=stall_seconds):
             item = message.item
             if isinstance(message, Started):
-                features[item] = {stream: [] for stream in streams_of[item]}
-                with run.manifest.transaction():
-                    for stream in streams_of[item]:
-                        run.manifest.start(STAGE, f"{stream}/{item}", fingerprints[item][stream])
-            elif isinstance(message, Clips):
+                features[item] = {stream: [] for stream in streams[item]}
+                _record_start(run, item, {stream: fingerprints[item][stream] for stream in streams[item]})
+                continue
+            if isinstance(message, Clips):
                 for stream, clips in message.batch.items():
                     features[item][stream].append(extractor(stream, clips))
                     clips_done += len(clips)
                 bar.update(task, note=f"{item} ({clips_done} clips)")
+                continue
+            given = features.pop(item)
+            if isinstance(message, Failed):
+                error = f"{videos[item].path}: {message.error}"
+                _record_failure(run, item, streams[item], message.failure, error, result)
+            elif not any(given.values()):
+                error = f"{videos[item].path}: {message.info.frames} frames are no whole clip, and extract.tail is drop"
+                _record_failure(run, item, streams[item], "content", error, result)
             else:
-                if isinstance(message, Finished):
-                    reason = _save(
-                        run, videos.get(item), item, features[item], message.info, fingerprints[item], result
-                    )
-                    failure = "content"
-                else:
-                    reason, failure = message.error, message.failure
-                if reason:
-                    _record_failure(run, item, streams_of[item], failure, f"{paths[item]}: {reason}", result)
-                del features[item]
-                bar.advance(task)
+                _save(run, videos[item], given, message.info, result)
+            bar.advance(task)
+
+
+def _record_start(run: Run, item: str, fingerprints: dict[str, str]) -> None:
+    with run.manifest.transaction():
+        for stream, today in fingerprints.items():
+            run.manifest.start(STAGE, f"{stream}/{item}", today)
 
 
 def _record_failure(run: Run, item: str, streams: Iterable[str], failure: str, error: str, result: StageResult) -> None:
@@ -202,41 +200,30 @@ def _record_failure(run: Run, item: str, streams: Iterable[str], failure: str, e
     run.say(f"failed: {error}")
 
 
-def _save(
-    run: Run,
-    video: Video | None,
-    item: str,
-    features: dict[str, list[np.ndarray]],
-    info: VideoInfo,
-    fingerprints: dict[str, str],
-    result: StageResult,
-) -> str | None:
-    """Write a video's features and its rows; returns a reason instead where there is no clip to write."""
-    if not any(features.values()):
-        return f"its {info.frames} frames are less than one clip, and extract.tail is drop"
+def _save(run: Run, video: Video, features: dict[str, list[np.ndarray]], info: VideoInfo, result: StageResult) -> None:
+    """Write a video's features and times, and its rows."""
     warnings = list(info.warnings)
-    if video is not None and video.n_frames not in (None, info.frames):
+    if video.n_frames not in (None, info.frames):
         warnings.append(f"the dataset counts {video.n_frames} frames, {info.frames} were decoded")
     if warnings:
-        result.warnings[item] = warnings
-    times = feature_path(run.work, "times", item)
+        result.warnings[video.id] = warnings
+        run.say(f"warning: {video.id}: {'; '.join(warnings)}")
+    facts = {
+        "frames": info.frames,
+        "fps": round(info.fps, 6),
+        "height": info.size[0],
+        "width": info.size[1],
+        "reader": info.reader,
+        "warnings": warnings,
+        "lad": __version__,
+    }
+    times = feature_path(run.work, "times", video.id)
     _save_array(times, np.array(info.times, dtype=np.float64))
     for stream, batches in features.items():
-        path = feature_path(run.work, stream, item)
+        path = feature_path(run.work, stream, video.id)
         _save_array(path, np.concatenate(batches))
-        facts = {
-            "frames": info.frames,
-            "fps": round(info.fps, 6),
-            "height": info.size[0],
-            "width": info.size[1],
-            "reader": info.reader,
-            "warnings": warnings,
-            "lad": __version__,
-        }
-        run.manifest.finish(STAGE, f"{stream}/{item}", [path, times], facts)
-        result.done += 1
-    assert set(features) <= set(fingerprints)
-    return None
+        run.manifest.finish(STAGE, f"{stream}/{video.id}", [path, times], facts)
+    result.done += 1
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
@@ -269,16 +256,18 @@ def find_features(run: Run, videos: list[Video]) -> tuple[dict[str, VideoFeature
     Raises:
         StageError: features are missing or stale, which `lad extract` would mend.
     """
-    fingerprints = plan(run, videos)
+    fingerprints, unreadable = plan(run, videos)
     rows = run.manifest.items(STAGE)
     found: dict[str, VideoFeatures] = {}
-    failed: dict[str, str] = {}
+    failed = dict(unreadable)
     missing: list[str] = []
     for video in videos:
-        today = fingerprints.get(video.id, {})
+        if video.id in unreadable:
+            continue
+        today = fingerprints[video.id]
         streams = {stream: rows.get((STAGE, f"{stream}/{video.id}")) for stream in run.config.extract.streams}
         bad = next((row for row in streams.values() if row and row.status == "failed"), None)
-        if today and all(run.manifest.is_done(row, today[stream]) for stream, row in streams.items()):
+        if all(run.manifest.is_done(row, today[stream]) for stream, row in streams.items()):
             info = next(row.info for row in streams.values() if row)
             found[video.id] = VideoFeatures(
                 paths=[feature_path(run.work, stream, video.id) for stream in streams],

@@ -116,6 +116,7 @@ def open_run(
     *,
     force: bool = False,
     verify: bool = False,
+    verbose: bool = False,
     quiet: bool = False,
 ) -> Iterator[Run]:
     """Check a configuration, find its videos and hold its work directory.
@@ -135,11 +136,11 @@ def open_run(
             absolute = [Video(**{**vars(video), "path": video.path.absolute()}) for video in videos]
             write_dataset(work / "dataset.csv", absolute, root)
         write_text(work / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        yield Run(config, work, manifest, videos, console, force=force, verify=verify)
+        yield Run(config, work, manifest, videos, console, force=force, verify=verify, verbose=verbose)
 
 
-def run_stages(run: Run, names: Sequence[str]) -> list[StageResult]:
-    """Run the named stages in order, as long as a video is left to go on with.
+def run_stages(run: Run, names: Sequence[str], announce: Callable[[str], None]) -> list[StageResult]:
+    """Run the named stages in order, as long as a video is left to go on with; `announce` gets a line for each.
 
     Raises:
         StageError: a stage cannot begin.
@@ -148,7 +149,7 @@ def run_stages(run: Run, names: Sequence[str]) -> list[StageResult]:
     for name in names:
         result = stages()[name](run, run.videos)
         results.append(result)
-        run.say(result.summary())
+        announce(result.summary())
         if len(result.failed) == len(run.videos):
             break  # nothing is left to go on with, and the failures say why
     return results

@@ -62,6 +62,7 @@ class Run:
     Attributes:
         force: do everything again, failures included.
         verify: trust no size and no mtime, hash again.
+        verbose: log every step of the way.
     """
 
     config: Config
@@ -71,6 +72,7 @@ class Run:
     console: Console
     force: bool = False
     verify: bool = False
+    verbose: bool = False
 
     def say(self, text: str) -> None:
         """Log a line to stderr."""

@@ -302,7 +302,8 @@ class Training:
         writer.flush()
         place = Path(writer.log_dir) / "metrics.jsonl"
         write_text(place, "".join(json.dumps({"run": name, **one}) + "\n" for one in history))
-        self.run.say(f"{name}: step {entry['step']}, {_describe(entry)}")
+        if self.run.verbose:
+            self.run.say(f"{name}: step {entry['step']}, {_describe(entry)}")
 
 
 def evaluate_detector(model: AED, videos: Sequence[LabelledFeatures]) -> dict[str, float | None]:
