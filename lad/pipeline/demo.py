@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -17,8 +20,10 @@ from lad.plots import draw_overview
 OVERVIEW = "overview.png"
 
 
-def run_demo(work: Path, *, quiet: bool = False) -> bool:
+def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) -> bool:
     """Make the clips, run every stage on them and print the result; true where every clip was done.
+
+    `overrides` are `key=value` changes to `demo.yaml`.
 
     Raises:
         StageError, weights.WeightsError: as the stages do.
@@ -28,7 +33,7 @@ def run_demo(work: Path, *, quiet: bool = False) -> bool:
     say("making 24 short clips: people in three places, some with a panic, a fall or a fire", err=True)
     make_clips(clips)
     with as_file(files("lad.demo") / "demo.yaml") as settings:
-        config = load_config(settings, [f"data.root={clips}"])
+        config = load_config(settings, [f"data.root={clips}", *overrides])
     with open_run(config, work, quiet=quiet) as run:
         results = run_stages(run, ["extract", "train", "score", "evaluate"], run.say)
         scored = read_scored(run, [video for video in run.videos if video.split == "test"])
@@ -49,7 +54,4 @@ def run_demo(work: Path, *, quiet: bool = False) -> bool:
 
 def command() -> str:
     """How this command was called, so that the next one can be typed as it is printed."""
-    import shutil
-    import sys
-
     return "lad" if shutil.which("lad") else str(Path(sys.argv[0]))

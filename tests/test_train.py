@@ -1,0 +1,128 @@
+"""What training promises beyond what the commands show: who validates, what is kept, what is resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lad.config import Config, load_config
+from lad.dataset import COLUMNS, Event, Video
+from lad.pipeline.checkpoint import load_checkpoint
+from lad.pipeline.run import open_run, run_stages
+from lad.pipeline.train import divide
+
+SMALL = [
+    "extract.backbone=tiny",
+    "train={window: 2, hidden: 8, abnormal_windows: 2, normal_windows: 2, steps: 6, evaluate_every: 2}",
+    "threads=1",
+]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory, make_video) -> Path:
+    """Eight clips, half of them with an event, four sources, two of them in the split `val`."""
+    root = tmp_path_factory.mktemp("videos")
+    with (root / "dataset.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for number in range(8):
+            make_video(root / f"{number}.mp4", 40 + number)
+            events = "8-30" if number % 2 else ""
+            split = "val" if number >= 6 else "train"
+            writer.writerow([number, f"{number}.mp4", split, "street", events, 40 + number, 25, f"camera{number // 2}"])
+    return root
+
+
+def train(folder: Path, work: Path, *more: str) -> dict:
+    """Extract and train; returns what the manifest says of the training."""
+    config: Config = load_config(None, ["data.dataset=dataset.csv", f"data.root={folder}", *SMALL, *more])
+    with open_run(config, work, quiet=True) as run:
+        results = run_stages(run, ["extract", "train"], run.say)
+        assert not any(result.failed for result in results)
+        row = run.manifest.get("train", "detector")
+    assert row is not None and row.status == "done"
+    return row.info
+
+
+def test_val_rows_validate_and_the_best_checkpoint_is_theirs(folder, tmp_path):
+    info = train(folder, tmp_path)
+    assert info["videos"] == 6 and info["selection"] == "validation"
+    best, last = (load_checkpoint(tmp_path / "checkpoints" / name) for name in ("best.pt", "last.pt"))
+    curve = {entry["step"]: entry["auc"] for entry in last.history}
+    assert set(curve) == {2, 4, 6} and last.step == 6
+    assert curve[best.step] == max(curve.values()) and best.step == info["steps"]
+
+
+def test_without_val_rows_whole_sources_are_held_out(folder, tmp_path):
+    rows = (folder / "dataset.csv").read_text().replace(",val,", ",train,")
+    (folder / "all_train.csv").write_text(rows)
+    info = train(folder, tmp_path, "data.dataset=all_train.csv", "train.val_fraction=0.25")
+    assert info["videos"] == 6, "one of four sources, with its two videos, validates"
+
+
+def test_cross_validation_chooses_the_steps_and_refits_on_all(folder, tmp_path):
+    rows = (folder / "dataset.csv").read_text().replace(",val,", ",train,")
+    (folder / "all_train.csv").write_text(rows)
+    more = ["data.dataset=all_train.csv", "train.selection=cross-validation", "train.folds=2"]
+    info = train(folder, tmp_path, *more)
+    assert info["videos"] == 8
+    curves = [json.loads((tmp_path / f"checkpoints/fold_{n}/curve.json").read_text())["history"] for n in range(2)]
+    mean = {a["step"]: (a["auc"] + b["auc"]) / 2 for a, b in zip(*curves, strict=True)}
+    assert mean[info["steps"]] == max(mean.values())
+    assert load_checkpoint(tmp_path / "checkpoints" / "best.pt").step == info["steps"]
+
+
+def test_a_checkpoint_knows_its_classes_configuration_and_weights(folder, tmp_path):
+    train(folder, tmp_path)
+    checkpoint = load_checkpoint(tmp_path / "checkpoints" / "best.pt")
+    assert checkpoint.classes == ["street"] and checkpoint.weights == {"rgb": "random:tiny:rgb:seed=0"}
+    made_with = checkpoint.extraction_config()
+    assert made_with is not None and made_with.extract.backbone == "tiny" and made_with.train.window == 2
+
+
+def test_features_are_standardised_by_the_training_videos_alone(folder, tmp_path):
+    train(folder, tmp_path)
+    state = torch.load(tmp_path / "checkpoints" / "best.pt", weights_only=True)["model"]
+    clips = np.concatenate([np.load(tmp_path / "features" / "rgb" / f"{number}.npy") for number in range(6)])
+    np.testing.assert_allclose(state["feature_mean"].numpy(), clips.mean(axis=0), atol=1e-5)
+    assert (state["feature_std"] > 0).all()
+    train(folder, tmp_path, "train.standardize=false")
+    state = torch.load(tmp_path / "checkpoints" / "best.pt", weights_only=True)["model"]
+    assert not state["feature_mean"].any() and (state["feature_std"] == 1).all()
+
+
+def test_another_run_does_not_go_on_from_an_old_checkpoint(folder, tmp_path):
+    train(folder, tmp_path, "train.steps=8")
+    train(folder, tmp_path)
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pt").step == 6
+    assert not (tmp_path / "checkpoints" / "step_000008.pt").exists()
+
+
+def test_tensorboard_and_jsonl_logs_say_the_same(folder, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(folder, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "logs/train/metrics.jsonl").read_text().splitlines()]
+    events = EventAccumulator(str(tmp_path / "logs" / "train"))
+    events.Reload()
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert [one.value for one in events.Scalars("loss")] == pytest.approx([line["loss"] for line in lines])
+
+
+def test_parts_keep_sources_together_and_share_the_abnormal_ones():
+    videos = [
+        Video(f"{source}/{n}", Path("x"), events=(Event(0, 1),) if source < 6 else (), source=str(source))
+        for source in range(12)
+        for n in range(3)
+    ]
+    parts = divide(videos, 3, seed=1)
+    assert sorted(v.id for part in parts for v in part) == sorted(v.id for v in videos)
+    sources = [{v.source for v in part} for part in parts]
+    assert all(not a & b for a, b in [(sources[0], sources[1]), (sources[0], sources[2]), (sources[1], sources[2])])
+    assert [sum(v.is_abnormal for v in part) for part in parts] == [6, 6, 6]
+    assert divide(videos, 3, seed=1) == parts and divide(videos, 3, seed=2) != parts
