@@ -18,6 +18,7 @@ import numpy as np
 from lad.files import frame_files, write_text
 
 SPLITS = ("train", "val", "test")
+SUMMARY_ID = "summary"  # its scores would lie where scores/summary.csv does
 COLUMNS = ("video", "path", "split", "label", "events", "n_frames", "fps", "source")
 VIDEO_SUFFIXES = frozenset(
     [
@@ -112,7 +113,7 @@ def is_safe_id(video_id: str) -> bool:
     forbidden = {"\0", "\\", "\n", "\r"} & set(video_id)
     if any("\ud800" <= character <= "\udfff" for character in video_id):  # a file name that is not UTF-8
         return False
-    return bool(video_id) and not forbidden and not {"", ".", ".."} & set(parts)
+    return video_id not in ("", SUMMARY_ID) and not forbidden and not {"", ".", ".."} & set(parts)
 
 
 def read_dataset(path: Path, root: Path | None = None) -> list[Video]:

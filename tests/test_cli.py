@@ -322,7 +322,7 @@ def test_score_prints_events_as_times_and_frames_and_as_json(lad, finished, data
     call = ("score", "--checkpoint", best, "--work", str(tmp_path), "-o", "score.threshold=0.0", video)
     status, out, _ = lad(*call)
     assert status == 0
-    assert "event 0:00.0 - 0:02.5  frames 0-64" in out
+    assert "event 0:00.0 - 0:02.6  frames 0-64" in out
     status, out, _ = lad(*call, "--json")
     (info,) = json.loads(out)["scores"].values()
     assert info["frames"] == 64 and info["events"][0]["end"] == 64 and info["category"] in ("run", "walk")

@@ -14,6 +14,7 @@ from lad.config import Config, load_config
 from lad.dataset import COLUMNS, Event, Video
 from lad.pipeline.checkpoint import load_checkpoint
 from lad.pipeline.run import open_run, run_stages
+from lad.pipeline.stage import StageError
 from lad.pipeline.train import divide
 
 SMALL = [
@@ -126,3 +127,20 @@ def test_parts_keep_sources_together_and_share_the_abnormal_ones():
     assert all(not a & b for a, b in [(sources[0], sources[1]), (sources[0], sources[2]), (sources[1], sources[2])])
     assert [sum(v.is_abnormal for v in part) for part in parts] == [6, 6, 6]
     assert divide(videos, 3, seed=1) == parts and divide(videos, 3, seed=2) != parts
+
+
+@pytest.mark.parametrize(
+    ("events_of", "said"), [([], "no training video has an event"), (["1"], "all of one source, which cannot both")]
+)
+def test_too_few_events_are_an_error_that_says_so(folder, tmp_path, events_of, said):
+    with (folder / "dataset.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["split"], row["events"] = "train", "8-30" if row["video"] in events_of else ""
+    with (folder / "few.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    for selection in ("validation", "cross-validation"):
+        with pytest.raises(StageError, match=said):
+            train(folder, tmp_path, "data.dataset=few.csv", f"train.selection={selection}")

@@ -109,10 +109,11 @@ def score_videos(run: Run, videos: list[Video]) -> StageResult:
         raise StageError(f"{path}: no such checkpoint: run `lad train`, or name one with --checkpoint")
     features, failed = find_features(run, videos)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
+    checkpoint_sha256 = run.manifest.content_sha256(path, verify=run.verify)
     facts = {
         "stage": STAGE,
         "code": CODE_VERSION,
-        "checkpoint": run.manifest.content_sha256(path, verify=run.verify),
+        "checkpoint": checkpoint_sha256,
         "merge": run.config.score.merge,
         "threshold": run.config.score.threshold,
         "numerics": numerics(run.config),
@@ -128,37 +129,42 @@ def score_videos(run: Run, videos: list[Video]) -> StageResult:
         else:
             todo.append((video, features[video.id], today))
     if todo:
-        _score(run, path, todo, result)
+        _score(run, path, checkpoint_sha256, todo, result)
     if todo or not (run.work / "scores" / "summary.csv").exists():
-        _write_summary(run)
+        _write_summary(run, checkpoint_sha256)
     return result
 
 
-def _score(run: Run, path: Path, todo: list[tuple[Video, VideoFeatures, str]], result: StageResult) -> None:
+def _score(
+    run: Run, path: Path, checkpoint_sha256: str, todo: list[tuple[Video, VideoFeatures, str]], result: StageResult
+) -> None:
     device = prepare_torch(run.config)
     checkpoint = load_checkpoint(path)
     detector = checkpoint.detector().to(device)
     classes = checkpoint.classes or [f"class_{index}" for index in range(detector.classes)]
     with run.progress("score", len(todo)) as (bar, task):
         for video, features, today in todo:
-            run.manifest.start(STAGE, video.id, today)
             clips = features.load()
             if clips.shape[1] != detector.feature_dim:
                 raise StageError(
                     f"{path}: made for features of {detector.feature_dim} numbers a clip, "
                     f"these have {clips.shape[1]} ({' + '.join(run.config.extract.streams)})"
                 )
-            times = features.load_times()
+            run.manifest.start(STAGE, video.id, today)
             scores = score_features(detector, clips, merge=run.config.score.merge)
-            info = _write_scores(run, video, scores, times, classes)
-            info |= {"fps": features.fps, "warnings": features.warnings, "lad": __version__}
+            info = _write_scores(run, video, features, scores, classes)
+            info |= {"warnings": features.warnings, "checkpoint": checkpoint_sha256, "lad": __version__}
             run.manifest.finish(STAGE, video.id, [score_path(run.work, video.id)], info)
             result.done += 1
             bar.update(task, advance=1, note=video.id)
 
 
-def _write_scores(run: Run, video: Video, scores: VideoScores, times: np.ndarray, classes: list[str]) -> dict[str, Any]:
+def _write_scores(
+    run: Run, video: Video, features: VideoFeatures, scores: VideoScores, classes: list[str]
+) -> dict[str, Any]:
     """Write the CSV of one video and return what its row in the manifest says."""
+    times = features.load_times()
+    ends = np.append(times[1:], times[-1] + 1 / features.fps)
     # With extract.tail `drop` the frames after the last whole clip take its last score: every frame has one.
     frames = np.arange(len(times)).clip(max=len(scores.frames) - 1)
     frame_scores = scores.frames[frames]
@@ -173,7 +179,8 @@ def _write_scores(run: Run, video: Video, scores: VideoScores, times: np.ndarray
     peak = int(frame_scores.argmax())
     return {
         "frames": len(times),
-        "seconds": round(float(times[-1] + (times[1] - times[0] if len(times) > 1 else 0)), 3),
+        "fps": features.fps,
+        "seconds": round(float(ends[-1]), 3),
         "peak_score": round(float(frame_scores[peak]), 6),
         "peak_frame": peak,
         "peak_time": round(float(times[peak]), 3),
@@ -185,7 +192,7 @@ def _write_scores(run: Run, video: Video, scores: VideoScores, times: np.ndarray
                 "start": start,
                 "end": end,
                 "start_time": round(float(times[start]), 3),
-                "end_time": round(float(times[end - 1]), 3),
+                "end_time": round(float(ends[end - 1]), 3),
                 "category": classes[int(scores.classes[frames[start:end] // CLIP_FRAMES].mean(axis=0).argmax())],
             }
             for start, end in events_above(frame_scores, threshold)
@@ -196,8 +203,8 @@ def _write_scores(run: Run, video: Video, scores: VideoScores, times: np.ndarray
 SUMMARY_COLUMNS = ("video", "frames", "seconds", "peak_score", "peak_time", "category", "events", "warnings", "error")
 
 
-def _write_summary(run: Run) -> None:
-    """One line a video: scored ones from this stage's rows, failed ones from the extraction's."""
+def _write_summary(run: Run, checkpoint_sha256: str) -> None:
+    """One line a video: those that this detector scored, and those that have no features, with the reason."""
     from lad.pipeline.extract import STAGE as EXTRACT
 
     lines: dict[str, list[object]] = {}
@@ -206,8 +213,8 @@ def _write_summary(run: Run) -> None:
             video_id = item.partition("/")[2]
             lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error]
     for (_, video_id), row in run.manifest.items(STAGE).items():
-        if row.status == "done" and video_id not in lines:
-            info = row.info
+        info = row.info
+        if row.status == "done" and info["checkpoint"] == checkpoint_sha256 and video_id not in lines:
             events = ";".join(f"{event['start']}-{event['end']}" for event in info["events"])
             facts = [info[key] for key in ("frames", "seconds", "peak_score", "peak_time", "category")]
             lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), ""]

@@ -47,6 +47,7 @@ def train_detector(run: Run, videos: list[Video]) -> StageResult:
     features, failed = find_features(run, chosen)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     usable = [video for video in chosen if video.id in features]
+    _check_events(usable, divided=not any(video.split == "val" for video in usable))
     today = fingerprint(
         {
             "stage": STAGE,
@@ -60,12 +61,13 @@ def train_detector(run: Run, videos: list[Video]) -> StageResult:
             "numerics": numerics(run.config),
         }
     )
-    if not run.force and run.manifest.is_done(run.manifest.get(STAGE, ITEM), today, verify=run.verify):
+    before = run.manifest.get(STAGE, ITEM)
+    if not run.force and run.manifest.is_done(before, today, verify=run.verify):
         result.skipped = 1
         return result
     checkpoints = run.work / "checkpoints"
-    if run.force:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+    if run.force or (before and before.fingerprint != today):
+        shutil.rmtree(checkpoints, ignore_errors=True)  # nobody shall score with another run's detector by mistake
     run.manifest.start(STAGE, ITEM, today)
     training = Training(run, classes, today)
     info = training.run_all(usable, features)
@@ -77,11 +79,21 @@ def train_detector(run: Run, videos: list[Video]) -> StageResult:
 def _check(videos: list[Video], classes: list[str]) -> None:
     if not any(video.split == "train" for video in videos):
         raise StageError("no video is in the split `train`: there is nothing to train on")
-    if not any(video.is_abnormal for video in videos if video.split == "train"):
-        raise StageError("no training video has an event: there is nothing to learn from")
     if unlabelled := [video.id for video in videos if video.label not in classes]:
         raise StageError(
             f"{len(unlabelled)} training videos ({unlabelled[0]}, ...) have no label, or one not in data.classes"
+        )
+
+
+def _check_events(videos: list[Video], divided: bool) -> None:
+    """`divided`: some of the training videos are held out to validate, so that the others must have an event too."""
+    sources = {video.group for video in videos if video.split == "train" and video.is_abnormal}
+    if not sources:
+        raise StageError("no training video has an event: there is nothing to learn from")
+    if divided and len(sources) < 2:
+        raise StageError(
+            "the events of the training videos are all of one source, which cannot both teach and validate: "
+            "add videos of another, or `val` rows to the dataset.csv"
         )
 
 
@@ -140,7 +152,7 @@ class Training:
             best = _best(history)
             return {"steps": best["step"], "selection": "validation", "validation": best, "videos": len(train)}
         curves = []
-        folds = divide(train, self.config.folds, self.config.seed)
+        folds = [fold for fold in divide(train, self.config.folds, self.config.seed) if fold]
         for number, held_out in enumerate(folds):
             rest = [video for fold in folds if fold is not held_out for video in fold]
             curves.append(self._fold_curve(number, pick(rest), pick(held_out)))
@@ -150,7 +162,7 @@ class Training:
         self.fit("train", self.folder, pick(train), [], best["step"])
         chosen = {
             "steps": best["step"],
-            "selection": f"cross-validation, {self.config.folds} folds",
+            "selection": f"cross-validation, {len(folds)} folds",
             "validation": best,
         }
         return {**chosen, "videos": len(train)}
@@ -248,7 +260,6 @@ class Training:
                 if self.device.startswith("cuda"):
                     torch.cuda.set_rng_state(checkpoint.rng["cuda"], self.device)
                 return checkpoint.step, checkpoint.history
-        # Another run's files: its best.pt must not outlive it.
         for stale in [*folder.glob("*.pt"), *folder.glob(".*.tmp"), folder / "curve.json"]:
             stale.unlink(missing_ok=True)
         return 0, []
