@@ -99,7 +99,7 @@ def _curves(scored: Sequence[ScoredVideo], threshold: float, columns: int) -> Fi
         for event in one.video.events:
             axes.axvspan(event.start, event.end, color=TRUTH, alpha=0.2, linewidth=0)
         axes.axhline(threshold, color=QUIET, linestyle=":", linewidth=1)
-        axes.set(ylim=(0, 1), xlim=(0, len(one.scores)))
+        axes.set(ylim=(0, 1.05), xlim=(0, len(one.scores)))
         axes.set_title(one.video.id, fontsize=9)
     for axes in list(panels)[len(scored) :]:
         axes.set_axis_off()

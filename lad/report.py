@@ -138,7 +138,8 @@ def print_curve(name: str, scores: np.ndarray, truth: np.ndarray, frames_a_block
     marks = [bool(truth[start : start + frames_a_block].mean() >= 0.5) for start in starts]
     blocks = "".join(BLOCKS[min(int(height * len(BLOCKS)), len(BLOCKS) - 1)] for height in heights)
     click.echo(f"  {name:<24} {blocks}")
-    click.echo(f"  {'':<24} {''.join('━' if mark else ' ' for mark in marks)}".rstrip())
+    if any(marks):
+        click.echo(f"  {'':<24} {''.join('━' if mark else ' ' for mark in marks)}".rstrip())
 
 
 def status_data(manifest: Manifest) -> dict[str, Any]:
