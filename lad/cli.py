@@ -237,7 +237,7 @@ def _default_work(config_path: Path | None) -> Path:
 
 def _load(options: dict[str, Any], checkpoint: Path | None) -> tuple[Any, Path]:
     """The configuration that the options describe, and the work directory."""
-    from lad.config import Config, ConfigError, load_config
+    from lad.config import load_config
 
     overrides = list(options["overrides"])
     direct = {"data.root": options["data"], "device": options["device"], "workers": options["workers"]}
@@ -246,19 +246,12 @@ def _load(options: dict[str, Any], checkpoint: Path | None) -> tuple[Any, Path]:
     ]
     if checkpoint is not None:
         overrides.append(f"score.checkpoint={json.dumps(str(checkpoint))}")
-    config: Config = load_config(options["config_path"], overrides)
     if checkpoint is not None and options["config_path"] is None:
-        from lad.pipeline.checkpoint import load_checkpoint
+        from lad.pipeline.checkpoint import scoring_config
 
-        made_with = load_checkpoint(checkpoint).extraction_config()
-        if made_with is None:
-            raise ConfigError(f"{checkpoint}: does not say how its features were made: give -c CONFIG as well")
-        base = made_with.model_dump(mode="json")
-        kept = {"extract": base["extract"], "train": base["train"], "threads": base["threads"]}
-        kept["score"] = {**base["score"], "checkpoint": None}
-        config = load_config(None, overrides, base={"name": "score", **kept})
-    elif options["config_path"] is None and not overrides:
-        raise click.UsageError("give -c CONFIG")
+        config = scoring_config(checkpoint, overrides)
+    else:
+        config = load_config(options["config_path"], overrides)
     return config, options["work"] or Path("runs") / config.name
 
 
@@ -267,10 +260,15 @@ def _run_stages(
 ) -> int:
     from lad import report
     from lad.pipeline.run import open_run, run_stages
+    from lad.pipeline.score import find_checkpoint
 
+    if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint):
+        raise click.UsageError("give -c CONFIG")
     config, work = _load(options, checkpoint)
     flags = {name: options[name] for name in ("force", "verify", "verbose", "quiet")}
     with open_run(config, work, videos, **flags) as run:
+        if "score" in names and "train" not in names:
+            find_checkpoint(run)  # before hours of extraction, not after
         # Text is printed as it comes; JSON must stay one document.
         results = run_stages(run, names, run.say if options["as_json"] else click.echo)
         data = report.run_data(run, results)

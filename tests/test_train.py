@@ -12,7 +12,7 @@ import torch
 
 from lad.config import Config, load_config
 from lad.dataset import COLUMNS, Event, Video
-from lad.pipeline.checkpoint import load_checkpoint
+from lad.pipeline.checkpoint import load_checkpoint, scoring_config
 from lad.pipeline.run import open_run, run_stages
 from lad.pipeline.stage import StageError
 from lad.pipeline.train import divide
@@ -82,8 +82,9 @@ def test_a_checkpoint_knows_its_classes_configuration_and_weights(folder, tmp_pa
     train(folder, tmp_path)
     checkpoint = load_checkpoint(tmp_path / "checkpoints" / "best.pt")
     assert checkpoint.classes == ["street"] and checkpoint.weights == {"rgb": "random:tiny:rgb:seed=0"}
-    made_with = checkpoint.extraction_config()
-    assert made_with is not None and made_with.extract.backbone == "tiny" and made_with.train.window == 2
+    config = scoring_config(tmp_path / "checkpoints" / "best.pt", ["score.threshold=0.7"])
+    assert config.extract.backbone == "tiny" and config.train.window == 2 and config.score.threshold == 0.7
+    assert config.data.dataset is None, "other videos, not those that it was trained on"
 
 
 def test_features_are_standardised_by_the_training_videos_alone(folder, tmp_path):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lad.config import Config
+from lad.config import Config, load_config
 from lad.files import replacing
 from lad.pipeline.stage import StageError
 
@@ -50,9 +51,20 @@ class Checkpoint:
 
         return detector_from_state(self.model)
 
-    def extraction_config(self) -> Config | None:
-        """The configuration that its features were made with, or None where the file does not say."""
-        return Config.model_validate(self.config) if self.config else None
+
+def scoring_config(path: Path, overrides: list[str]) -> Config:
+    """The configuration to score other videos with a checkpoint: features are made as those that it was trained on.
+
+    Raises:
+        StageError: the checkpoint cannot be read, or does not say how its features were made.
+        ConfigError: an override is wrong.
+    """
+    made_with = load_checkpoint(path).config
+    if made_with is None:
+        raise StageError(f"{path}: does not say how its features were made: give -c CONFIG as well")
+    kept = {key: made_with[key] for key in ("extract", "train", "threads")}
+    kept["score"] = {**made_with["score"], "checkpoint": None}
+    return load_config(None, overrides, base={"name": "score", **kept})
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -72,7 +84,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     import torch
 
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of odd pickles: whatever is wrong with the file comes as an error
+            warnings.simplefilter("ignore")
+            data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise StageError(f"{path}: no such checkpoint") from None
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:

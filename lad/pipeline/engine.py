@@ -107,7 +107,7 @@ def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float
                         worker.heard = time.monotonic()
                     except (EOFError, OSError):
                         alive = False
-                elif time.monotonic() - worker.heard > stall_seconds:
+                elif time.monotonic() - worker.heard > stall_seconds and not worker.pipe.poll():
                     alive = False
                 job = worker.job
                 assert job is not None

@@ -89,8 +89,16 @@ def score_features(detector: AED, features: np.ndarray, *, merge: Literal["mean"
     )
 
 
-def checkpoint_path(run: Run) -> Path:
-    return run.config.score.checkpoint or run.work / "checkpoints" / "best.pt"
+def find_checkpoint(run: Run) -> Path:
+    """The detector to score with.
+
+    Raises:
+        StageError: it is not there.
+    """
+    path = run.config.score.checkpoint or run.work / "checkpoints" / "best.pt"
+    if not path.is_file():
+        raise StageError(f"{path}: no such checkpoint: run `lad train`, or name one with --checkpoint")
+    return path
 
 
 def score_path(work: Path, video_id: str) -> Path:
@@ -104,9 +112,7 @@ def score_videos(run: Run, videos: list[Video]) -> StageResult:
         StageError: there is no checkpoint, it does not fit the features, or videos were not extracted yet.
     """
     result = StageResult(STAGE)
-    path = checkpoint_path(run)
-    if not path.is_file():
-        raise StageError(f"{path}: no such checkpoint: run `lad train`, or name one with --checkpoint")
+    path = find_checkpoint(run)
     features, failed = find_features(run, videos)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     checkpoint_sha256 = run.manifest.content_sha256(path, verify=run.verify)
