@@ -373,6 +373,28 @@ def test_scoring_before_extracting_says_what_to_run_first(lad, dataset, tmp_path
     assert lad("score", *arguments(dataset, tmp_path))[0] == 2
 
 
+def test_a_bare_state_dict_scores_with_a_configuration_beside_it(lad, finished, dataset, tmp_path):
+    """As the authors' training code writes checkpoints: sizes come from the shapes, categories have no names."""
+    bare = {key: value for key, value in tensors(finished / "checkpoints" / "best.pt").items() if "feature" not in key}
+    torch.save(bare, tmp_path / "iter_1.pkl")
+    call = ["--checkpoint", str(tmp_path / "iter_1.pkl"), str(dataset / "walk" / "b.mp4")]
+    status, out, _ = lad("score", *arguments(dataset, tmp_path / "work"), *call)
+    assert status == 0 and "walk/b: peak" in out
+    header = (tmp_path / "work" / "scores" / "walk" / "b.csv").read_text().splitlines()[0]
+    assert header == "frame,time,score,class_0,class_1"
+    status, _, err = lad("score", "--work", str(tmp_path / "alone"), *call)
+    assert status == 2 and "give -c CONFIG" in err
+
+
+def test_a_video_of_the_dataset_named_alone_keeps_what_the_dataset_says(dataset):
+    from lad.config import load_config
+    from lad.pipeline.run import load_videos
+
+    config = load_config(dataset / "small.yaml", [f"data.root={dataset}"])
+    (video,) = load_videos(config, [str(dataset / "run" / "e.mp4")])
+    assert video.id == "run/e" and video.fps == 25 and video.label == "run" and video.events
+
+
 def test_a_detector_for_other_features_is_refused(lad, finished, dataset, tmp_path):
     best, video = str(finished / "checkpoints" / "best.pt"), str(dataset / "walk" / "b.mp4")
     call = ("score", "--checkpoint", best, "--work", str(tmp_path), "-o", "extract.streams=[rgb]", video)

@@ -88,24 +88,30 @@ def _dataset_path(config: Config) -> Path | None:
 
 
 def load_videos(config: Config, arguments: Sequence[str] = ()) -> list[Video]:
-    """The videos that a command works on: its arguments alone, or else those of the configuration.
+    """The videos that a command works on: those of the configuration, or its arguments alone.
+
+    An argument that is a video of the configuration keeps what that says of it (its frame rate, its labels).
 
     Raises:
         ConfigError, dataset.DatasetError: there are none, or their description is wrong.
     """
     data = config.data
-    if arguments:
-        return find_videos(arguments, data.root)
+    configured: list[Video] = []
     if data.benchmark:
         assert data.root is not None  # check_config saw to it
-        return BENCHMARKS[data.benchmark](data.root, data.seed)
-    if data.dataset:
+        configured = BENCHMARKS[data.benchmark](data.root, data.seed)
+    elif data.dataset:
         path = _dataset_path(config)
         assert path is not None
-        return read_dataset(path, data.root)
-    if data.root:
-        return find_videos([str(data.root)], data.root)
-    raise ConfigError("no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR")
+        configured = read_dataset(path, data.root)
+    elif data.root and not arguments:
+        configured = find_videos([str(data.root)], data.root)
+    if arguments:
+        known = {video.path.absolute(): video for video in configured}
+        return [known.get(video.path, video) for video in find_videos(arguments, data.root)]
+    if not configured:
+        raise ConfigError("no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR")
+    return configured
 
 
 @contextmanager

@@ -220,7 +220,7 @@ def _write_summary(run: Run, checkpoint_sha256: str) -> None:
             lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error]
     for (_, video_id), row in run.manifest.items(STAGE).items():
         info = row.info
-        if row.status == "done" and info["checkpoint"] == checkpoint_sha256 and video_id not in lines:
+        if row.status == "done" and info.get("checkpoint") == checkpoint_sha256 and video_id not in lines:
             events = ";".join(f"{event['start']}-{event['end']}" for event in info["events"])
             facts = [info[key] for key in ("frames", "seconds", "peak_score", "peak_time", "category")]
             lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), ""]
