@@ -14,7 +14,7 @@ from lad.dataset import Video
 from lad.files import fingerprint, replacing
 from lad.models import weights
 from lad.pipeline.engine import ClipJob, Clips, Failed, Started, decode_videos
-from lad.pipeline.stage import Run, StageError, StageResult, numerics, prepare_torch
+from lad.pipeline.stage import Run, StageError, StageResult, numerics, prepare_torch, weights_name
 
 if TYPE_CHECKING:
     from lad.extract.decode import VideoInfo
@@ -64,7 +64,7 @@ def weights_in_use(run: Run) -> dict[str, str]:
     extract = run.config.extract
     found: dict[str, str] = {}
     for stream in extract.streams:
-        name = extract.weights.get(stream) or weights.default_name(extract.backbone, stream)
+        name = weights_name(extract, stream)
         weights.check(name, backbone=extract.backbone, stream=stream)
         if name != "random" and weights.find(name) is None:
             run.say(f"fetching the weights {name} (once)")
@@ -237,9 +237,7 @@ def load_extractor(run: Run) -> FeatureExtractor:
     from lad.extract.features import FeatureExtractor
 
     config = run.config.extract
-    names: dict[str, str] = {
-        s: config.weights.get(s) or weights.default_name(config.backbone, s) for s in config.streams
-    }
+    names: dict[str, str] = {stream: weights_name(config, stream) for stream in config.streams}
     threads = f", {numerics(run.config).get('threads')} threads" if device == "cpu" else ""
     described = " + ".join(f"{s} ({names[s]}{', ' + config.flow if s == 'flow' else ''})" for s in config.streams)
     run.say(f"extract: {config.backbone} {described}, {device} float32{threads}, {run.config.workers} decoders")

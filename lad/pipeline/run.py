@@ -17,7 +17,7 @@ from lad.files import write_text
 from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
 from lad.pipeline.manifest import Manifest, open_manifest
-from lad.pipeline.stage import Run, StageResult
+from lad.pipeline.stage import Run, StageResult, weights_name
 
 Stage = Callable[[Run, list[Video]], StageResult]
 
@@ -66,7 +66,7 @@ def check_config(config: Config) -> None:
             if stream not in backbone.streams:
                 problems.append(f"extract.streams: {extract.backbone} has no {stream} stream")
                 continue
-            name = extract.weights.get(stream) or weights.default_name(extract.backbone, stream)
+            name = weights_name(extract, stream)
             try:
                 weights.check(name, backbone=extract.backbone, stream=stream)
             except weights.WeightsError as error:

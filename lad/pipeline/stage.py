@@ -20,8 +20,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from lad.config import Config
+from lad.config import Config, ExtractConfig, Stream
 from lad.dataset import Video
+from lad.models import weights
 from lad.pipeline.manifest import Manifest
 
 
@@ -92,6 +93,11 @@ class Run:
         shown = self.console.is_terminal and not self.console.quiet
         with Progress(*columns, console=self.console, transient=True, disable=not shown) as bar:
             yield bar, bar.add_task(what, total=total, note="")
+
+
+def weights_name(config: ExtractConfig, stream: Stream) -> str:
+    """The weights of a stream: the configured ones, or its backbone's default."""
+    return config.weights.get(stream) or weights.default_name(config.backbone, stream)
 
 
 def resolve_device(device: str) -> str:
