@@ -27,7 +27,7 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/ped2.py
+	$(BIN)/python benchmarks/speed/table.py --page docs/performance.md
 
 docker:
 	docker build -t lad .

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
 GRACE_SECONDS = 4.0  # for a stage to stop by itself; all that is done is on disk at every moment
+SAID = "\ninterrupted: what is done is kept; the same command goes on from here\n"
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """Ctrl-C or SIGTERM: once, stop in an orderly way; twice, or when that takes too long, at once."""
-    signal.signal(signal.SIGINT, _stop_at_once)
-    signal.signal(signal.SIGTERM, _stop_at_once)
-    # A library may swallow the exception while it is being imported, or sit in a long call: do not wait for ever.
-    deadline = threading.Timer(GRACE_SECONDS, os._exit, [EXIT_INTERRUPTED])
-    deadline.daemon = True
-    deadline.start()
+    """Ctrl-C or SIGTERM: stop in an orderly way."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: None)  # the next one is for `_end_in_time`
     raise KeyboardInterrupt
 
 
-def _stop_at_once(signum: int, frame: FrameType | None) -> None:
+def _end_in_time(signals: int) -> None:
+    """End the process at the second signal, or when stopping takes too long.
+
+    In a thread, because Python calls handlers only between two steps of the main thread, which may be in a long call;
+    and a library that is being imported may swallow the exception.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # where the main thread holds them back
+    os.read(signals, 1)
+    select.select([signals], [], [], GRACE_SECONDS)
+    with suppress(OSError):
+        os.write(2, SAID.encode())
     os._exit(EXIT_INTERRUPTED)
 
 
 def main() -> None:
+    signals, wakeup = os.pipe()
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+    threading.Thread(target=_end_in_time, args=[signals], daemon=True).start()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -35,7 +48,7 @@ def main() -> None:
 
         sys.exit(run())
     except KeyboardInterrupt:
-        print("\ninterrupted: what is done is kept; the same command goes on from here", file=sys.stderr, flush=True)
+        print(SAID, end="", file=sys.stderr, flush=True)
         os._exit(EXIT_INTERRUPTED)
 
 

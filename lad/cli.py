@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import sys
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,23 @@ from typing import Any
 import click
 
 from lad import __version__
+from lad.files import path_problem
+from lad.text import printable
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+LONG_WORD = re.compile(r"(\S{90})\S{70,}(\S{90})")  # a path too long to be one, or what somebody pasted
+
+
+class _Place(click.Path):
+    """A path that can be one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if problem := path_problem(value):
+            self.fail(f"{_shown(str(value))}: {problem}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PLACE = _Place(path_type=Path)
 
 
 def run() -> int:
@@ -26,15 +43,19 @@ def run() -> int:
     except click.ClickException as error:
         error.show()
         return EXIT_USAGE
-    except BrokenPipeError:  # the reader of our output has seen enough, as `head` does
-        sys.stderr.close()
+    except SystemExit:  # click's, where the reader of our output has seen enough, as `head` does
         return EXIT_DONE
     except Exception as error:
         if not _is_explained(error):
             raise
+        too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
         for line in str(error).splitlines():
-            click.echo(f"error: {line}", err=True)
+            click.echo(f"error: {_shown(line)}{': choose a shorter one' if too_long else ''}", err=True)
         return EXIT_USAGE
+
+
+def _shown(line: str) -> str:
+    return printable(LONG_WORD.sub(r"\1...\2", line))
 
 
 def _is_explained(error: Exception) -> bool:
@@ -52,13 +73,9 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every stage takes."""
     for option in reversed(
         [
-            click.option(
-                "-c", "--config", "config_path", type=click.Path(path_type=Path), help="Configuration (YAML)."
-            ),
-            click.option(
-                "--work", type=click.Path(path_type=Path), help="Work directory [default: runs/<config name>]."
-            ),
-            click.option("--data", type=click.Path(path_type=Path), help="Data root: where the videos lie."),
+            click.option("-c", "--config", "config_path", type=PLACE, help="Configuration (YAML)."),
+            click.option("--work", type=PLACE, help="Work directory [default: runs/<config name>]."),
+            click.option("--data", type=PLACE, help="Data root: where the videos lie."),
             click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any configuration key."),
             click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where networks run [default: auto]."),
             click.option("--workers", type=click.IntRange(min=1), help="Decoding processes [default: 2]."),
@@ -84,35 +101,66 @@ def cli() -> None:
     lad score --checkpoint best.pt VIDEO...         scores for your own videos
 
     Every command goes on where it was stopped and does nothing twice. Exit status: 0 all done, 1 some
-    videos failed, 2 usage or configuration, 130 interrupted.
+    videos failed, 2 usage or configuration, or the machine is in the way (full disk, no permission), 130 interrupted.
     """
 
 
 @cli.command()
 @click.argument("name")
-@click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder of the official download.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("dataset.csv"), show_default=True)
+@click.option("--root", type=PLACE, required=True, help="Folder of the official download.")
+@click.option("--out", type=PLACE, default=Path("dataset.csv"), show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of a random split.")
-def prepare(name: str, root: Path, out: Path, seed: int) -> None:
-    """Turn a benchmark's official download into a dataset.csv."""
-    from lad.config import Config, DataConfig
+@click.option(
+    "--layout",
+    type=click.Choice(["official", "released"]),
+    default="official",
+    show_default=True,
+    help="released: features and labels as the authors' code keeps them.",
+)
+@click.option("--streams", default="rgb,flow", show_default=True, help="Of released features.")
+@click.option("--normal", default="*normal*", show_default=True, help="folder: names that mean a normal video.")
+@click.option("--allow-missing", is_flag=True, help="Go on without what the download lacks.")
+def prepare(name: str, root: Path, out: Path, seed: int, streams: str, **options: Any) -> None:
+    """Turn a benchmark's official download into a dataset.csv.
+
+    NAME is lad2000, ucf_crime, shanghaitech, avenue, ped1, ped2, xd_violence, or folder: any tree of videos, a folder a
+    category. What is missing is listed by name. docs/datasets.md says where each comes from and how it must lie.
+    """
+    from lad.config import load_config
     from lad.dataset import write_dataset
+    from lad.datasets import BENCHMARKS
     from lad.pipeline.run import check_config, load_videos
 
-    config = Config(data=DataConfig(benchmark=name, root=root, seed=seed))
+    if name not in BENCHMARKS:
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(BENCHMARKS))}", param_hint="NAME")
+    if not root.is_dir():
+        raise click.BadParameter(f"{root} is not a folder", param_hint="--root")
+    data = {"benchmark": name, "root": str(root), **options}
+    base = {"data": data, "protocol": {"seed": seed}, "extract": {"streams": streams.split(",")}}
+    config = load_config(None, [], base=base)
     check_config(config)
-    videos = load_videos(config)
-    # Beside the data its paths are relative to the file; elsewhere whoever reads it says where the data lie.
-    write_dataset(out, videos, root)
-    splits = ", ".join(f"{sum(v.split == s for v in videos)} {s}" for s in ("train", "val", "test"))
-    click.echo(f"{out}: {len(videos)} videos ({splits}), {sum(v.is_abnormal for v in videos)} abnormal")
+    videos = load_videos(config, warn=lambda text: click.echo(printable(text), err=True))
+    try:
+        # Beside the data its paths are relative to the file; elsewhere whoever reads it says where the data lie.
+        write_dataset(out, videos, root)
+    except OSError as error:
+        raise click.BadParameter(f"{out} cannot be written: {error.strerror}", param_hint="--out") from error
+    counts = {s: sum(v.split == s for v in videos) for s in ("train", "val", "test", "")}
+    splits = ", ".join(f"{count} {split or 'in no split'}" for split, count in counts.items() if count)
+    abnormal = sum(video.is_abnormal for video in videos)
+    click.echo(f"{out}: {len(videos)} videos ({splits}), {abnormal} abnormal")
+    if not 0 < abnormal < len(videos):
+        which = "abnormal" if abnormal else "normal"
+        click.echo(f"warning: every video is {which}" + ("; see --normal" if name == "folder" else ""), err=True)
     if out.absolute().parent != root.absolute():
-        click.echo(f"use it with: -o data.dataset={out} --data {root}", err=True)
+        one = "-o protocol.splits=1 " if BENCHMARKS[name].random_split else ""  # the split is in the file now
+        place = f"{one}-o data.benchmark=null -o data.dataset={shlex.quote(str(out))} --data {shlex.quote(str(root))}"
+        click.echo(f"use it with: -c configs/{name}.yaml {place}", err=True)
 
 
 @cli.command()
 @common_options
-@click.argument("videos", nargs=-1)
+@click.argument("videos", nargs=-1, type=_Place())
 def extract(videos: tuple[str, ...], **options: Any) -> int:
     """Extract features: of the configuration's videos, or of VIDEO... (files, folders of frames, globs)."""
     return _run_stages(["extract"], videos, options)
@@ -127,8 +175,8 @@ def train(**options: Any) -> int:
 
 @cli.command()
 @common_options
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="Detector [default: the run's best.pt].")
-@click.argument("videos", nargs=-1)
+@click.option("--checkpoint", type=PLACE, help="Detector [default: the run's best.pt].")
+@click.argument("videos", nargs=-1, type=_Place())
 def score(videos: tuple[str, ...], checkpoint: Path | None, **options: Any) -> int:
     """Score every frame: of the configuration's videos, or of VIDEO... (features are made where they are missing).
 
@@ -140,9 +188,19 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, **options: Any) -> i
 
 @cli.command()
 @common_options
-def evaluate(**options: Any) -> int:
+@click.option("--checkpoint", type=PLACE, help="Score with this detector first.")
+@click.option(
+    "--scores",
+    type=_Place(path_type=Path, file_okay=False, exists=True),
+    help="Anybody's scores: a CSV or npy a video.",
+)
+def evaluate(checkpoint: Path | None, scores: Path | None, **options: Any) -> int:
     """Compare the scores of the `test` videos with their labels: metrics.json and plots."""
-    return _run_stages(["evaluate"], (), options)
+    if scores is None:
+        return _run_stages(["score", "evaluate"] if checkpoint else ["evaluate"], (), options, checkpoint)
+    if checkpoint is not None:
+        raise click.UsageError("--scores and --checkpoint: give one of them")
+    return _evaluate_given(scores, options)
 
 
 @cli.command(name="run")
@@ -153,19 +211,49 @@ def run_command(**options: Any) -> int:
 
 
 @cli.command()
-@click.option("-c", "--config", "config_path", type=click.Path(path_type=Path), help="Configuration (YAML).")
-@click.option("--work", type=click.Path(path_type=Path), help="Work directory [default: runs/<config name>].")
+@common_options
+@click.option("--layout", type=click.Choice(["released"]), required=True, help="How files are laid out.")
+@click.option("--out", type=PLACE, required=True, help="Folder to write to.")
+def export(layout: str, out: Path, **options: Any) -> int:
+    """Write features, labels and splits as the LAD2000 authors' code keeps them, for other people's programs."""
+    from lad import report
+    from lad.pipeline.export import export_released
+    from lad.pipeline.run import open_run
+
+    config, work = _load(options, None)
+    with open_run(config, work, **_flags(options)) as run:
+        result = export_released(run, out)
+    if options["as_json"]:
+        click.echo(json.dumps({"out": str(out), "stages": report.stages_data([result])}, indent=2))
+    else:
+        click.echo(f"{result.summary()}\n{out}")
+        report.print_failures(result.failed)
+    return EXIT_SOME_FAILED if result.failed else EXIT_DONE
+
+
+@cli.command()
+@click.option("-c", "--config", "config_path", type=PLACE, help="Configuration (YAML).")
+@click.option("--work", type=PLACE, help="Work directory [default: runs/<config name>].")
 @click.option("--failed", is_flag=True, help="List what failed and why, a line each.")
+@click.option("--rebuild", is_flag=True, help="First make a damaged manifest anew from what is on disk, verified.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def status(config_path: Path | None, work: Path | None, failed: bool, as_json: bool) -> int:
+def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: bool, as_json: bool) -> int:
     """Say what is done, what failed and what is left."""
     from lad import report
     from lad.pipeline.manifest import read_manifest
+    from lad.pipeline.rebuild import rebuild_manifest
 
     if config_path is None and work is None:
         raise click.UsageError("give -c CONFIG or --work DIR")
-    with read_manifest(work or _default_work(config_path)) as manifest:
+    place = work or _default_work(config_path)
+    rebuilt = None
+    if rebuild:
+        with report.verify_bar() as on_progress:
+            rebuilt = rebuild_manifest(place, on_progress)
+    with read_manifest(place) as manifest:
         data = report.status_data(manifest)
+    if rebuilt:
+        data["rebuilt"] = report.rebuilt_data(rebuilt)
     if as_json:
         click.echo(json.dumps(data, indent=2))
     else:
@@ -194,9 +282,7 @@ def weights_list(as_json: bool) -> None:
 
 @weights.command(name="fetch")
 @click.argument("name")
-@click.option(
-    "--from", "from_file", type=click.Path(path_type=Path), help="A file that you have, instead of a download."
-)
+@click.option("--from", "from_file", type=PLACE, help="A file that you have, instead of a download.")
 def weights_fetch(name: str, from_file: Path | None) -> None:
     """Download weights (or take them from a file), verify, convert and keep them."""
     from lad import report
@@ -220,7 +306,7 @@ def weights_path(name: str) -> None:
 
 
 @cli.command()
-@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
+@click.option("--work", type=PLACE, default=Path("runs/demo"), show_default=True)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
 def demo(work: Path, quiet: bool) -> int:
     """The whole chain on clips that it makes itself, with the real networks: a few minutes on a CPU."""
@@ -255,20 +341,42 @@ def _load(options: dict[str, Any], checkpoint: Path | None) -> tuple[Any, Path]:
     return config, options["work"] or Path("runs") / config.name
 
 
+def _flags(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("force", "verify", "verbose", "quiet")}
+
+
+def _evaluate_given(scores: Path, options: dict[str, Any]) -> int:
+    from lad import report
+    from lad.pipeline.given_scores import evaluate_given
+    from lad.pipeline.run import open_run
+
+    config, work = _load(options, None)
+    if config.protocol.splits > 1:
+        raise click.UsageError("--scores: of which split? Give -o protocol.splits=1 -o protocol.seed=N")
+    with open_run(config, work, **_flags(options)) as run:
+        result, metrics, place = evaluate_given(run, scores)
+    data = {"work": str(place), "splits": 1, "stages": report.stages_data([result]), "metrics": metrics}
+    if options["as_json"]:
+        click.echo(json.dumps(data, indent=2))
+    else:
+        report.print_run(data)
+    return EXIT_SOME_FAILED if result.failed else EXIT_DONE
+
+
 def _run_stages(
     names: list[str], videos: tuple[str, ...], options: dict[str, Any], checkpoint: Path | None = None
 ) -> int:
     from lad import report
-    from lad.pipeline.run import open_run, run_stages
+    from lad.pipeline.run import open_run, random_splits, run_stages
     from lad.pipeline.score import find_checkpoint
 
     if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint):
         raise click.UsageError("give -c CONFIG")
     config, work = _load(options, checkpoint)
-    flags = {name: options[name] for name in ("force", "verify", "verbose", "quiet")}
-    with open_run(config, work, videos, **flags) as run:
+    with open_run(config, work, videos, **_flags(options)) as run:
         if "score" in names and "train" not in names:
-            find_checkpoint(run)  # before hours of extraction, not after
+            for part in random_splits(run):
+                find_checkpoint(part)  # before hours of extraction, not after
         # Text is printed as it comes; JSON must stay one document.
         results = run_stages(run, names, run.say if options["as_json"] else click.echo)
         data = report.run_data(run, results)

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import reprlib
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from lad.files import path_problem
 
 Stream = Literal["rgb", "flow"]
 
-# What PyYAML raises: also a ValueError for 2026-02-30 and its like, and a RecursionError for brackets without end.
-NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+# What PyYAML raises: also a ValueError for 2026-02-30 and its like, a RecursionError for brackets without end, and
+# whatever it stumbles over where a tag such as !!bool does not fit its value.
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError, ArithmeticError)
 MAX_DEPTH = 4  # sections in sections; an alias may nest without end
 
 
 class ConfigError(Exception):
     """What is wrong with a configuration, one line a problem."""
+
+
+def _possible(path: Any) -> Any:
+    if problem := path_problem(path):
+        raise PydanticCustomError("path", "{problem}", {"problem": problem})
+    return path
+
+
+# Numbers have upper limits far beyond what anybody needs, so that a slip of the finger gets a line, not the machine.
+Place = Annotated[Path, AfterValidator(_possible)]
+Seed = Annotated[int, Field(ge=-(2**62), le=2**62)]
 
 
 class Section(BaseModel):
@@ -31,11 +47,15 @@ class DataConfig(Section):
     """
 
     benchmark: str | None = None  # a name of lad.datasets.BENCHMARKS
-    dataset: Path | None = None  # a dataset.csv: as given, or below `root`
-    root: Path | None = None  # --data; the dataset.csv's folder by default
-    seed: int = 0  # of a benchmark's random split
+    layout: Literal["official", "released"] = (
+        "official"  # released: features and labels as the authors' code keeps them
+    )
+    allow_missing: bool = False  # go on without what the benchmark's download lacks
+    normal: str = "*normal*"  # benchmark `folder`: which names of files and folders mean a normal video
+    dataset: Place | None = None  # a dataset.csv: as given, or below `root`
+    root: Place | None = None  # --data; the dataset.csv's folder by default
     classes: list[str] | None = None  # the labels in the order of their index; alphabetical by default
-    frame_folder_fps: float = Field(25.0, gt=0)  # where a folder of frames has no fps of its own
+    frame_folder_fps: float = Field(25.0, gt=0, le=100_000)  # where a folder of frames has no fps of its own
 
 
 class ExtractConfig(Section):
@@ -44,57 +64,89 @@ class ExtractConfig(Section):
     backbone: str = "i3d"
     streams: list[Stream] = Field(default=["rgb"], min_length=1)
     weights: dict[Stream, str] = {}  # a stream left out gets the backbone's default
-    weights_seed: int = 0  # of weights named `random`
+    weights_seed: Seed = 0  # of weights named `random`
     preset: Literal["kinetics", "wan2021"] = "kinetics"
+    # What networks run on: by default OpenVINO on a CPU where it is installed (`pip install 'lad[cpu]'`), else torch.
+    runtime: Literal["auto", "torch", "openvino"] = "auto"
+    # Of weights and activations: by default float16 on a GPU (float32 with `wan2021`), float32 on a CPU.
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     flow: str = "dis"
+    flow_weights: str | None = None  # of a flow method that is a network; its default where it is one
+    crops: Literal[1, 5, 10] = (
+        1  # 1: the whole frame squashed; 5: corners and centre; 10: those and their mirror images
+    )
+    # With one crop: rgb frames keep their shape, their short side so many pixels, where people are small in the whole
+    # frame squashed to 224x224. I3D takes any size; its time and memory grow with the pixels.
+    rgb_short_side: int | None = Field(None, ge=224, le=1024)
+    fps: float | None = Field(
+        None, gt=0, le=1000
+    )  # frames are picked by their times to this rate; the video's own by default
+    clip_stride: int = Field(16, ge=1, le=16)  # frames from one clip's start to the next; below 16 clips overlap
     tail: Literal["pad", "drop"] = "pad"
-    batch_clips: int = Field(4, ge=1)  # clips a forward pass; a batch never mixes videos
-    stall_seconds: float = Field(120.0, gt=0)  # a decoder that shows no progress for so long is ended
+    batch_clips: int = Field(4, ge=1, le=1024)  # clips a forward pass; a batch never mixes videos
+    # A file beyond these is refused, as hostile or damaged: a few bytes can claim frames that take all memory or time.
+    max_pixels: int = Field(1 << 26, ge=1 << 12, le=1 << 31)  # of a frame or image: 8192 x 8192
+    max_frames: int = Field(
+        10_000_000, ge=1, le=10**9
+    )  # of a video, and of what it becomes at `fps`: 4 days at 25 a second
+    stall_seconds: float = Field(120.0, gt=0, le=86_400)  # a decoder that shows no progress for so long is ended
 
 
 class TrainConfig(Section):
     """Features to a detector."""
 
     detector: str = "aed_t"
-    window: int = Field(5, ge=1)  # K, clips
-    hidden: int = Field(128, ge=1)
+    window: int = Field(5, ge=1, le=1024)  # K, clips
+    hidden: int = Field(128, ge=1, le=4096)
     dropout: float = Field(0.0, ge=0, lt=1)
     standardize: bool = True  # off: the paper's recipe
-    learning_rate: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(5e-4, ge=0)
-    class_weight: float = Field(1.0, ge=0)  # L1 of the paper
-    score_weight: float = Field(10.0, ge=0)  # L2 of the paper
-    abnormal_windows: int = Field(30, ge=1)  # a batch
-    normal_windows: int = Field(30, ge=0)
-    steps: int = Field(12_000, ge=1)
-    evaluate_every: int = Field(200, ge=1)  # also writes a checkpoint
+    learning_rate: float = Field(1e-4, gt=0, le=1000)
+    weight_decay: float = Field(5e-4, ge=0, le=1000)
+    class_weight: float = Field(1.0, ge=0, le=1e6)  # L1 of the paper
+    score_weight: float = Field(10.0, ge=0, le=1e6)  # L2 of the paper
+    abnormal_windows: int = Field(30, ge=1, le=10_000)  # a batch
+    normal_windows: int = Field(30, ge=0, le=10_000)
+    steps: int = Field(12_000, ge=1, le=10**8)
+    evaluate_every: int = Field(200, ge=1, le=10**8)  # also writes a checkpoint
     # How many steps: the best evaluation on held-out training videos (validation), or the best mean of several
     # divisions of them, then trained again on all (cross-validation: for small sets).
     selection: Literal["validation", "cross-validation"] = "validation"
-    folds: int = Field(4, ge=2)
-    val_fraction: float = Field(0.2, gt=0, lt=1)  # of the sources, where dataset.csv has no `val` rows
-    seed: int = 0
+    folds: int = Field(4, ge=2, le=1000)
+    val_fraction: float = Field(0.2, ge=0.001, lt=1)  # of the sources, where dataset.csv has no `val` rows
+    seed: Seed = 0
 
 
 class ScoreConfig(Section):
     """Features and a detector to scores."""
 
-    checkpoint: Path | None = None  # the run's own best.pt by default
+    checkpoint: Place | None = None  # the run's own best.pt by default
     merge: Literal["mean", "max"] = "mean"
-    threshold: float = Field(0.5, ge=0, le=1)  # a frame that scores more is reported as an event
+    # A frame that scores more is reported as an event; by default what the detector's validation chose, else 0.5.
+    threshold: float | None = Field(None, ge=0, le=1)
+
+
+class ProtocolConfig(Section):
+    """How often, and on which random splits."""
+
+    splits: int = Field(1, ge=1, le=1000)  # a benchmark with a random split is repeated with seeds seed, seed + 1, ...
+    seed: Seed = 0
+    # Also measure as the authors' code does: the best checkpoint by the *test* videos, overlapping windows merged by
+    # their maximum. Optimistic, for comparison with published numbers only.
+    released: bool = False
 
 
 class Config(Section):
     """Everything that a run depends on."""
 
-    name: str = "run"
+    name: Annotated[str, AfterValidator(_possible)] = "run"
     data: DataConfig = DataConfig()
     extract: ExtractConfig = ExtractConfig()
     train: TrainConfig = TrainConfig()
     score: ScoreConfig = ScoreConfig()
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    workers: int = Field(2, ge=1)  # decoding processes
-    threads: int | None = Field(None, ge=1)  # of the network on a CPU; every core by default
+    protocol: ProtocolConfig = ProtocolConfig()
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
+    workers: int = Field(2, ge=1, le=256)  # decoding processes
+    threads: int | None = Field(None, ge=1, le=1024)  # of the network on a CPU; every core by default
 
 
 def load_config(path: Path | None, overrides: list[str], base: dict[str, Any] | None = None) -> Config:
@@ -189,7 +241,17 @@ def _explain(
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key {key!r}; {_known_keys(location[:-1])}"
-    return f"{where}: {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {problem['input']!r}"
+    return f"{where}: {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {_shown(problem['input'])}"
+
+
+def _shown(value: object) -> str:
+    """A wrong value, cut where it is long: aliases can make a short file of a value without end."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = short.maxlong = 200
+    try:
+        return short.repr(value)
+    except ValueError:  # Python spells out no integer of so many digits
+        return "a number of too many digits"
 
 
 def _known_keys(section: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from lad.files import frame_files, write_text
+from lad.metrics import intervals
 
 SPLITS = ("train", "val", "test")
 SUMMARY_ID = "summary"  # its scores would lie where scores/summary.csv does
@@ -44,7 +45,9 @@ VIDEO_SUFFIXES = frozenset(
         ".mjpg",
     ]
 )
+FEATURES_SUFFIX = ".npy"
 MAX_PROBLEMS = 20  # of one file, named in one error
+MAX_NAME_BYTES = 255  # of a file or folder, on every usual filesystem
 
 Number = TypeVar("Number", int, float)
 
@@ -55,10 +58,13 @@ class DatasetError(Exception):
 
 @dataclass(frozen=True)
 class Event:
-    """An anomalous interval of frames, half-open: `[start, end)`."""
+    """An anomalous interval of frames, half-open: `[start, end)`; without an end it lasts as long as the video."""
 
     start: int
-    end: int
+    end: int | None = None
+
+
+WHOLE_VIDEO = (Event(0),)  # the events of a video of which only its category is known
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,10 @@ class Video:
 
     Attributes:
         id: path relative to the data root, without suffix, `/`-separated.
-        path: where it lies.
+        path: where it lies. One that ends in `.npy` holds features instead of pictures, `{stream}` in it standing for
+            the stream where each has a file.
         split: `train`, `val`, `test`, or empty.
-        label: its category, or empty where it has none.
+        label: its category, or empty where it has none; several are joined by `|`, the foremost first.
         events: its anomalous intervals; none makes it a normal video.
         n_frames: frames as the dataset counts them, if it says.
         fps: frames a second, if the dataset says; needed for the times of a frame folder only.
@@ -94,6 +101,16 @@ class Video:
         """What must stay together when videos are divided."""
         return self.source or self.id
 
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Its labels one by one; the first is what a detector learns."""
+        return tuple(filter(None, self.label.split("|")))
+
+    @property
+    def is_features(self) -> bool:
+        """Whether it is there as features that somebody has made already."""
+        return self.path.suffix == FEATURES_SUFFIX
+
     def frame_labels(self, n_frames: int) -> np.ndarray:
         """`(n_frames,)` bool, true where a frame lies in an event."""
         labels = np.zeros(n_frames, dtype=bool)
@@ -102,9 +119,14 @@ class Video:
         return labels
 
 
+def events_of(frame_labels: np.ndarray) -> tuple[Event, ...]:
+    """The events that `(frames,)` labels describe: each run of frames that are not zero."""
+    return tuple(Event(start, end) for start, end in intervals(np.asarray(frame_labels) != 0))
+
+
 def class_names(videos: Iterable[Video]) -> list[str]:
     """The categories of `videos`, in alphabetical order."""
-    return sorted({video.label for video in videos if video.label})
+    return sorted({category for video in videos for category in video.categories})
 
 
 def is_safe_id(video_id: str) -> bool:
@@ -113,7 +135,11 @@ def is_safe_id(video_id: str) -> bool:
     forbidden = {"\0", "\\", "\n", "\r"} & set(video_id)
     if any("\ud800" <= character <= "\udfff" for character in video_id):  # a file name that is not UTF-8
         return False
-    return video_id not in ("", SUMMARY_ID) and not forbidden and not {"", ".", ".."} & set(parts)
+    if video_id != video_id.strip():  # `dataset.csv` does not keep it
+        return False
+    # Its files are named after it, with a suffix of four characters.
+    too_long = any(len(part.encode()) > MAX_NAME_BYTES for part in f"{video_id}{FEATURES_SUFFIX}".split("/"))
+    return video_id not in ("", SUMMARY_ID) and not forbidden and not too_long and not {"", ".", ".."} & set(parts)
 
 
 def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
@@ -170,7 +196,8 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
 def _parse_row(row: dict[str, str], root: Path) -> Video:
     if not is_safe_id(row["video"]):
         raise ValueError(
-            f"video {row['video']!r} must be a relative path without '..', empty parts, backslashes, line breaks"
+            f"video {row['video']!r} must be a relative path without '..', empty parts, backslashes, line breaks, "
+            f"and names of more than {MAX_NAME_BYTES - len(FEATURES_SUFFIX)} bytes"
         )
     if not row["path"] or "\0" in row["path"]:
         raise ValueError("path is empty" if not row["path"] else "path holds a NUL character")
@@ -205,7 +232,7 @@ def _number(row: dict[str, str], column: str, kind: Callable[[str], Number]) -> 
 
 
 def parse_events(text: str, n_frames: int | None = None) -> tuple[Event, ...]:
-    """`start-end;start-end`, 0-based, half-open -> events in order.
+    """`start-end;start-end`, 0-based, half-open -> events in order; `start-` lasts to the video's end.
 
     Raises:
         ValueError: an interval is malformed, empty or beyond `n_frames`.
@@ -213,12 +240,12 @@ def parse_events(text: str, n_frames: int | None = None) -> tuple[Event, ...]:
     events = []
     for part in filter(None, text.split(";")):
         start, dash, end = part.strip().partition("-")
-        if not (dash and start.isascii() and end.isascii() and start.isdigit() and end.isdigit()):
-            raise ValueError(f"event {part!r} is not start-end, as in 61-180")
-        event = Event(int(start), int(end))
-        if event.start >= event.end:
+        if not (dash and start.isascii() and start.isdigit() and (end == "" or (end.isascii() and end.isdigit()))):
+            raise ValueError(f"event {part!r} is not start-end, as in 61-180, or start-")
+        event = Event(int(start), int(end) if end else None)
+        if event.end is not None and event.start >= event.end:
             raise ValueError(f"event {part!r} is empty: it covers frames start up to, not including, end")
-        if n_frames is not None and event.end > n_frames:
+        if n_frames is not None and (event.end or event.start + 1) > n_frames:
             raise ValueError(f"event {part!r} reaches beyond the video's {n_frames} frames")
         events.append(event)
     return tuple(sorted(events, key=lambda event: event.start))
@@ -231,8 +258,11 @@ def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
     writer.writerow(COLUMNS)
     for v in videos:
         place = v.path.relative_to(root) if v.path.is_relative_to(root) else v.path.absolute()
-        events = ";".join(f"{event.start}-{event.end}" for event in v.events)
-        writer.writerow([v.id, place.as_posix(), v.split, v.label, events, v.n_frames, v.fps, v.source])
+        events = ";".join(f"{event.start}-{'' if event.end is None else event.end}" for event in v.events)
+        text = place.as_posix()
+        if text != text.strip():  # a file's name may begin or end with a blank; one around a cell is not read
+            text = f"{'' if place.is_absolute() else './'}{text}{'/' if text != text.rstrip() else ''}"
+        writer.writerow([v.id, text, v.split, v.label, events, v.n_frames, v.fps, v.source])
     write_text(path, out.getvalue())
 
 
@@ -264,23 +294,29 @@ def find_videos(arguments: Sequence[str], root: Path | None = None) -> list[Vide
     return [Video(id=name, path=p) for name, p in zip(video_ids(unique, root), unique, strict=True)]
 
 
-def _videos_below(path: Path) -> list[Path]:
+def _videos_below(path: Path, above: tuple[Path, ...] = ()) -> list[Path]:
     if not path.is_dir():
         return [path]
-    children = sorted(path.iterdir())
-    # A picture among videos is a thumbnail, not a frame.
-    if is_frame_folder(path) and not any(child.suffix.lower() in VIDEO_SUFFIXES for child in children):
-        return [path]
-    return [
+    place = path.resolve()
+    if place in above:  # a link to a folder around it, which would go round for ever
+        return []
+    below = [
         video
-        for child in children
-        if not child.name.startswith(".") and (child.is_dir() or child.suffix.lower() in VIDEO_SUFFIXES)
-        for video in _videos_below(child)
+        for child in sorted(path.iterdir())
+        if not child.name.startswith(".") and (child.suffix.lower() in VIDEO_SUFFIXES or child.is_dir())
+        for video in _videos_below(child, (*above, place))
     ]
+    # A picture among videos, or among folders of them, is a thumbnail, not a frame.
+    if is_frame_folder(path) and not any(video.suffix.lower() in VIDEO_SUFFIXES for video in below):
+        return [path]
+    return below
 
 
 def video_ids(paths: Sequence[Path], root: Path | None) -> list[str]:
-    """Ids of absolute paths: relative to `root`, without suffix; colliding ones keep it; outside ones get a hash."""
+    """Ids of absolute paths: relative to `root`, without suffix; colliding ones keep it; outside ones get a hash.
+
+    So do those that are not safe otherwise; a name too long for its scores' file is cut short before the hash.
+    """
 
     def name(path: Path, keep_suffix: bool, inside: bool = True) -> str:
         bare = path if keep_suffix or path.is_dir() else path.with_suffix("")
@@ -291,7 +327,10 @@ def video_ids(paths: Sequence[Path], root: Path | None) -> list[str]:
         readable = os.fsencode(bare.name).decode(errors="replace")
         for character in "\\\n\r":
             readable = readable.replace(character, "_")
-        return f"{readable}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+        readable = readable.strip()
+        ending = f"-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+        room = MAX_NAME_BYTES - len(ending) - len(FEATURES_SUFFIX)
+        return readable.encode()[:room].decode(errors="ignore") + ending
 
     short = [name(path, keep_suffix=False) for path in paths]
     counts = Counter(short)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lad.files import replacing
+from lad.metrics import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lad.pipeline.evaluate import ScoredVideo
+    from lad.pipeline.results import ScoredVideo
 
 TRUTH, SCORE, QUIET = "#d1495b", "#1d3557", "#8d99ae"
 MAX_POINTS = 4000  # of a score curve: beyond that a picture shows no more
@@ -96,8 +97,8 @@ def _curves(scored: Sequence[ScoredVideo], threshold: float, columns: int) -> Fi
         step = -(-len(one.scores) // MAX_POINTS)
         frames = np.arange(0, len(one.scores), step)
         axes.plot(frames, one.scores[::step], color=SCORE, linewidth=1.5)
-        for event in one.video.events:
-            axes.axvspan(event.start, event.end, color=TRUTH, alpha=0.2, linewidth=0)
+        for start, end in intervals(one.truth):
+            axes.axvspan(start, end, color=TRUTH, alpha=0.2, linewidth=0)
         axes.axhline(threshold, color=QUIET, linestyle=":", linewidth=1)
         axes.set(ylim=(0, 1.05), xlim=(0, len(one.scores)))
         axes.set_title(one.video.id, fontsize=9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,8 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from lad.pipeline.manifest import Manifest, is_held
-from lad.pipeline.stage import Run, StageResult
+from lad.pipeline.lock import is_held
+from lad.text import printable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lad.pipeline.manifest import Manifest
+    from lad.pipeline.rebuild import Rebuilt
+    from lad.pipeline.stage import Run, StageResult
 
 METRIC_NAMES = {
     "auc": "frame AUC, all videos",
@@ -22,14 +30,10 @@ METRIC_NAMES = {
     "far_all": "false-alarm rate, all videos",
     "far_normal": "false-alarm rate, normal videos",
     "far_abnormal": "false-alarm rate, abnormal videos",
+    "false_alarms_hour": "false alarms an hour",
     "accuracy_window": "category accuracy, a window",
     "accuracy_video": "category accuracy, a video",
 }
-
-
-if TYPE_CHECKING:
-    import numpy as np
-
 RESULT_PLACES = {
     "extract": "features",
     "train": "checkpoints/best.pt",
@@ -47,29 +51,53 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
+def stages_data(results: list[StageResult]) -> dict[str, Any]:
+    """What came of stages, as plain data."""
+    return {
+        r.stage: {"done": r.done, "skipped": r.skipped, "failed": r.failed, "warnings": r.warnings} for r in results
+    }
+
+
 def run_data(run: Run, results: list[StageResult]) -> dict[str, Any]:
     """What came of the stages of a run, as plain data."""
-    from lad.pipeline.extract import weights_in_use
+    from lad.pipeline.features import weights_in_use
 
     stages = {result.stage: result for result in results}
-    data: dict[str, Any] = {
-        "work": str(run.work),
-        "stages": {
-            name: {"done": r.done, "skipped": r.skipped, "failed": r.failed, "warnings": r.warnings}
-            for name, r in stages.items()
-        },
-    }
+    splits = 1 if run.named else run.config.protocol.splits
+    data: dict[str, Any] = {"work": str(run.work), "splits": splits, "stages": stages_data(results)}
+    if set(stages) == {"extract"}:
+        data["videos"] = _clips_data(run, stages["extract"])
     if "score" in stages and "evaluate" not in stages:
         rows = run.manifest.items("score")
         found = {video.id: rows.get(("score", video.id)) for video in run.videos}
         data["scores"] = {video_id: row.info for video_id, row in found.items() if row and row.status == "done"}
     if "score" in stages or "evaluate" in stages:
         data["weights"] = weights_in_use(run)
-    if "train" in stages and (row := run.manifest.get("train", "detector")):
+    if "train" in stages and splits == 1 and (row := run.manifest.get("train", "detector")):
         data["training"] = row.info
-    if "evaluate" in stages:
+    if "evaluate" in stages and (run.work / "metrics.json").exists():
         data["metrics"] = json.loads((run.work / "metrics.json").read_text())
     return data
+
+
+def _clips_data(run: Run, extracted: StageResult) -> dict[str, Any]:
+    """Each video's features, and the seconds at which each of its clips begins and ends."""
+    from lad.pipeline.features import find_features
+
+    found, _ = find_features(run, [video for video in run.videos if video.id not in extracted.failed])
+    videos: dict[str, Any] = {}
+    for video_id, source in found.items():
+        features = source.open()
+        times = source.clip_times(features.clips)
+        videos[video_id] = {
+            "features": [str(path) for path in source.paths],
+            "frames": source.frames,
+            "fps": source.fps,
+            "crops": features.crops,
+            "dim": features.dim,
+            "clips": [{"start": round(float(start), 6), "end": round(float(end), 6)} for start, end in times],
+        }
+    return videos
 
 
 def print_run(data: dict[str, Any]) -> None:
@@ -84,22 +112,28 @@ def print_run(data: dict[str, Any]) -> None:
     if "metrics" in data:
         print_metrics(data["metrics"])
     if "weights" in data:
-        used = ", ".join(f"{stream} {identity.partition(':')[0]}" for stream, identity in data["weights"].items())
-        click.echo(f"feature weights: {used}")
+        names = {stream: identity.partition(":sha256:")[0] for stream, identity in data["weights"].items()}
+        click.echo(f"feature weights: {', '.join(f'{stream} {name}' for stream, name in names.items())}")
     for name, place in RESULT_PLACES.items():
-        if name in data["stages"]:
-            click.echo(f"{data['work']}/{place}")
+        if name in data["stages"] and (name != "extract" or (Path(data["work"]) / place).exists()):  # not of given ones
+            several = data["splits"] > 1 and name in ("train", "score")
+            click.echo(f"{data['work']}/{'splits/*/' if several else ''}{place}")
+    print_failures(failed)
+
+
+def print_failures(failed: dict[str, str]) -> None:
+    """Which videos failed and why, to stderr."""
     if failed:
-        click.echo(f"{len(failed)} videos failed:", err=True)
+        click.echo(f"{len(failed)} video{'s' if len(failed) > 1 else ''} failed:", err=True)
         for reason in failed.values():
-            click.echo(f"  {reason}", err=True)
+            click.echo(f"  {printable(reason)}", err=True)
 
 
 def print_scores(video_id: str, info: dict[str, Any]) -> None:
     """A video's peak and its events, as times and frames."""
     click.echo(
-        f"{video_id}: peak {info['peak_score']:.3f} at {clock(info['peak_time'])} (frame {info['peak_frame']}), "
-        f"{info['category']}; {info['frames']} frames, {clock(info['seconds'])}"
+        f"{printable(video_id)}: peak {info['peak_score']:.3f} at {clock(info['peak_time'])} "
+        f"(frame {info['peak_frame']}), {info['category']}; {info['frames']} frames, {clock(info['seconds'])}"
     )
     for event in info["events"]:
         times = f"{clock(event['start_time'])} - {clock(event['end_time'])}"
@@ -107,7 +141,7 @@ def print_scores(video_id: str, info: dict[str, Any]) -> None:
     if not info["events"]:
         click.echo(f"  no event above {info['threshold']:g}")
     for warning in info["warnings"]:
-        click.echo(f"  warning: {warning}")
+        click.echo(f"  warning: {printable(warning)}")
 
 
 def print_training(info: dict[str, Any]) -> None:
@@ -118,17 +152,38 @@ def print_training(info: dict[str, Any]) -> None:
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
-    """A table of the numbers of an evaluation."""
-    protocol = metrics["protocol"]
-    table = Table(title=f"{protocol['videos']['test']} test videos, {metrics['frames']} frames", title_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("")
+    """A table of the numbers of an evaluation: of one split, or the mean and deviation of several."""
+    splits = metrics.get("splits", [])
+    beside = metrics["at_0.5"]
+    table = Table(title=_metrics_title(metrics), title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    for name in ("mean", "sd", "at 0.5") if splits else ("value", "at 0.5"):
+        table.add_column(name, justify="right")
     for key, name in METRIC_NAMES.items():
-        at = f"threshold {metrics['threshold']:g}" if key.startswith("far") else ""
-        value = metrics[key]
-        table.add_row(name, "undefined" if value is None else f"{value:.4f}", metrics["undefined"].get(key, at))
+        row = [_number(metrics[key])] + ([_number(metrics["sd"][key])] if splits else [])
+        row += [_number(beside[key]) if key in beside else ""]
+        table.add_row(name, *row)
     Console().print(table)
+    for key, reason in metrics["undefined"].items():
+        click.echo(f"{METRIC_NAMES[key]}: undefined, {reason}")
+    if splits:
+        click.echo(f"frame AUC of each split: {', '.join(_number(split['auc']) for split in splits)}")
+    for kind in ("precision", "recall"):
+        at = ", ".join(f"{iou}: {_number(value)}" for iou, value in metrics["events"][kind].items())
+        click.echo(f"event {kind} at temporal IoU {at}")
+    if optimistic := metrics.get("released_protocol"):
+        click.echo(f"released protocol: frame AUC {_number(optimistic['auc'])} ({optimistic['how']})")
+
+
+def _metrics_title(metrics: dict[str, Any]) -> str:
+    if splits := metrics.get("splits"):
+        return f"{len(splits)} random splits, seeds {splits[0]['seed']} to {splits[-1]['seed']}"
+    test = metrics["protocol"]["videos"]["test"] - len(metrics["protocol"]["left_out"])
+    return f"{test} test videos, {metrics['frames']} frames; threshold {metrics['threshold']:.3g}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def print_curve(name: str, scores: np.ndarray, truth: np.ndarray, frames_a_block: int = 16) -> None:
@@ -147,20 +202,25 @@ def status_data(manifest: Manifest) -> dict[str, Any]:
     held = is_held(manifest.work)
     stages: dict[str, dict[str, int]] = {}
     failed: list[dict[str, Any]] = []
-    for (stage, item), row in manifest.items().items():
+    for row in manifest.states():
         # `running` under nobody's hand was killed, and will be done again.
-        state = "pending" if row.status == "running" and not held else row.status
-        counts = stages.setdefault(stage, dict.fromkeys(("done", "failed", "running", "pending"), 0))
+        state = "pending" if row["status"] == "running" and not held else row["status"]
+        counts = stages.setdefault(row["stage"], dict.fromkeys(("done", "failed", "running", "pending"), 0))
         counts[state] += 1
         if state == "failed":
-            failed.append(
-                {"stage": stage, "item": item, "failure": row.failure, "attempt": row.attempt, "error": row.error}
-            )
+            failed.append({key: row[key] for key in ("stage", "item", "failure", "attempt", "error")})
     return {"work": str(manifest.work), "held": held, "stages": stages, "failed": failed}
+
+
+def rebuilt_data(rebuilt: Rebuilt) -> dict[str, Any]:
+    """What a new manifest was made of, as plain data."""
+    return {**vars(rebuilt), "old": str(rebuilt.old) if rebuilt.old else None}
 
 
 def print_status(data: dict[str, Any], *, failed_only: bool) -> None:
     """What is done, failed and left; `failed_only`: a line a failure and nothing else."""
+    if rebuilt := data.get("rebuilt"):
+        _print_rebuilt(rebuilt)
     if not failed_only:
         table = Table(title=data["work"] + (" (at work now)" if data["held"] else ""), title_justify="left")
         for name in ("stage", "done", "failed", "running", "pending"):
@@ -169,7 +229,25 @@ def print_status(data: dict[str, Any], *, failed_only: bool) -> None:
             table.add_row(stage, *(str(counts[name]) for name in ("done", "failed", "running", "pending")))
         Console().print(table)
     for failure in data["failed"]:
-        click.echo(f"{failure['stage']} {failure['item']}: {failure['error']} ({failure['failure']})")
+        click.echo(printable(f"{failure['stage']} {failure['item']}: {failure['error']} ({failure['failure']})"))
+
+
+def _print_rebuilt(data: dict[str, Any]) -> None:
+    said = f"manifest made anew: {data['verified']} items verified, {len(data['dropped'])} dropped"
+    said += f", {data['failures']} failures kept" if data["failures"] else ""
+    said += f", {data['unreadable']} unreadable lines left out" if data["unreadable"] else ""
+    click.echo(said + (f"; the old one is {data['old']}" if data["old"] else ""))
+    for item in data["dropped"]:
+        click.echo(f"  dropped, its files are missing or others: {item}")
+
+
+@contextmanager
+def verify_bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr for items that are verified, only where it is a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("verify", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def print_weights(data: list[dict[str, Any]]) -> None:

@@ -1,8 +1,9 @@
-"""What the tests share: small videos whose frames carry their own number, and the real data."""
+"""What the tests share: small videos whose frames carry their own number, the commands, and the real data."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +12,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
+
+from lad.cli import run as run_cli
+from lad.pipeline.manifest import Item, read_manifest
 
 ON, OFF = (230, 200, 40), (20, 20, 60)  # in red they are far apart, in blue they are the other way round
+BEST = Path("checkpoints") / "best.pt"  # of a work directory
 # The 3x3 matrix of an mp4's track header, for a player that turns the picture clockwise (ISO 14496-12, 8.3.2).
 TURNS = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 
@@ -24,6 +30,15 @@ def numbered_frame(number: int, size: tuple[int, int]) -> np.ndarray:
     rows = np.minimum(np.arange(height) * 2 // height, 1)
     columns = np.minimum(np.arange(width) * 4 // width, 3)
     return np.where(bits[rows][:, columns, None], ON, OFF).astype(np.uint8)
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held since its program began, in MiB.
+
+    Not `ru_maxrss`: in a child process that begins with what the parent held, so a test would measure pytest.
+    """
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].removesuffix("kB")) >> 10
 
 
 def read_number(image: np.ndarray) -> int:
@@ -120,6 +135,38 @@ def _turn_on_display(path: Path, rotation: int) -> None:
 def make_video() -> Callable[..., Path]:
     """`write_video`: encode a small video whose frames carry their number."""
     return write_video
+
+
+@pytest.fixture
+def lad(monkeypatch, capfd) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process: exit status, stdout, stderr."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lad", *words])
+        monkeypatch.setenv("COLUMNS", "120")
+        capfd.readouterr()
+        status = run_cli()
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err, err
+        return status, out, err
+
+    return call
+
+
+def items(work: Path, stage: str) -> dict[str, Item]:
+    """What the manifest of a work directory says of a stage."""
+    with read_manifest(work) as manifest:
+        return {item: row for (_, item), row in manifest.items(stage).items()}
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The detector in a checkpoint."""
+    return torch.load(path, weights_only=True)["model"]
+
+
+def same_tensors(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import tensors
 
-from lad.cli import run as run_cli
 from lad.dataset import COLUMNS
 
 CONFIG = """
@@ -37,6 +37,19 @@ threads: 1
 """
 METRICS = {"auc", "auc_abnormal", "ap", "far_all", "far_normal", "far_abnormal", "threshold"}
 METRICS |= {"accuracy_window", "accuracy_video", "protocol", "weights"}
+SLOW_IMPORTS = {
+    "torch",
+    "torchvision",
+    "cv2",
+    "av",
+    "decord",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "pandas",
+    "ray",
+    "openvino",
+}
 FRAMES = {"walk/a": 33, "walk/b": 16, "walk/c": 50, "run/d": 47, "run/e": 64, "run/f": 40}
 
 
@@ -66,22 +79,6 @@ def arguments(dataset: Path, work: Path, *more: str) -> list[str]:
     return ["-c", str(dataset / "small.yaml"), "--data", str(dataset), "--work", str(work), *more]
 
 
-@pytest.fixture
-def lad(monkeypatch, capfd) -> Callable[..., tuple[int, str, str]]:
-    """Run a command in this process: exit status, stdout, stderr."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lad", *words])
-        monkeypatch.setenv("COLUMNS", "120")
-        capfd.readouterr()
-        status = run_cli()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err, err
-        return status, out, err
-
-    return call
-
-
 @pytest.fixture(scope="session")
 def finished(dataset, tmp_path_factory) -> Path:
     """The work directory of a whole, undisturbed `lad run`; copy it before changing anything."""
@@ -93,10 +90,6 @@ def finished(dataset, tmp_path_factory) -> Path:
 @pytest.fixture
 def work(finished, tmp_path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "work"))
-
-
-def tensors(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, weights_only=True)["model"]
 
 
 def assert_same_results(work: Path, expected: Path) -> None:
@@ -136,21 +129,41 @@ def test_run_leaves_features_checkpoints_scores_metrics_and_plots(finished):
         assert [row["video"] for row in csv.DictReader(file)] == sorted(FRAMES)
 
 
-def test_a_second_run_does_nothing_says_so_and_imports_no_torch(dataset, work):
-    before = {p: p.stat().st_mtime_ns for p in work.rglob("*") if p.suffix in (".npy", ".pt", ".csv", ".png")}
+def run_watched(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that ends with status 3 where the command has imported what is slow to import."""
     code = (
         "import sys; from lad.cli import run\n"
         "status = run()\n"
-        "assert 'torch' not in sys.modules, 'torch was imported'\n"
-        "sys.exit(status)"
+        f"found = sorted({SLOW_IMPORTS!r} & sys.modules.keys())\n"
+        "print('imported:', *found, file=sys.stderr)\n"
+        "sys.exit(3 if found else status)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "run", *arguments(dataset, work)], capture_output=True, text=True, timeout=60
-    )
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
+
+
+def test_a_second_run_does_nothing_says_so_and_imports_nothing_slow(dataset, work):
+    before = {p: p.stat().st_mtime_ns for p in work.rglob("*") if p.suffix in (".npy", ".pt", ".csv", ".png")}
+    done = run_watched("run", *arguments(dataset, work))
     assert done.returncode == 0, done.stderr
-    assert "nothing to do" in done.stdout
+    assert [line for line in done.stdout.splitlines() if "nothing to do" in line] == [
+        f"extract: nothing to do, {len(FRAMES)} done before",
+        "train: nothing to do, 1 done before",
+        f"score: nothing to do, {len(FRAMES)} done before",
+        "evaluate: nothing to do, 1 done before",
+    ]
     after = {p: p.stat().st_mtime_ns for p in before}
     assert {p for p in before if before[p] != after[p]} <= {work / "dataset.csv"}
+
+
+def test_a_second_run_looks_through_the_videos_for_their_categories_once(lad, dataset, work, monkeypatch):
+    """Not once a video: that is four million videos where there are two thousand."""
+    from lad.pipeline import stage
+
+    seen: list[int] = []
+    found = stage.class_names
+    monkeypatch.setattr(stage, "class_names", lambda videos: seen.append(len(videos)) or found(videos))
+    assert lad("run", *arguments(dataset, work))[0] == 0
+    assert seen == [len(FRAMES)]
 
 
 @pytest.mark.parametrize(
@@ -179,18 +192,19 @@ def test_a_changed_key_redoes_what_depends_on_it_and_nothing_else(lad, dataset, 
 
 def test_another_flow_redoes_the_flow_stream_alone(dataset, tmp_path):
     from lad.config import load_config
-    from lad.pipeline.extract import plan
+    from lad.pipeline.features import plan
     from lad.pipeline.run import open_run
 
     def fingerprints(flow: str) -> dict[str, dict[str, str]]:
         config = load_config(dataset / "small.yaml", [f"data.root={dataset}", f"extract.flow={flow}"])
         with open_run(config, tmp_path, quiet=True) as run:
-            return plan(run, run.videos)[0]
+            return plan(run, run.videos).fingerprints
 
     before, after = fingerprints("dis"), fingerprints("tvl1")
     assert before.keys() == FRAMES.keys()
     for video in FRAMES:
-        assert before[video]["rgb"] == after[video]["rgb"] and before[video]["flow"] != after[video]["flow"]
+        rgb, flow = f"rgb/{video}", f"flow/{video}"
+        assert before[video][rgb] == after[video][rgb] and before[video][flow] != after[video][flow]
 
 
 def read_items(work: Path) -> list[tuple[str, str, float]]:
@@ -348,16 +362,16 @@ def test_a_second_lad_on_the_same_work_directory_says_who_holds_it(lad, dataset,
         (["run"], "give -c CONFIG"),
         (["run", "-c", "nowhere.yaml"], "no such configuration file"),
         (["run", "-o", "train.stepps=3"], "unknown key 'train.stepps'"),
-        (["run", "-o", "data.benchmark=ped9"], "'ped9' is not one of ped2"),
+        (["run", "-o", "data.benchmark=ped9"], "'ped9' is not one of avenue, folder, lad2000"),
         (["run", "-o", "extract.backbone=i3d_r50", "-o", "extract.streams=[flow]"], "i3d_r50 has no flow stream"),
-        (["run", "-o", "extract.flow=magic"], "'magic' is not one of dis, tvl1"),
+        (["run", "-o", "extract.flow=magic"], "'magic' is not one of dis, farneback, raft, tvl1"),
         (["run", "-o", "extract.weights.rgb=imagenet"], "'imagenet'"),
         (["run", "--data", "/nowhere"], "/nowhere is not a folder"),
         (["score", "--checkpoint", "nowhere.pt", "x.mp4"], "nowhere.pt"),
         (["score", "--checkpoint", __file__, "x.mp4"], "not a checkpoint"),
         (["train", "--workers", "0"], "--workers"),
         (["status", "--work", "/nowhere"], "nothing was done here"),
-        (["prepare", "ped2", "--root", "/"], "no UCSD Ped2 here"),
+        (["prepare", "ped2", "--root", "."], "no UCSD Ped2 here"),
         (["weights", "fetch", "nothing"], "not known"),
     ],
 )
@@ -414,15 +428,10 @@ def test_a_checkpoint_that_would_run_code_is_refused(lad, tmp_path, dataset):
     assert status == 2 and "evil.pt" in err and not (tmp_path / "ran").exists()
 
 
-def test_help_and_status_import_nothing_slow():
-    slow = ["torch", "torchvision", "cv2", "av", "decord", "matplotlib", "sklearn", "scipy", "ray"]
-    code = (
-        "import sys; sys.argv = ['lad', *sys.argv[1:]]\nfrom lad.cli import run\nrun()\n"
-        f"print([name for name in {slow!r} if name in sys.modules], file=sys.stderr)"
-    )
-    for words in (["--help"], ["run", "--help"], ["status", "--work", "/nowhere"], ["weights", "list"]):
-        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
-        assert done.stderr.splitlines()[-1] == "[]", words
+def test_help_and_status_import_nothing_slow(finished):
+    for words in (["--help"], ["run", "--help"], ["status", "--work", str(finished)], ["weights", "list"]):
+        done = run_watched(*words)
+        assert done.returncode == 0, (words, done.stderr)
 
 
 def test_every_shipped_configuration_is_valid():
@@ -432,3 +441,23 @@ def test_every_shipped_configuration_is_valid():
     assert {path.stem for path in configs} >= {"demo", "ped2", "surveillance"}
     for path in configs:
         assert load_config(path, []).name == path.stem
+
+
+def test_what_a_terminal_would_obey_is_shown_and_not_sent(lad, tmp_path):
+    """A file's name may hold the escape codes that retitle a window or hide what was said before."""
+    video = tmp_path / "\x1b]0;gotcha\x07\x9b2J.mp4"
+    video.write_bytes(b"nothing")
+    status, out, err = lad("extract", "-o", "extract.backbone=tiny", "--work", str(tmp_path / "work"), str(video))
+    assert status == 1 and "gotcha" in err
+    assert not {"\x1b", "\x07", "\x9b"} & set(out + err)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["weights", "list", "--json"]])
+def test_who_reads_our_output_may_stop_early(words: list[str]) -> None:
+    """As `lad ... | head -1` does: the command did all that it was asked, and has nothing to complain of."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lad", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    assert (process.wait(60), process.stderr.read()) == (0, "")

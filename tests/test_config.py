@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -102,6 +104,80 @@ def test_an_override_of_a_wrong_line_mends_it(tmp_path: Path) -> None:
 def test_values_out_of_range_are_refused(override: str) -> None:
     (problem,) = problems(None, override)
     assert problem.startswith(f"-o {override}: ")
+
+
+LIMITS = {
+    "workers": 256,
+    "threads": 1024,
+    "extract.batch_clips": 1024,
+    "extract.clip_stride": 16,
+    "extract.rgb_short_side": 1024,
+    "extract.fps": 1000,
+    "extract.max_pixels": 1 << 31,
+    "extract.max_frames": 10**9,
+    "extract.stall_seconds": 86_400,
+    "extract.weights_seed": 2**62,
+    "data.frame_folder_fps": 100_000,
+    "train.window": 1024,
+    "train.hidden": 4096,
+    "train.learning_rate": 1000,
+    "train.weight_decay": 1000,
+    "train.class_weight": 10**6,
+    "train.score_weight": 10**6,
+    "train.abnormal_windows": 10_000,
+    "train.normal_windows": 10_000,
+    "train.steps": 10**8,
+    "train.evaluate_every": 10**8,
+    "train.folds": 1000,
+    "train.seed": 2**62,
+    "protocol.splits": 1000,
+    "protocol.seed": 2**62,
+}
+
+
+@pytest.mark.parametrize("key", LIMITS)
+def test_a_number_far_beyond_what_anybody_needs_is_refused(key: str) -> None:
+    assert load_config(None, [f"{key}={LIMITS[key]}"])
+    for number in (LIMITS[key] + 1, 10**30, ".inf"):
+        (problem,) = problems(None, f"{key}={number}")
+        assert problem.startswith(f"-o {key}={number}: {key}: input should be ")
+
+
+def test_every_number_of_the_configuration_has_limits() -> None:
+    def numbers(schema: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+        for name, field in schema["properties"].items():
+            if "$ref" in field:
+                yield from numbers(whole["$defs"][field["$ref"].rpartition("/")[2]], f"{name}.")
+            for kind in field.get("anyOf", [field]):
+                if kind.get("type") in ("integer", "number") and "enum" not in kind:
+                    yield prefix + name, kind
+
+    whole = Config.model_json_schema()
+    found = dict(numbers(whole))
+    assert found.keys() == LIMITS.keys() | {"train.dropout", "train.val_fraction", "score.threshold"}
+    assert all(kind.keys() & {"maximum", "exclusiveMaximum"} for kind in found.values())
+    assert all(kind.keys() & {"minimum", "exclusiveMinimum"} for kind in found.values())
+
+
+def test_a_share_of_nothing_is_refused() -> None:
+    assert "train.val_fraction" in problems(None, "train.val_fraction=1e-300")[0]
+
+
+@pytest.mark.parametrize("key", ["data.root", "data.dataset", "score.checkpoint", "name"])
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("a" * 256, "a name in it has 256 bytes, and no file system takes more than 255: shorten it"),
+        ("b/" + "ä" * 128, "a name in it has 256 bytes"),
+        ("c/" * 2100, "and the system takes no more than 4095: shorten it"),
+        (r'"d\0e"', "it holds a NUL character: leave that out"),
+    ],
+)
+def test_a_path_that_can_be_none_is_refused(key: str, path: str, reason: str) -> None:
+    (problem,) = problems(None, f"{key}={path}")
+    assert f": {key}: " in problem
+    assert reason in problem
+    assert load_config(None, [f"{key}={'a' * 255}/b"])
 
 
 def test_a_key_that_stands_twice_is_named_with_both_lines(tmp_path: Path) -> None:

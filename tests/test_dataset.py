@@ -196,7 +196,7 @@ def test_events_are_half_open_intervals_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["5", "5-", "-5", "a-b", "5-2", "5-5", "1-2-3", "1:2", "-1-4", "1.0-2", "٣-٤", "9" * 5000 + "-1"]
+    "text", ["5", "-", "-5", "a-b", "5-2", "5-5", "1-2-3", "1:2", "-1-4", "1.0-2", "٣-٤", "9" * 5000 + "-1"]
 )
 def test_what_is_no_event_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
@@ -215,8 +215,9 @@ def test_arbitrary_text_is_events_or_a_value_error(text: str) -> None:
         found = parse_events(text)
     except ValueError:
         return
-    assert all(0 <= event.start < event.end for event in found)
-    assert parse_events(";".join(f"{event.start}-{event.end}" for event in found)) == found
+    assert all(event.start >= 0 and (event.end is None or event.start < event.end) for event in found)
+    again = ";".join(f"{event.start}-{'' if event.end is None else event.end}" for event in found)
+    assert parse_events(again) == found
 
 
 def test_frame_labels_mark_the_frames_of_events_only() -> None:
@@ -337,3 +338,19 @@ def test_dots_in_a_folder_s_name_are_no_suffix(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "1.png").write_bytes(b"x")
     assert ids(folder, root=tmp_path) == ["scene.v2"]
+
+
+def test_an_event_without_an_end_lasts_as_long_as_the_video(tmp_path: Path) -> None:
+    (video,) = read_dataset(write(tmp_path, HEADER + "a,a.mp4,,Fighting,3-,,,\n"))
+    assert video.events == (Event(3),) and video.is_abnormal
+    assert video.frame_labels(5).tolist() == [False, False, False, True, True]
+    write_dataset(tmp_path / "again.csv", [video], tmp_path)
+    assert read_dataset(tmp_path / "again.csv") == [video]
+    with pytest.raises(ValueError, match="beyond the video's 3 frames"):
+        parse_events("3-", 3)
+
+
+def test_a_label_may_hold_several_categories() -> None:
+    videos = [Video("a", Path("a"), label="Riot|Abuse"), Video("b", Path("b"), label="Abuse"), Video("c", Path("c"))]
+    assert [video.categories for video in videos] == [("Riot", "Abuse"), ("Abuse",), ()]
+    assert class_names(videos) == ["Abuse", "Riot"]

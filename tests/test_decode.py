@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -13,8 +15,12 @@ import numpy as np
 import pytest
 from conftest import numbered_frame, read_number
 
+from lad.extract import decode
 from lad.extract.container import VideoError, sniff_container
-from lad.extract.decode import ReaderGaveUp, VideoInfo, read_frames
+from lad.extract.decode import Picture, ReaderGaveUp, VideoInfo, read_frames, read_pictures
+from lad.extract.sampling import resample
+from lad.files import numeric_order
+from lad.pipeline import engine
 
 MakeVideo = Callable[..., Path]
 QUIET_X265 = {"x265-params": "log-level=none"}
@@ -110,6 +116,73 @@ def test_both_readers_give_the_same_pixels(name: str, tmp_path: Path, make_video
     assert len(first) == len(second)
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert info.times == pytest.approx(other.times)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_pictures_are_the_frames(name: str, tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / name, 20, **KINDS[name])
+    frames, info = read(path)
+    other = VideoInfo()
+    pictures = list(read_pictures(path, other))  # looked at when the file is long closed
+    assert all(np.array_equal(a, b) for a, b in zip(frames, map(np.asarray, pictures), strict=True))
+    assert other == info
+
+
+@pytest.mark.parametrize("rate", [None, 12.5, 25, 40])
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_pictures_are_converted_when_they_are_looked_at(
+    rate: float | None, rotation: int, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(tmp_path / "video.mp4", 40, size=(128, 96), rotation=rotation)
+    info = VideoInfo()
+    expected = list(resample(read_frames(path, info), info, rate))
+    converted: list[int] = []
+    upright = decode._upright
+    monkeypatch.setattr(decode, "_upright", lambda *frame: converted.append(1) or upright(*frame))
+    info = VideoInfo()
+    pictures = list(resample(read_pictures(path, info), info, rate))
+    assert len(pictures) == len(expected)
+    assert sum(converted) == 1  # the first one, which tells the size
+    assert all(isinstance(picture, Picture) for picture in pictures)
+    half = len(pictures) // 2
+    assert all(np.array_equal(a, b) for a, b in zip(expected[half:], map(np.asarray, pictures[half:]), strict=True))
+    assert sum(converted) == 1 + len({id(picture) for picture in pictures[half:]})
+
+
+class Told:
+    """Stands for the pipe to the driver."""
+
+    def __init__(self) -> None:
+        self.messages: list[object] = []
+
+    def send(self, message: object) -> None:
+        self.messages.append(message)
+
+
+def test_a_job_that_goes_on_converts_no_frame_of_the_clips_that_it_skips(
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_video(tmp_path / "video.mp4", 160)
+    converted: list[int] = []
+    upright = decode._upright
+    monkeypatch.setattr(decode, "_upright", lambda *frame: converted.append(1) or upright(*frame))
+    told: Any = Told()
+    engine._run_job(told, engine.ClipJob("video", path, ("rgb",), "dis", "pad", 2, 25.0, skip_clips=8))
+    assert [type(message) for message in told.messages] == [engine.Clips, engine.Finished]
+    assert sum(converted) == 1 + 33  # the first frame, the last skipped one, and those of two clips
+
+
+def test_pictures_of_a_damaged_file_are_void_as_decords_frames_are(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "damaged.mp4", noisy(30, (160, 120)), size=(160, 120), codec_options={"g": "10"})
+    data = bytearray(path.read_bytes())
+    middle = data.index(b"mdat") + len(data) // 2
+    data[middle : middle + 400] = bytes(400)
+    path.write_bytes(data)
+    with pytest.raises(ReaderGaveUp):
+        list(read_pictures(path, VideoInfo()))
+    info = VideoInfo()
+    assert len(list(read_pictures(path, info, reader="pyav"))) == len(read(path, reader="pyav")[0])
+    assert any("damaged" in warning for warning in info.warnings)
 
 
 def test_decord_is_the_first_reader_of_the_usual_files(tmp_path: Path, make_video: MakeVideo) -> None:
@@ -403,6 +476,10 @@ def frame_folder(folder: Path, names: list[str], size: tuple[int, int] = (64, 48
     return folder
 
 
+def test_any_name_of_an_image_can_be_ordered() -> None:
+    assert sorted(["\u00b2.png", "b10", "b9", "1\u0663"], key=numeric_order) == ["1\u0663", "b9", "b10", "\u00b2.png"]
+
+
 def test_a_frame_folder_is_read_in_numeric_order(tmp_path: Path) -> None:
     folder = frame_folder(tmp_path / "frames", [f"frame{number}.png" for number in range(12)])
     (folder / "notes.txt").write_text("no frame")
@@ -465,3 +542,16 @@ def test_one_image_is_a_video_of_one_frame(tmp_path: Path) -> None:
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert "no frame" in str(refusal(tmp_path))
+
+
+def test_a_frame_is_freed_once_it_was_taken(make_video: MakeVideo, tmp_path: Path) -> None:
+    """Not when the garbage collector runs: FFmpeg reuses a frame's memory, and shows it where it decodes nothing."""
+    path = make_video(tmp_path / "clip.mp4", 20)
+    gc.collect()
+    gc.disable()
+    try:
+        frames = read_frames(path, VideoInfo(), reader="pyav")
+        held = [sum(type(one) is av.VideoFrame for one in gc.get_objects()) for _ in frames]
+    finally:
+        gc.enable()
+    assert max(held) < 6

@@ -7,20 +7,34 @@ import pytest
 import torch
 
 from lad.dataset import Event, Video
-from lad.models.aed import AED, detector_from_state, multi_task_loss
+from lad.models.aed import AED, ConvLSTMCell, detector_from_state, multi_task_loss
+from lad.pipeline.features import ClipFeatures, VideoFeatures
 from lad.pipeline.score import score_features
-from lad.pipeline.windows import LabelledFeatures, WindowSampler
+from lad.pipeline.windows import LabelledFeatures, WindowSampler, feature_statistics, fits_on_device
 
 D = 32
 
 
 def labelled(
-    clips: int, events: list[tuple[int, int]], n_frames: int | None = None, label: int = 0, start: float = 0.0
+    clips: int,
+    events: list[tuple[int, int]],
+    n_frames: int | None = None,
+    label: int = 0,
+    start: float = 0.0,
+    crops: int = 1,
+    stride: int = 16,
 ):
-    """A video whose features say where they are from: every number of clip `i` is `start + i`."""
-    features = np.repeat(np.arange(clips, dtype=np.float32)[:, None] + start, D, axis=1)
-    video = Video(f"v{start}", path=None, events=tuple(Event(*e) for e in events))  # type: ignore[arg-type]
-    return LabelledFeatures(video, features, n_frames or clips * 16, label)
+    """A video whose features say where they are from: every number of clip `i` is `start + i + 10,000 * crop`."""
+    numbers = np.arange(clips, dtype=np.float32) + start + 10_000 * np.arange(crops, dtype=np.float32)[:, None]
+    video = Video("v", path=None, events=tuple(Event(*e) for e in events))  # type: ignore[arg-type]
+    frames = n_frames or (clips - 1) * stride + 16
+    source = VideoFeatures([], None, frames=frames, fps=25, rate=None, stride=stride, fingerprint="", warnings=[])
+    features = ClipFeatures([np.repeat(numbers[:, :, None], D, axis=2)])
+    return LabelledFeatures(source, features, video.frame_labels(frames), label)
+
+
+def one_crop(features: np.ndarray) -> ClipFeatures:
+    return ClipFeatures([features[None]])
 
 
 class Echo(torch.nn.Module):
@@ -63,8 +77,20 @@ def test_convlstm_is_the_textbooks():
         i, f, o, g = torch.nn.functional.conv2d(torch.cat([step, hidden], 1), weight, bias, padding=1).chunk(4, 1)
         cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
         hidden = torch.sigmoid(o) * torch.tanh(cell)
-    states = detector.convlstm1(detector.project(x.flatten(0, 1)).unflatten(0, (3, 2)))
-    torch.testing.assert_close(states[-1], hidden)
+    states = detector.convlstm1(detector.project(x.flatten(0, 1)).unflatten(0, (3, 2)).movedim(2, 0))
+    ours = states[:, -1].permute(1, 2, 0).view(2, 8, 4, 4)
+    torch.testing.assert_close(ours, hidden)
+    gradients = [torch.autograd.grad(one.square().sum(), (weight, bias)) for one in (ours, hidden)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_convolution_of_the_papers_size_loses_no_more_digits_than_it_must():
+    torch.manual_seed(1)
+    cell, maps = ConvLSTMCell(128, 128), torch.randn(9, 128, 4, 4)
+    weight, bias = cell.Gates.weight[:, :128].double(), cell.Gates.bias.double()
+    exact = torch.nn.functional.conv2d(maps.double(), weight, bias, padding=1)
+    ours = cell.project(maps.flatten(2).permute(2, 0, 1)).permute(1, 2, 0).view(9, 512, 4, 4)
+    assert (ours - exact).square().mean().sqrt() < 1.5e-6 * exact.std()
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -90,16 +116,17 @@ def test_other_tensors_are_not_a_detector():
 def test_windows_of_scoring_are_consecutive_clips(clips):
     """Fault 1: a reshape mixed windows and time, so that window 18 of 40 clips saw clips 6, 14, 18, 26, 34."""
     features = np.repeat(np.arange(clips, dtype=np.float32)[:, None], D, axis=1)
-    scores = score_features(Echo(5), features)  # type: ignore[arg-type]
-    assert scores.frames.tolist() == np.repeat(np.arange(clips), 16).tolist()
+    scores = score_features(Echo(5), one_crop(features))  # type: ignore[arg-type]
+    assert scores.clips.ravel().tolist() == np.repeat(np.arange(clips), 16).tolist()
 
 
 @pytest.mark.parametrize("clips", [1, 2, 3, 4, 70])
 def test_every_frame_is_scored_once_however_short_the_video(clips):
     """Faults 2, 5: the last window was dropped, and a 1-clip video crashed."""
-    scores = score_features(small_detector(), np.random.default_rng(0).normal(size=(clips, D)).astype(np.float32))
-    assert scores.frames.shape == (16 * clips,) and scores.classes.shape == (clips, 4)
-    assert ((scores.frames > 0) & (scores.frames < 1)).all()
+    features = one_crop(np.random.default_rng(0).normal(size=(clips, D)).astype(np.float32))
+    scores = score_features(small_detector(), features)
+    assert scores.clips.shape == (clips, 16) and scores.classes.shape == (clips, 4)
+    assert ((scores.clips > 0) & (scores.clips < 1)).all()
     np.testing.assert_allclose(scores.classes.sum(axis=1), 1, atol=1e-5)
     assert scores.votes.sum() == max(clips - 3 + 1, 1)
 
@@ -112,17 +139,26 @@ def test_overlapping_windows_are_merged_by_their_mean():
         each = detector(windows)[1].view(4, 3, 16).numpy()
     by_clip = [[each[w, clip - w] for w in range(4) if 0 <= clip - w < 3] for clip in range(6)]
     mean, peak = (np.concatenate([merge(rows, axis=0) for rows in by_clip]) for merge in (np.mean, np.max))
-    np.testing.assert_allclose(score_features(detector, features).frames, mean, atol=1e-6)
-    np.testing.assert_allclose(score_features(detector, features, merge="max").frames, peak, atol=1e-6)
+    np.testing.assert_allclose(score_features(detector, one_crop(features)).clips.ravel(), mean, atol=1e-6)
+    np.testing.assert_allclose(score_features(detector, one_crop(features), merge="max").clips.ravel(), peak, atol=1e-6)
 
 
 def test_a_long_video_scores_as_its_parts_do():
     """Blocks of windows must not show: a video longer than a block scores like windows taken one by one."""
     detector, features = small_detector(), np.random.default_rng(5).normal(size=(150, D)).astype(np.float32)
-    whole = score_features(detector, features).frames.reshape(150, 16)
+    whole = score_features(detector, one_crop(features)).clips
     # The clips 62..66 stand where one block ends; seven clips around them decide on the middle one.
-    part = score_features(detector, features[60:70]).frames.reshape(10, 16)
+    part = score_features(detector, one_crop(features[60:70])).clips
     np.testing.assert_allclose(whole[62:68], part[2:8], atol=1e-6)
+
+
+def test_the_scores_of_crops_are_averaged():
+    detector, rng = small_detector(), np.random.default_rng(7)
+    features = rng.normal(size=(5, 9, D)).astype(np.float32)
+    together = score_features(detector, ClipFeatures([features]))
+    each = [score_features(detector, one_crop(crop)) for crop in features]
+    np.testing.assert_allclose(together.clips, np.mean([one.clips for one in each], axis=0), atol=1e-6)
+    np.testing.assert_allclose(together.classes, np.mean([one.classes for one in each], axis=0), atol=1e-6)
 
 
 def drawn(sampler: WindowSampler, times: int, abnormal: int = 2, normal: int = 2):
@@ -141,7 +177,7 @@ def test_features_and_labels_of_a_window_belong_together():
     """Fault 3: a second crop attached the labels of the video's beginning to features from elsewhere."""
     events = [(100, 130)]
     sampler = WindowSampler([labelled(20, events), labelled(20, [], start=1000)], window=4)
-    truth = labelled(20, events).video.frame_labels(320).reshape(20, 16)
+    truth = labelled(20, events).frame_labels.reshape(20, 16)
     for batch in drawn(sampler, 50):
         for window in range(4):
             first = int(batch.features[0, window, 0])
@@ -181,3 +217,57 @@ def test_random_numbers_are_one_stream_that_never_repeats_by_epoch():
 def test_training_without_an_event_is_refused():
     with pytest.raises(ValueError, match="no training video has an event"):
         WindowSampler([labelled(5, [])], window=2)
+
+
+def test_every_crop_is_drawn_and_a_window_is_of_one_crop():
+    sampler = WindowSampler([labelled(8, [(0, 128)], crops=5)], window=3)
+    windows = [batch.features[:, w, 0] for batch in drawn(sampler, 50, abnormal=4, normal=0) for w in range(4)]
+    assert {int(window[0]) // 10_000 for window in windows} == set(range(5))
+    assert all((window - window[0]).tolist() == [0, 1, 2] for window in windows)
+
+
+def test_windows_gathered_on_the_device_are_those_of_the_files(monkeypatch):
+    videos = [labelled(2, [(0, 27)], crops=2), labelled(9, [(0, 20)], start=100, crops=5), labelled(5, [], start=200)]
+    windows = [(0, 0, 0), (0, 0, 1), (1, 0, 4), (1, 5, 0), (2, 1, 0), (1, 3, 2), (2, 0, 0)]
+    files = WindowSampler(videos, window=4)
+    monkeypatch.setattr("lad.pipeline.windows.fits_on_device", lambda features, device: True)
+    device = WindowSampler(videos, window=4)
+    assert files.on_device is None and device.on_device is not None
+    for name, tensor in vars(files.gather(windows)).items():
+        torch.testing.assert_close(getattr(device.gather(windows), name), tensor, rtol=0, atol=0)
+
+
+def test_features_go_to_a_gpu_of_which_they_take_half_the_free_memory_at_most(monkeypatch):
+    features = [labelled(clips, [], crops=2).features for clips in (3, 5)]
+    size = 2 * (3 + 5) * D * 4
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 100)  # which torch holds
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 40)  # of that, what is in use
+    for free, fits in ((2 * size - 60, True), (2 * size - 61, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10**9))
+        assert fits_on_device(features, "cuda:0") is fits
+    assert not fits_on_device(features, "cpu")
+
+
+def test_overlapping_clips_carry_the_labels_of_their_own_frames():
+    video = labelled(5, [(20, 30)], stride=8)
+    assert video.targets[2].tolist() == [0] * 4 + [1] * 10 + [0] * 2, "clip 2 begins at frame 16"
+    assert video.targets[1].tolist() == [0] * 12 + [1] * 4
+
+
+def test_feature_statistics_are_those_of_all_clips_and_crops():
+    rng = np.random.default_rng(0)
+    videos = [labelled(clips, [], crops=2) for clips in (1, 7, 30)]
+    for video in videos:
+        video.features.parts[0][:] = rng.normal(3, 2, video.features.parts[0].shape)
+    everything = np.concatenate([video.features.parts[0].reshape(-1, D) for video in videos])
+    mean, std = feature_statistics(videos)
+    np.testing.assert_allclose(mean, everything.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(std, everything.std(axis=0), rtol=1e-5)
+
+
+def test_features_that_are_not_finite_are_named():
+    video = labelled(5, [(0, 3)])
+    video.features.parts[0][0, 2, 3] = np.nan
+    video.source.paths.append("v/feature.npy")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"v/feature\.npy: holds numbers that are not finite"):
+        feature_statistics([video])

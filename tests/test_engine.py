@@ -5,18 +5,37 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import read_number
+import torch
+from conftest import numbered_frame, read_number
 
-from lad.pipeline.engine import ClipJob, Clips, Failed, Finished, Message, Started, decode_videos
+from lad.extract.clips import clip_batches
+from lad.extract.features import FeatureExtractor
+from lad.extract.flow import FLOW_METHODS
+from lad.pipeline import engine
+from lad.pipeline.engine import (
+    ALIVE,
+    ClipJob,
+    Clips,
+    Failed,
+    Finished,
+    Message,
+    Started,
+    _receive,
+    _reporting,
+    _Worker,
+    decode_videos,
+)
 
 MakeVideo = Callable[..., Path]
 
@@ -78,6 +97,48 @@ def test_every_video_begins_gives_its_clips_in_order_and_finishes(tmp_path: Path
         assert finished.info.warnings == []
 
 
+def test_overlapping_clips_at_another_rate(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4", 48)  # at 25 frames a second
+    messages = run([replace(job(path), stride=8, fps=12.5)])[path.name]
+    assert frame_numbers(messages) == [*range(0, 32, 2), *range(16, 48, 2)]
+    finished = messages[-1]
+    assert isinstance(finished, Finished)
+    assert finished.info.frames == 48, "it is the video that is told of, not the sample"
+
+
+def test_clips_for_crops_are_larger(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4", 17)  # 64x48
+    found = run([replace(job(path, streams=("rgb", "flow"), batch_clips=4), crops=10)])[path.name]
+    (batch,) = [message.batch for message in found if isinstance(message, Clips)]
+    assert batch["rgb"].shape == (2, 16, 256, 341, 3)
+    assert batch["flow"].shape == (2, 16, 256, 341, 2)
+
+
+def test_flow_by_a_network_is_computed_by_the_decoder(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4", 3)
+    network = replace(job(path, streams=("rgb", "flow")), flow="raft", flow_weights="random")
+    (batch,) = [message.batch for message in run([network])[path.name] if isinstance(message, Clips)]
+    assert [read_number(image) for image in batch["rgb"][0, :3]] == [0, 1, 2]
+    threads = torch.get_num_threads()
+    try:
+        solve = FLOW_METHODS["raft"]("cpu", "random")
+        for number in range(2):
+            assert np.array_equal(batch["flow"][0, number], solve(batch["rgb"][0, number], batch["rgb"][0, number + 1]))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_network_without_weights_fails_by_name(
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAD_CACHE", str(tmp_path / "cache"))
+    path = make_video(tmp_path / "a.mp4", 3)
+    failed = run([replace(job(path, streams=("flow",)), flow="raft")])[path.name][-1]
+    assert isinstance(failed, Failed)
+    assert failed.failure == "worker"
+    assert "lad weights fetch raft-large" in failed.error
+
+
 def test_a_bad_file_among_good_ones_does_not_stop_the_rest(tmp_path: Path, make_video: MakeVideo) -> None:
     good = [make_video(tmp_path / f"good{number}.mp4", 20) for number in range(2)]
     empty, missing = tmp_path / "empty.mp4", tmp_path / "missing.mp4"
@@ -103,6 +164,46 @@ def test_what_decord_gives_up_is_read_again_by_pyav(tmp_path: Path, make_video: 
     assert isinstance(finished, Finished)
     assert finished.info.reader == "pyav"
     assert any("damaged" in warning for warning in finished.info.warnings)
+
+
+@pytest.mark.parametrize(("stride", "fps"), [(16, None), (8, None), (16, 12.5)])
+def test_clips_known_before_are_skipped(stride: int, fps: float | None, tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4", 150)
+    plain = replace(job(path, streams=("rgb", "flow"), batch_clips=2), stride=stride, fps=fps)
+    whole = run([plain])[path.name]
+    resumed = run([replace(plain, skip_clips=4)])[path.name]
+    assert resumed[0] == Started(path.name, "auto", 4)
+    assert resumed[-1] == whole[-1], "what reading it showed is told of the whole video"
+    expected = [message.batch for message in whole[3:] if isinstance(message, Clips)]
+    batches = [message.batch for message in resumed if isinstance(message, Clips)]
+    assert len(batches) == len(expected) > 0
+    for batch, other in zip(batches, expected, strict=True):
+        for stream in ("rgb", "flow"):
+            assert np.array_equal(batch[stream], other[stream])
+
+
+def test_pyav_skips_nothing_that_decord_gave(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = make_video(tmp_path / "a.mp4", 160)
+    messages: list[Message] = []
+    for message in decode_videos([replace(job(path), skip_clips=2)], workers=1, stall_seconds=60):
+        if isinstance(message, Clips) and not any(isinstance(earlier, Clips) for earlier in messages):
+            kill_children()
+        messages.append(message)
+    started = [message for message in messages if isinstance(message, Started)]
+    assert started == [Started(path.name, "auto", 2), Started(path.name, "pyav", 0)]
+    assert frame_numbers(valid(messages)) == list(range(160))
+
+
+def test_a_decoder_that_skips_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ALIVE_SECONDS", -1.0)
+    ours, theirs = multiprocessing.Pipe()
+    frames = _reporting((numbered_frame(number, (64, 48)) for number in range(50)), theirs)
+    batches = clip_batches(frames, streams=("rgb",), flow="dis", tail="pad", batch_clips=1, skip_clips=2)
+    next(batches)
+    for _ in range(47):  # all frames of both skipped clips, and those of the third but the last
+        assert ours.poll()
+        assert ours.recv() == ALIVE
+    assert not ours.poll()
 
 
 def kill_children() -> None:
@@ -176,10 +277,11 @@ def test_nothing_to_do_starts_nothing() -> None:
 
 
 DRIVER = """
-import sys
+import signal, sys
 from pathlib import Path
 from lad.pipeline.engine import ClipJob, decode_videos
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in a shell's background
     for message in decode_videos([ClipJob("x", Path(sys.argv[1]), ("rgb",), "dis", "pad", 1, 25.0)],
                                  workers=2, stall_seconds=60):
         print(type(message).__name__, flush=True)
@@ -212,7 +314,8 @@ def test_ctrl_c_ends_the_decoders_without_a_word_of_theirs(delay: float, tmp_pat
     assert errors.count("KeyboardInterrupt") >= 1
 
 
-def test_decoders_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("delay", [0.0, 1.5])  # before the decoder has begun, and while it waits for the FIFO
+def test_decoders_end_with_a_driver_that_is_killed(delay: float, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo.mp4"
     os.mkfifo(fifo)
     script = tmp_path / "driver.py"
@@ -223,10 +326,10 @@ def test_decoders_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
     try:
         assert driver.stdout is not None
         assert driver.stdout.readline() == "Started\n"
-        time.sleep(1.5)  # the decoder has started and waits for the FIFO
+        time.sleep(delay)
         driver.kill()
         driver.wait()
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while _session_lives(driver.pid) and time.monotonic() < end:
             time.sleep(0.1)
         assert not _session_lives(driver.pid)
@@ -243,3 +346,30 @@ def _session_lives(group: int) -> bool:
             if int(its_group) == group and state not in "ZX":
                 return True
     return False
+
+
+def test_a_decoder_that_stops_in_the_middle_of_a_message_is_ended() -> None:
+    """One that is frozen while it sends leaves a pipe that is readable, and a message that never ends."""
+    ours, theirs = multiprocessing.Pipe()
+    os.write(theirs.fileno(), struct.pack("!i", 1000) + b"the first bytes of a thousand")
+
+    class Frozen:
+        kill = theirs.close
+
+    with pytest.raises((EOFError, OSError)):
+        _receive(_Worker(Frozen(), ours), stall_seconds=0.2)  # type: ignore[arg-type]
+
+
+def test_features_that_are_kept_keep_nothing_of_the_network() -> None:
+    """They are kept for minutes, and memory between the temporaries of a pass would break up the heap."""
+
+    class Network(torch.nn.Module):
+        def forward(self, clips: torch.Tensor) -> torch.Tensor:
+            self.given = clips.mean(dim=(2, 3, 4))
+            return self.given
+
+    network = Network()
+    extractor = FeatureExtractor({"rgb": network}, backbone="tiny")
+    features = extractor("rgb", np.ones((2, 16, 224, 224, 3), np.uint8))
+    assert np.array_equal(features, network.given.numpy())
+    assert not np.shares_memory(features, network.given.numpy())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from lad.extract.clips import crop_views
 from lad.extract.features import FeatureExtractor
 from lad.models import weights
 from lad.models.i3d import create_inception_i3d, fold_batch_norm, pad_same
@@ -72,6 +73,38 @@ def test_features_of_a_clip_do_not_depend_on_its_neighbours(stream):
     assert np.abs(together[0] - together[1]).max() > 1e-3
 
 
+@pytest.mark.parametrize("crops", [5, 10])
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+def test_features_of_a_crop_are_as_if_it_were_the_only_one(stream, crops):
+    rng = np.random.default_rng(1)
+    larger = rng.normal(0, 15, (2, 16, 256, 300, 2)).astype(np.float32)
+    if stream == "rgb":
+        larger = rng.integers(0, 256, (2, 16, 256, 300, 3), dtype=np.uint8)
+
+    def extractor(crops: int) -> FeatureExtractor:
+        network = weights.load("random", backbone="tiny", stream=stream)
+        return FeatureExtractor({stream: network}, backbone="tiny", crops=crops)
+
+    found = extractor(crops)(stream, larger)
+    assert found.shape == (crops, 2, BACKBONES["tiny"].feature_dim) and found.dtype == np.float32
+    alone = extractor(1)
+    for view, features in zip(crop_views(larger, crops, stream), found, strict=True):
+        assert np.array_equal(alone(stream, view), features)
+    assert len(np.unique(found[:, 0], axis=0)) == crops
+
+
+def test_the_mirrored_flow_goes_the_other_way():
+    values = np.zeros((1, 16, 256, 256, 2), np.float32)
+    values[..., 0], values[..., 1] = 5, -10
+    found = FeatureExtractor({"flow": Recorder()}, backbone="i3d", crops=10)("flow", values)
+    np.testing.assert_allclose(found[:, 0], [[0.25, -0.5]] * 5 + [[-0.25, -0.5]] * 5, rtol=1e-5)
+
+
+def test_other_numbers_of_crops_are_refused():
+    with pytest.raises(ValueError, match="choose from"):
+        FeatureExtractor({}, backbone="tiny", crops=3)
+
+
 def test_folding_batch_norm_changes_nothing_but_the_cost():
     torch.manual_seed(0)
     net = create_inception_i3d(input_channels=2, num_classes=5).eval()
@@ -117,6 +150,7 @@ def test_networks_import_where_only_torch_is():
     blocked = ["av", "decord", "pydantic", "cv2", "yaml", "rich", "click"]
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "import lad.extract.features, lad.models.aed, lad.models.i3d, lad.models.registry, lad.models.weights"
+        "import lad.extract.features, lad.extract.sampling\n"
+        "import lad.models.aed, lad.models.i3d, lad.models.registry, lad.models.weights"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from lad.pipeline import manifest as manifest_module
-from lad.pipeline.manifest import Manifest, ManifestError, is_held, open_manifest, read_manifest
+from lad.pipeline.lock import is_held
+from lad.pipeline.manifest import Manifest, ManifestError, open_manifest, read_manifest
+from lad.report import status_data
 
 
 @pytest.fixture
@@ -111,6 +113,20 @@ def test_items_are_listed_by_stage(manifest: Manifest) -> None:
     assert set(manifest.items()) == {("extract", "a"), ("extract", "b"), ("score", "a")}
     assert set(manifest.items("extract")) == {("extract", "a"), ("extract", "b")}
     assert manifest.items("train") == {}
+
+
+def test_status_parses_no_item(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a second where there are a hundred thousand."""
+    do(manifest, "a")
+    manifest.start("extract", "b", "today")
+    manifest.fail("extract", "b", "content", "the file is empty")
+    manifest.start("score", "a", "today")
+    monkeypatch.setattr(manifest_module, "item_of", lambda *_: pytest.fail("an item was parsed"))
+    data = status_data(manifest)
+    none = dict.fromkeys(("done", "failed", "running", "pending"), 0)
+    assert data["stages"] == {"extract": {**none, "done": 1, "failed": 1}, "score": {**none, "running": 1}}
+    failure = {"stage": "extract", "item": "b", "failure": "content", "attempt": 1, "error": "the file is empty"}
+    assert data["failed"] == [failure]
 
 
 def test_what_is_done_outlives_the_process_and_running_rows_become_pending(tmp_path: Path) -> None:

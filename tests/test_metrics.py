@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lad.metrics import accuracy, average_precision, confusion_matrix, events_above, false_alarm_rate, roc_auc
+from lad.metrics import (
+    accuracy,
+    average_precision,
+    best_threshold,
+    confusion_matrix,
+    event_detection,
+    events_above,
+    false_alarm_rate,
+    false_alarms,
+    false_alarms_an_hour,
+    match_events,
+    roc_auc,
+)
 
 LABELS = np.array([False, False, True, True])
 SCORES = np.array([0.1, 0.4, 0.35, 0.8])
@@ -48,8 +64,8 @@ def test_average_precision_of_anomalous_frames_alone_is_one() -> None:
 
 
 def test_accuracy_is_the_share_of_right_categories() -> None:
-    assert accuracy([0, 1, 2, 2], [0, 2, 2, 1]) == pytest.approx(1 / 2)
-    assert accuracy(np.array([3, 3]), np.array([3, 3])) == 1
+    assert accuracy([[0], [1], [2], [2]], [0, 2, 2, 1]) == pytest.approx(1 / 2)
+    assert accuracy([[3], [3]], np.array([3, 3])) == 1
 
 
 def test_metrics_are_plain_numbers() -> None:
@@ -57,7 +73,7 @@ def test_metrics_are_plain_numbers() -> None:
         roc_auc(LABELS, SCORES),
         average_precision(LABELS, SCORES),
         false_alarm_rate(LABELS, SCORES, 0.2),
-        accuracy(np.array([1]), np.array([1])),
+        accuracy([[1]], np.array([1])),
     ):
         assert type(value) is float
 
@@ -91,3 +107,176 @@ def test_events_above_are_half_open_runs_of_frames_strictly_above(
     found = events_above(np.array(scores), 0.5)
     assert found == events
     assert sum(end - start for start, end in found) == int((np.array(scores) > 0.5).sum())
+
+
+def test_the_best_threshold_by_hand() -> None:
+    # Above 0.1: J = 1 - 1/2; above 0.35: 1/2 - 1/2; above 0.4: 1/2 - 0. The tie goes to the one with fewest alarms.
+    assert best_threshold(LABELS, SCORES) == pytest.approx((0.4 + 0.8) / 2)
+    assert best_threshold(LABELS.astype(int), SCORES) == pytest.approx((0.4 + 0.8) / 2)
+    assert best_threshold(LABELS, np.array([0.1, 0.2, 0.6, 0.8])) == pytest.approx(0.4), "all told apart"
+    assert best_threshold(LABELS, np.array([0, 1, 1, 4])) == pytest.approx(2.5), "whole numbers"
+    assert best_threshold(LABELS, np.array([0.2, 0.2, 0.2, 0.2])) == pytest.approx(0.2), "no better than no alarm"
+    assert best_threshold(LABELS, -SCORES) == pytest.approx(-0.1), "worse than no alarm"
+
+
+def test_the_best_threshold_does_not_depend_on_rounding() -> None:
+    for dtype in (np.float16, np.float32, np.float64):
+        for lower in (np.ones(1, dtype), np.nextafter(np.ones(1, dtype), dtype(2))):
+            scores = np.concatenate([lower, np.nextafter(lower, dtype(2))])  # nothing lies between them
+            threshold = best_threshold(np.array([False, True]), scores)
+            assert (scores > threshold).tolist() == [False, True]
+
+
+def test_no_threshold_where_frames_are_alike_or_scores_are_not_numbers() -> None:
+    for labels in (np.ones(3, bool), np.zeros(3, bool), NOTHING):
+        assert best_threshold(labels, np.zeros(len(labels))) is None
+    with pytest.raises(ValueError, match="NaN"):
+        best_threshold(LABELS, np.array([0.1, np.nan, 0.2, 0.3]))
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=1, max_size=30))
+def test_the_best_threshold_is_the_best_of_all(frames: list[tuple[bool, int]]) -> None:
+    labels, scores = np.array([label for label, _ in frames]), np.array([score / 8 for _, score in frames])
+    threshold = best_threshold(labels, scores)
+    if labels.all() or not labels.any():
+        assert threshold is None
+        return
+    assert threshold is not None and 0 <= threshold <= 1
+    assert threshold not in scores[scores < scores.max()]
+    n, m = int(labels.sum()), int((~labels).sum())
+
+    def youden(at: float) -> int:
+        return int((scores[labels] > at).sum()) * m - int((scores[~labels] > at).sum()) * n
+
+    assert youden(threshold) == max(youden(at) for at in [-1, *scores])
+    assert all(youden(at) < youden(threshold) for at in scores[scores > threshold])
+
+
+@pytest.mark.parametrize(
+    ("true", "found", "confidence", "iou", "matched"),
+    [
+        ([], [], [], 0.5, 0),
+        ([(0, 10)], [], [], 0.5, 0),
+        ([], [(0, 10)], [1.0], 0.5, 0),
+        ([(0, 10)], [(0, 10)], [0.5], 1.0, 1),
+        ([(0, 10)], [(0, 5)], [0.5], 0.5, 1),  # 5 / 10: the limit counts
+        ([(0, 10)], [(0, 5)], [0.5], 0.51, 0),
+        ([(0, 10)], [(5, 15)], [0.5], 1 / 3, 1),  # 5 / 15
+        ([(0, 10)], [(5, 15)], [0.5], 0.34, 0),
+        ([(0, 10)], [(10, 20)], [0.5], 0.1, 0),  # they touch
+        ([(0, 10)], [(10, 20)], [0.5], 0.0, 0),  # without an overlap there is no match
+        ([(0, 10)], [(0, 10), (0, 10)], [0.5, 0.6], 0.5, 1),  # a true event is found once
+        ([(0, 10), (0, 10)], [(0, 10)], [0.5], 0.5, 1),
+        ([(0, 10), (20, 30)], [(0, 30)], [0.5], 0.3, 1),  # a found event finds one
+        ([(40, 50), (0, 10), (20, 30)], [(21, 31), (0, 9), (44, 60)], [0.1, 0.3, 0.2], 0.3, 3),  # in any order
+        ([(5, 5)], [(0, 10), (5, 5)], [0.5, 0.5], 0.0, 0),  # no frame, no event
+    ],
+)
+def test_matched_events_by_hand(
+    true: list[tuple[int, int]], found: list[tuple[int, int]], confidence: list[float], iou: float, matched: int
+) -> None:
+    assert match_events(true, found, confidence, [iou]) == [matched]
+
+
+def test_the_surer_event_chooses_first_and_takes_the_best_that_is_free() -> None:
+    true = [(0, 10), (6, 16)]
+    found = [(2, 12), (0, 9)]  # IoU with the true ones: 8/12 and 6/14; 9/10 and 3/16
+    assert match_events(true, found, [0.9, 0.1], [0.4]) == [1], "the first takes the one that the second needs"
+    assert match_events(true, found, [0.1, 0.9], [0.4]) == [2], "the first is left with its second best"
+    assert match_events(true, found, [0.5, 0.5], [0.4]) == [1], "equals choose in the order given"
+    assert match_events(true, found[::-1], [0.5, 0.5], [0.4]) == [2]
+
+
+def test_of_equally_good_true_events_the_earliest_is_taken() -> None:
+    true = [(10, 20), (0, 10)]
+    assert match_events(true, [(5, 15), (10, 20)], [0.9, 0.1], [0.3]) == [2]
+    assert match_events(true, [(5, 15), (0, 10)], [0.9, 0.1], [0.3]) == [1]
+
+
+def test_every_event_has_a_confidence() -> None:
+    with pytest.raises(ValueError, match="2 events, 1 confidences"):
+        match_events([(0, 1)], [(0, 1), (2, 3)], [0.5], [0.5])
+
+
+EVENTS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 8)).map(lambda e: (e[0], e[0] + e[1])), max_size=7)
+IOUS = (0.1, 0.2, 0.3, 0.4, 0.5, 1.0)
+
+
+@given(EVENTS, EVENTS, st.lists(st.integers(0, 3), min_size=7, max_size=7), st.sampled_from(IOUS))
+def test_matching_agrees_with_sets_of_frames(
+    true: list[tuple[int, int]], found: list[tuple[int, int]], confidence: list[int], iou: float
+) -> None:
+    confidence = confidence[: len(found)]
+    free, expected = sorted(true), 0
+    for event in sorted(range(len(found)), key=lambda i: -confidence[i]):
+        frames = set(range(*found[event]))
+        overlaps = [len(frames & set(range(*t))) / len(frames | set(range(*t))) for t in free]
+        if overlaps and max(overlaps) >= iou:
+            free.pop(overlaps.index(max(overlaps)))
+            expected += 1
+    (matched,) = match_events(true, found, confidence, [iou])
+    assert matched == expected
+    assert matched <= min(len(true), len(found))
+    alarms = [event for event in found if not any(set(range(*event)) & set(range(*t)) for t in true)]
+    assert false_alarms(true, found) == len(alarms)
+    assert matched + len(alarms) <= len(found)
+    detection = event_detection([(true, found, confidence)], [iou])
+    for kind, of in (("precision", found), ("recall", true)):
+        assert detection[kind] == {f"{iou:g}": matched / len(of) if of else None}
+
+
+@pytest.mark.parametrize("length", [5, 100_000])
+def test_ten_thousand_events_are_matched_at_once(length: int) -> None:
+    rng = np.random.default_rng(0)
+    true = [(10 * i, 10 * i + 5) for i in range(10_000)]
+    found = [(int(start), int(start) + length) for start in rng.permutation(10_000) * 10]
+    begun = time.process_time()
+    (matched,) = match_events(true, found, rng.random(10_000).tolist(), [0.5])
+    assert matched == (10_000 if length == 5 else 0)
+    assert false_alarms(true, found) == 0
+    assert time.process_time() - begun < 20, "far more than it takes, far less than pair by pair in Python"
+
+
+def test_event_detection_counts_over_all_videos() -> None:
+    videos = [
+        ([(0, 10), (20, 30)], [(0, 5), (20, 30), (50, 60)], [0.9, 0.8, 0.7]),  # IoU 0.5, 1, none
+        ([], [(0, 5)], [0.9]),
+        ([(0, 10)], [(8, 18)], [0.9]),  # 2 / 18
+        ([(0, 10)], [], []),
+    ]
+    detection = event_detection(videos)
+    assert (detection["true"], detection["found"]) == (4, 5)
+    assert detection["precision"] == {"0.1": 3 / 5, "0.2": 2 / 5, "0.3": 2 / 5, "0.4": 2 / 5, "0.5": 2 / 5}
+    assert detection["recall"] == {"0.1": 3 / 4, "0.2": 2 / 4, "0.3": 2 / 4, "0.4": 2 / 4, "0.5": 2 / 4}
+    assert event_detection(videos, ious=[0.75])["recall"] == {"0.75": 1 / 4}
+
+
+def test_precision_and_recall_of_nothing_are_undefined() -> None:
+    nothing = {"true": 0, "found": 0, "precision": {"0.5": None}, "recall": {"0.5": None}}
+    assert event_detection([], [0.5]) == nothing
+    assert event_detection([([], [], [])], [0.5]) == nothing
+    assert event_detection([([(0, 1)], [], [])], [0.5]) == nothing | {"true": 1, "recall": {"0.5": 0}}
+    assert event_detection([([], [(0, 1)], [0.5])], [0.5]) == nothing | {"found": 1, "precision": {"0.5": 0}}
+
+
+def test_a_false_alarm_shares_no_frame_with_a_true_event() -> None:
+    true = [(30, 40), (0, 100), (120, 130)]
+    assert false_alarms(true, [(99, 110), (100, 120), (100, 121), (130, 140), (50, 60)]) == 2
+    assert false_alarms([], [(0, 1), (5, 6)]) == 2
+    assert false_alarms(true, []) == 0
+    assert false_alarms([(5, 5)], [(0, 10)]) == 1, "no frame, no event"
+    assert false_alarms([(0, 10)], [(5, 5)]) == 1
+
+
+def test_false_alarms_an_hour() -> None:
+    assert false_alarms_an_hour(3, 1800) == 6
+    assert false_alarms_an_hour(0, 10) == 0
+    assert false_alarms_an_hour(0, 0) is None
+
+
+def test_a_category_is_right_where_it_is_one_of_the_videos() -> None:
+    assert accuracy([[1, 2], [3], [], [0, 4]], [2, 1, 0, 0]) == pytest.approx(2 / 4)
+    assert accuracy([[1], (2,)], np.array([1, 2])) == 1
+    assert accuracy([], []) is None
+    with pytest.raises(ValueError):
+        accuracy([[1]], [1, 2])

@@ -145,3 +145,19 @@ def test_too_few_events_are_an_error_that_says_so(folder, tmp_path, events_of, s
     for selection in ("validation", "cross-validation"):
         with pytest.raises(StageError, match=said):
             train(folder, tmp_path, "data.dataset=few.csv", f"train.selection={selection}")
+
+
+@pytest.mark.parametrize("stage", ["train", "score"])
+@pytest.mark.parametrize("kind", ["rgb", "times"])
+def test_damaged_features_are_named_and_made_anew_by_verify(folder, tmp_path, stage, kind):
+    train(folder, tmp_path)
+    damaged = tmp_path / "features" / kind / "0.npy"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(b"broken" + whole[6:])  # of the same size, so that nobody sees it who does not look inside
+    config = load_config(None, ["data.dataset=dataset.csv", f"data.root={folder}", *SMALL])
+    said = pytest.raises(StageError, match=rf"{kind}/0\.npy: not a plain \.npy array.*lad extract --verify")
+    with open_run(config, tmp_path, quiet=True, force=True) as run, said:
+        run_stages(run, [stage], run.say)
+    with open_run(config, tmp_path, quiet=True, verify=True) as run:
+        run_stages(run, ["extract", stage], run.say)
+    assert damaged.read_bytes() == whole

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from lad.datasets import avenue, folder, lad2000, shanghaitech, ucf_crime, ucsd, xd_violence
+from lad.datasets.common import Benchmark, Listing, Options
 
-from lad.dataset import Video
-from lad.datasets.ped2 import read_ped2
+__all__ = ["BENCHMARKS", "Benchmark", "Listing", "Options"]
 
-# name -> function of (folder of the download, seed of the random split). It raises `DatasetError` for what is missing.
-BENCHMARKS: dict[str, Callable[[Path, int], list[Video]]] = {"ped2": read_ped2}
+NORMAL_ABNORMAL = ("normal", "abnormal")
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "lad2000": Benchmark(lad2000.read_lad2000, lad2000.CLASSES),
+    "ucf_crime": Benchmark(ucf_crime.read_ucf_crime, ucf_crime.CLASSES),
+    "shanghaitech": Benchmark(shanghaitech.read_shanghaitech, NORMAL_ABNORMAL),
+    "avenue": Benchmark(avenue.read_avenue, NORMAL_ABNORMAL, random_split=True),
+    "ped1": Benchmark(ucsd.read_ped1, NORMAL_ABNORMAL, random_split=True),
+    "ped2": Benchmark(ucsd.read_ped2, NORMAL_ABNORMAL, random_split=True),
+    "xd_violence": Benchmark(xd_violence.read_xd_violence, xd_violence.CLASSES),
+    "folder": Benchmark(folder.read_folder, (), random_split=True),
+}

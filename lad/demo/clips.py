@@ -70,8 +70,8 @@ def render_clip(clip: Clip) -> Iterator[Image]:
     exposure, tint, second = rng.uniform(0.9, 1.06), rng.uniform(-0.03, 0.03), int(rng.integers(7 * 3600, 17 * 3600))
     for n in range(clip.n_frames):
         if clip.event and n >= clip.event.start:
-            to_the_end = clip.event.end == clip.n_frames
-            length = 10**6 if to_the_end else clip.event.end - clip.event.start
+            end = clip.event.end
+            length = 10**6 if end is None or end == clip.n_frames else end - clip.event.start
             EVENTS[clip.category](stage, n - clip.event.start, length)
         stage.step()
         gain = exposure * (1 + 0.012 * math.sin(n * 1.9) + rng.normal(0, 0.004)) * np.array([1 + tint, 1, 1 - tint])

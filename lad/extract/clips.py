@@ -1,94 +1,196 @@
-"""Frames to clips: resize, flow, groups of 16, batches."""
+"""Frames to clips: resize, flow, groups of 16, batches, crops."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from itertools import tee
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from lad.extract.flow import FLOW_METHODS
+from lad.extract.flow import FLOW_METHODS, FlowSolver, pairs_at_once
+from lad.extract.sampling import CLIP_FRAMES, Tail, clip_starts
 
-CLIP_FRAMES = 16
 FRAME_SIZE = 224
+SHORT_SIDE = 256  # of the frames that crops are taken from
+MAX_ASPECT = 4  # a panorama of 1:20 would fill the memory
+CROPS = (1, 5, 10)
 
-# Clips of each stream: `rgb` (clips, 16, 224, 224, 3) uint8, `flow` (clips, 16, 224, 224, 2) float32 in pixels.
+# Clips of each stream: `rgb` (clips, 16, height, width, 3) uint8, `flow` (clips, 16, height, width, 2) float32 in
+# pixels of these frames; 224x224, or larger where crops are to be taken or rgb keeps its shape.
 ClipBatch = dict[str, np.ndarray]
 
 
 def clip_batches(
-    frames: Iterable[np.ndarray],
+    frames: Iterable[ArrayLike],
     *,
     streams: Sequence[str],
     flow: str,
-    tail: Literal["pad", "drop"],
+    tail: Tail,
     batch_clips: int,
+    stride: int = CLIP_FRAMES,
+    crops: int = 1,
+    rgb_short_side: int | None = None,
+    flow_device: str = "cpu",
+    flow_weights: str | None = None,
+    skip_clips: int = 0,
 ) -> Iterator[ClipBatch]:
-    """Cut a video into clips of 16 frames at 224x224, up to `batch_clips` of them at a time.
+    """Cut a video into clips of 16 frames (see `sampling.clip_frames`), up to `batch_clips` of them at a time.
+
+    With one crop, frames are squashed to 224x224; those of `rgb` may keep their shape instead. With 5 or 10, their
+    short side becomes 256 and the long one keeps the aspect ratio; `crop_views` takes the crops. The aspect ratio is
+    kept up to 1:4, and beyond squashed to that. The first frame's shape is every frame's. Flow is computed once a pair
+    of frames, 224x224 or as large as crops are taken from.
 
     Args:
-        frames: `(height, width, 3)` uint8 RGB of any size.
+        frames: `(height, width, 3)` uint8 RGB of any size, or what numpy makes that of.
         streams: which of `rgb` and `flow`.
         flow: a name of `FLOW_METHODS`.
         tail: `pad` fills the last clip by repeating its last frame (and flow); `drop` leaves an incomplete one out.
         batch_clips: clips a batch; the last batch may hold fewer.
+        stride: frames from one clip to the next, 1 to 16.
+        crops: 1, 5 or 10.
+        rgb_short_side: pixels of the short side of `rgb` frames that keep their shape, with one crop.
+        flow_device: of a flow method in torch.
+        flow_weights: of a flow method that is a network.
+        skip_clips: so many of the first are left out, and what only they need is not computed: but for the first, their
+            frames are not even looked at. Whole batches of them, or all; then the batches that come are what they would
+            be without.
     """
-    small = (resize(frame) for frame in frames)
-    pairs = with_flow(small, flow) if "flow" in streams else ((frame, None) for frame in small)
+    clip_starts(0, stride, tail)  # a wrong stride raises before anything is decoded
+    # The frame before is needed too: if one frame alone remains, its flow is what led to it.
+    skip_frames = max(0, skip_clips * stride - 1)
+    scaled = _scaled(frames, streams, crops, rgb_short_side, skip_frames)
+    pairs: Iterator[tuple[np.ndarray, np.ndarray | None]] = ((image, None) for image, _ in scaled)
+    if "flow" in streams:
+        images, others = tee(scaled)
+        motions = with_flow((other for _, other in others), flow, device=flow_device, weights=flow_weights)
+        pairs = ((image, motion) for (image, _), (_, motion) in zip(images, motions, strict=True))
     batch: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}
-    clip: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}
+    recent: dict[str, deque[np.ndarray]] = {stream: deque(maxlen=CLIP_FRAMES) for stream in streams}
+    taken, clips = skip_frames, skip_clips
 
     def close_clip() -> None:
         for stream in streams:
-            images = clip[stream] + clip[stream][-1:] * (CLIP_FRAMES - len(clip[stream]))
-            batch[stream].append(np.stack(images))
-            clip[stream].clear()
+            images = list(recent[stream])[clips * stride - taken :]
+            batch[stream].append(np.stack(images + images[-1:] * (CLIP_FRAMES - len(images))))
 
     def take_batch() -> ClipBatch:
         stacked = {stream: np.stack(batch[stream]) for stream in streams}
-        for clips in batch.values():
-            clips.clear()
+        for images in batch.values():
+            images.clear()
         return stacked
 
     for image, motion in pairs:
         for stream, value in (("rgb", image), ("flow", motion)):
-            if stream in clip and value is not None:
-                clip[stream].append(value)
-        if len(clip[streams[0]]) == CLIP_FRAMES:
+            if stream in recent and value is not None:
+                recent[stream].append(value)
+        taken += 1
+        if taken == clips * stride + CLIP_FRAMES:
             close_clip()
+            clips += 1
             if len(batch[streams[0]]) == batch_clips:
                 yield take_batch()
-    if clip[streams[0]] and tail == "pad":
+    if clips < len(clip_starts(taken, stride, tail)):  # by one at most: the frames after the last whole clip
         close_clip()
     if batch[streams[0]]:
         yield take_batch()
 
 
-def resize(frame: np.ndarray, size: int = FRAME_SIZE) -> np.ndarray:
-    """Squash a frame to `(size, size, 3)`: the full field of view, bilinear."""
+def _scaled(
+    frames: Iterable[ArrayLike], streams: Sequence[str], crops: int, rgb_short_side: int | None, skip: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each frame as `rgb` takes it, and as flow is computed of it: the same array where both are of one size."""
+    if crops not in CROPS:
+        raise ValueError(f"{crops} crops; choose from {CROPS}")
+    if crops > 1 and rgb_short_side is not None:
+        raise ValueError("crops are taken of frames whose short side is 256: choose one of crops and rgb_short_side")
+    plain: tuple[int, int] | None = (FRAME_SIZE, FRAME_SIZE) if crops == 1 else None
+    larger: tuple[int, int] | None = None if rgb_short_side and "rgb" in streams else plain
+    for number, frame in enumerate(frames):
+        if plain is None or larger is None:
+            height, width = np.asarray(frame).shape[:2]
+            plain = plain or short_side_shape(height, width)
+            larger = larger or short_side_shape(height, width, rgb_short_side or SHORT_SIDE)
+        if number >= skip:
+            image = resize(np.asarray(frame), larger)
+            yield image, image if larger == plain or "flow" not in streams else resize(np.asarray(frame), plain)
+
+
+def short_side_shape(height: int, width: int, short_side: int = SHORT_SIDE) -> tuple[int, int]:
+    """The (height, width) of a frame whose short side is to be so long, its long one at most four times that."""
+    short = min(height, width)
+    height, width = (min(round(side * short_side / short), MAX_ASPECT * short_side) for side in (height, width))
+    return height, width
+
+
+def resize(frame: np.ndarray, shape: tuple[int, int] = (FRAME_SIZE, FRAME_SIZE)) -> np.ndarray:
+    """Squash a frame to `(*shape, 3)`: the full field of view, bilinear."""
     import cv2
 
-    if frame.shape[:2] == (size, size):
+    if frame.shape[:2] == shape:
         return frame
-    return cv2.resize(np.ascontiguousarray(frame), (size, size), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(np.ascontiguousarray(frame), shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def with_flow(frames: Iterable[np.ndarray], method: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def with_flow(
+    frames: Iterable[np.ndarray], method: str, *, device: str = "cpu", weights: str | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pair each frame with its flow `(height, width, 2)` to the next one.
 
     The last frame repeats the flow before it; the only frame of a one-frame video has zero flow.
     """
-    import cv2
-
-    solve = FLOW_METHODS[method]()
-    previous: np.ndarray | None = None
-    previous_grey: np.ndarray | None = None
+    solve, at_once = FLOW_METHODS[method](device, weights), pairs_at_once(method, device)
+    held: list[np.ndarray] = []  # frames whose flow is not known yet
     motion: np.ndarray | None = None
     for frame in frames:
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        if previous is not None and previous_grey is not None:
-            motion = solve(previous_grey, grey)
+        held.append(frame)
+        if len(held) > at_once:
+            for previous, motion in zip(held, _motions(solve, held), strict=False):
+                yield previous, motion
+            del held[:-1]
+    if len(held) > 1:
+        for previous, motion in zip(held, _motions(solve, held), strict=False):
             yield previous, motion
-        previous, previous_grey = frame, grey
-    if previous is not None:
-        yield previous, np.zeros((*previous.shape[:2], 2), np.float32) if motion is None else motion
+    if held:
+        yield held[-1], np.zeros((*held[-1].shape[:2], 2), np.float32) if motion is None else motion
+
+
+def _motions(solve: FlowSolver, frames: list[np.ndarray]) -> Sequence[np.ndarray]:
+    """The flow from each frame to the next."""
+    if len(frames) == 2:
+        return [solve(*frames)]
+    return list(solve(np.stack(frames[:-1]), np.stack(frames[1:])))
+
+
+def crop_views(clips: np.ndarray, crops: int, stream: str) -> Iterator[np.ndarray]:
+    """The 224x224 views of clips that features are taken of, one after the other.
+
+    Args:
+        clips: `(n, 16, height, width, channels)`, at least 224x224.
+        crops: 1: the clips as they are. 5: top left, top right, bottom left, bottom right, centre (an odd margin's
+            spare pixel stays at the right and the bottom). 10: those five, then their mirror images, left for right.
+        stream: `rgb`, or `flow`, whose horizontal displacement changes its sign in a mirror.
+
+    Yields:
+        `(n, 16, 224, 224, channels)` of the clips' dtype, contiguous.
+    """
+    if crops == 1:
+        yield clips
+        return
+    down, right = clips.shape[2] - FRAME_SIZE, clips.shape[3] - FRAME_SIZE
+    if crops not in CROPS or min(down, right) < 0:
+        raise ValueError(f"{crops} crops of {FRAME_SIZE}x{FRAME_SIZE} from frames of {clips.shape[2:4]}")
+    corners = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+    for mirrored in (False, True)[: crops // 5]:
+        for top, left in corners:
+            view = clips[:, :, top : top + FRAME_SIZE, left : left + FRAME_SIZE]
+            yield _mirror(view, stream) if mirrored else np.ascontiguousarray(view)
+
+
+def _mirror(view: np.ndarray, stream: str) -> np.ndarray:
+    mirrored = np.ascontiguousarray(view[:, :, :, ::-1])
+    if stream == "flow":
+        mirrored[..., 0] *= -1
+    return mirrored

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import nn
 
+from lad.extract.clips import CROPS, crop_views
+from lad.extract.runtime import Dtype, Preset, Runtime, openvino_function, torch_function
 from lad.models.i3d import fold_batch_norm
-from lad.models.registry import BACKBONES
+from lad.models.registry import BACKBONES, Backbone
 
 FLOW_BOUND_PX = 20.0  # displacements beyond it are clamped, as in the data that I3D was trained on
 
-Preset = Literal["kinetics", "wan2021"]
-
 
 class FeatureExtractor:
-    """A feature network for each stream, ready on its device.
+    """A feature network for each stream, ready on its device. On a GPU, several threads may call it.
 
     Args:
-        networks: stream -> module `(clips, channels, 16, 224, 224)` -> `(clips, dim)`; taken over and changed.
+        networks: stream -> module `(clips, channels, 16, height, width)` -> `(clips, dim)`; taken over and changed.
         backbone: its name in `BACKBONES`, which says how pixels are scaled.
         preset: `kinetics` scales to what the network was trained on; `wan2021` feeds raw 0..255 and the horizontal
             flow in both flow channels, as the LAD2000 authors' released extractor does.
         device: where the networks run.
+        crops: 1, 5 or 10 views of every clip, see `clips.crop_views`.
+        runtime, dtype: see `runtime`.
+        threads: of OpenVINO; torch has its own setting.
     """
 
     def __init__(
-        self, networks: dict[str, nn.Module], *, backbone: str, preset: Preset = "kinetics", device: str = "cpu"
+        self,
+        networks: dict[str, nn.Module],
+        *,
+        backbone: str,
+        preset: Preset = "kinetics",
+        device: str = "cpu",
+        crops: int = 1,
+        runtime: Runtime = "torch",
+        dtype: Dtype = "float32",
+        threads: int = 1,
     ) -> None:
-        self.backbone, self.preset, self.device = BACKBONES[backbone], preset, torch.device(device)
-        self.networks = {
-            stream: fold_batch_norm(network.eval()).to(self.device).to(memory_format=torch.channels_last_3d)
+        if crops not in CROPS:
+            raise ValueError(f"{crops} crops; choose from {CROPS}")
+        self.crops = crops
+        scaled = {
+            stream: Scaled(fold_batch_norm(network.eval()), BACKBONES[backbone], preset, stream, dtype).eval()
             for stream, network in networks.items()
+        }
+        self.functions = {
+            stream: openvino_function(network, threads)
+            if runtime == "openvino"
+            else torch_function(network, device, dtype)
+            for stream, network in scaled.items()
         }
 
     def __call__(self, stream: str, clips: np.ndarray) -> np.ndarray:
@@ -41,23 +59,40 @@ class FeatureExtractor:
 
         Args:
             stream: `rgb` or `flow`.
-            clips: `(n, 16, 224, 224, 3)` uint8 RGB, or `(n, 16, 224, 224, 2)` float32 flow in pixels.
+            clips: `(n, 16, 224, 224, 3)` uint8 RGB, or `(n, 16, 224, 224, 2)` float32 flow in pixels; larger frames
+                where there are several crops, and of `rgb` where it keeps its shape.
 
         Returns:
-            `(n, dim)` float32.
+            `(n, dim)` float32, or `(crops, n, dim)` where there are several: each as if it were the only one.
         """
-        with torch.inference_mode():
-            pixels = torch.from_numpy(clips).to(self.device).float()
-            scaled = self._scale_rgb(pixels) if stream == "rgb" else self._scale_flow(pixels)
-            # (n, frames, height, width, channels) seen as (n, channels, ...) is channels-last already: no copy.
-            return self.networks[stream](scaled.permute(0, 4, 1, 2, 3)).float().cpu().numpy()
+        # A copy even of one view: what torch returns lies among its temporaries, and kept for minutes, as features are,
+        # it would leave of each batch's memory a hole that is too small for the next batch.
+        views = np.stack([self.functions[stream](view) for view in crop_views(clips, self.crops, stream)])
+        return views[0] if self.crops == 1 else views
 
-    def _scale_rgb(self, pixels: torch.Tensor) -> torch.Tensor:
+
+class Scaled(nn.Module):
+    """A feature network from the pixels of clips, which it scales in float32 as the network needs them.
+
+    `forward` takes `(n, 16, height, width, channels)`, uint8 RGB or float32 flow in pixels, and gives `(n, dim)`.
+    """
+
+    def __init__(self, network: nn.Module, backbone: Backbone, preset: Preset, stream: str, dtype: Dtype) -> None:
+        super().__init__()
+        self.network, self.backbone, self.preset, self.dtype = network, backbone, preset, getattr(torch, dtype)
+        self.scale = self.scale_rgb if stream == "rgb" else self.scale_flow
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        # (n, frames, height, width, channels) seen as (n, channels, ...) is channels-last already: no copy.
+        scaled = self.scale(clips.float()).permute(0, 4, 1, 2, 3)
+        return self.network(scaled.to(self.dtype))
+
+    def scale_rgb(self, pixels: torch.Tensor) -> torch.Tensor:
         if self.preset == "wan2021":
             return pixels
         return (pixels / 255 - self.backbone.rgb_mean) / self.backbone.rgb_std
 
-    def _scale_flow(self, flow: torch.Tensor) -> torch.Tensor:
+    def scale_flow(self, flow: torch.Tensor) -> torch.Tensor:
         unit = flow.clamp(-FLOW_BOUND_PX, FLOW_BOUND_PX) / FLOW_BOUND_PX
         if self.preset == "wan2021":
             # Theirs went through 8-bit images, and the horizontal one was read twice.

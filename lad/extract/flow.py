@@ -6,25 +6,134 @@ from collections.abc import Callable
 
 import numpy as np
 
-# A flow method makes its solver once; the solver takes two grey frames `(height, width)` uint8 and gives
-# `(height, width, 2)` float32: the displacement (x, y) of each pixel from the first to the second.
+# A flow method makes its solver once, from a torch device, which only those in torch look at, and the name of its
+# weights (None: its default), which only networks look at. The solver takes two frames `(height, width, 3)` uint8 RGB
+# and gives `(height, width, 2)` float32: the displacement (x, y) of each pixel from the first to the second. Where
+# `pairs_at_once` says so, it takes and gives `(n, ...)` as well.
 FlowSolver = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
+RAFT_MIN_SIZE = 128  # its coarsest correlation map is 1/64 of the frame, and must have two pixels
+RAFT_STEP = 8
 
-def dis() -> FlowSolver:
+
+def dis(_device: str, _weights: str | None) -> FlowSolver:
     """Dense inverse search, OpenCV's medium preset (Kroeger et al., ECCV 2016)."""
     import cv2
 
     solver = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    return lambda first, second: solver.calc(first, second, None)
+    return _from_grey(lambda first, second: solver.calc(first, second, None))
 
 
-def tvl1() -> FlowSolver:
-    """TV-L1 (Zach, Pock and Bischof, 2007) with OpenCV's defaults: what I3D's flow stream was trained on."""
+def tvl1(device: str, _weights: str | None) -> FlowSolver:
+    """TV-L1 (Zach, Pock and Bischof, 2007) with OpenCV's parameters: what I3D's flow stream was trained on.
+
+    It sets up torch in the whole process: made for a decoder's, which has one core.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:<index>`.
+    """
+    import torch
+
+    from lad.extract.tvl1 import tvl1_flow
+
+    torch.set_num_threads(1)
+
+    def solve(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        shape = first.shape
+        stacks = (torch.from_numpy(grey).to(device).view(-1, *shape[-2:]) for grey in (first, second))
+        return tvl1_flow(*stacks).permute(0, 2, 3, 1).contiguous().cpu().numpy().reshape(*shape, 2)
+
+    return _from_grey(solve)
+
+
+def farneback(_device: str, _weights: str | None) -> FlowSolver:
+    """Polynomial expansion (Farneback, SCIA 2003) with the parameters of OpenCV's documentation."""
     import cv2
 
-    solver = cv2.optflow.DualTVL1OpticalFlow.create()
-    return lambda first, second: solver.calc(first, second, None)
+    def solve(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return cv2.calcOpticalFlowFarneback(
+            first, second, None, pyr_scale=0.5, levels=3, winsize=15, iterations=3, poly_n=5, poly_sigma=1.2, flags=0
+        )
+
+    return _from_grey(solve)
 
 
-FLOW_METHODS: dict[str, Callable[[], FlowSolver]] = {"dis": dis, "tvl1": tvl1}
+def raft(device: str, weights: str | None) -> FlowSolver:
+    """Recurrent all-pairs field transforms, torchvision's `raft_large` (Teed and Deng, ECCV 2020), 12 updates.
+
+    It sets up torch in the whole process: made for a decoder's, which has one core and must repeat its results.
+
+    Args:
+        device: `cpu`, `cuda` or `cuda:<index>`.
+        weights: a name of `WEIGHTS` that fits it; `raft-large` by default. `random` has seed 0.
+
+    Raises:
+        WeightsError: the weights do not fit, are not in the cache, or are damaged there.
+    """
+    import torch
+    from torch.nn import functional
+
+    from lad.models import weights as registry
+
+    torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    name = weights or registry.default_name("raft", "flow")
+    network = registry.load(name, backbone="raft", stream="flow").to(device)
+
+    def solve(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        height, width = first.shape[:2]
+        top, bottom = _raft_margins(height)
+        left, right = _raft_margins(width)
+        pair = torch.from_numpy(np.stack((first, second))).to(device).permute(0, 3, 1, 2)
+        scaled = (pair.float() / 255 - 0.5) / 0.5  # as torchvision's weights were trained
+        padded = functional.pad(scaled, (left, right, top, bottom), mode="replicate")
+        with torch.inference_mode():
+            flow = network(padded[:1], padded[1:])[-1][0]  # the last, best update
+        inner = flow[:, top : top + height, left : left + width].permute(1, 2, 0)
+        return inner.contiguous().cpu().numpy()
+
+    return solve
+
+
+def _raft_margins(size: int) -> tuple[int, int]:
+    """Pixels to add before and after a side, so that RAFT takes it."""
+    extra = max(RAFT_MIN_SIZE, -(-size // RAFT_STEP) * RAFT_STEP) - size
+    return extra // 2, extra - extra // 2
+
+
+def _from_grey(solve: FlowSolver) -> FlowSolver:
+    """A solver of RGB frames from one of grey frames `(height, width)`, or `(n, height, width)`."""
+    import cv2
+
+    latest: tuple[np.ndarray, np.ndarray] | None = None  # a frame and its grey: the next pair begins with it
+
+    def grey(frames: np.ndarray) -> np.ndarray:
+        rows = frames.reshape(-1, *frames.shape[-2:])  # of several frames: one below the other
+        return cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY).reshape(frames.shape[:-1])
+
+    def solve_rgb(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        nonlocal latest
+        first_grey = latest[1] if latest and latest[0] is first else grey(first)
+        second_grey = grey(second)
+        latest = second, second_grey
+        return solve(first_grey, second_grey)
+
+    return solve_rgb
+
+
+FLOW_METHODS: dict[str, Callable[[str, str | None], FlowSolver]] = {
+    "dis": dis,
+    "tvl1": tvl1,
+    "farneback": farneback,
+    "raft": raft,
+}
+
+
+def pairs_at_once(method: str, device: str) -> int:
+    """How many pairs of frames a solver should be given together: more than one only where that is faster."""
+    if method != "tvl1" or device.partition(":")[0] == "cpu":
+        return 1
+    from lad.extract.tvl1 import PAIRS_AT_ONCE
+
+    return PAIRS_AT_ONCE

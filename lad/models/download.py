@@ -18,6 +18,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from lad.files import naming
+
 Progress = Callable[[int, int | None, str], None]  # bytes done, bytes in all where known, what
 
 CHUNK_BYTES = 1 << 20
@@ -50,7 +52,8 @@ def by_https(url: str, folder: Path, title: str, report: Progress) -> Path:
     """
     path, done = folder / "download", 0
     try:
-        with urllib.request.urlopen(url, timeout=SOCKET_TIMEOUT_SECONDS) as response, path.open("wb") as file:
+        opened = urllib.request.urlopen(url, timeout=SOCKET_TIMEOUT_SECONDS)
+        with opened as response, naming(path), path.open("wb") as file:
             length = response.headers.get("Content-Length")
             total = int(length) if length else None
             while chunk := response.read(CHUNK_BYTES):

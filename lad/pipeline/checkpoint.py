@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lad.config import Config, load_config
+from lad.datasets import BENCHMARKS
 from lad.files import replacing
+from lad.pickles import PickleRefused, load_torch
 from lad.pipeline.stage import StageError
 
 if TYPE_CHECKING:
     from lad.models.aed import AED
 
-FORMAT = 1
+RELEASED_STREAMS = {1024: ["rgb"], 2048: ["rgb", "flow"]}  # length of a clip's features -> what they are made of
+SAFEGUARDS = ("max_pixels", "max_frames", "stall_seconds")
+FORMAT = 2
+DEFAULT_THRESHOLD = 0.5  # of a detector that was never validated
 
 
 @dataclass
@@ -29,6 +33,7 @@ class Checkpoint:
         config: the resolved configuration that made it, or None.
         step: training steps done.
         metrics: of the validation videos at this step.
+        threshold: of the scores, chosen on the validation videos.
         weights: stream -> identity of the feature weights.
         fingerprint: of the training run; another run's checkpoint is never resumed.
         optimizer, rng, history: to go on exactly where it was.
@@ -39,6 +44,7 @@ class Checkpoint:
     config: dict[str, Any] | None = None
     step: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
+    threshold: float = DEFAULT_THRESHOLD
     weights: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
     optimizer: dict[str, Any] | None = None
@@ -55,16 +61,41 @@ class Checkpoint:
 def scoring_config(path: Path, overrides: list[str]) -> Config:
     """The configuration to score other videos with a checkpoint: features are made as those that it was trained on.
 
+    A checkpoint of the authors' training code says nothing of its features but their length, so they are made as their
+    published extractor makes them, and 14 categories are LAD2000's.
+
     Raises:
-        StageError: the checkpoint cannot be read, or does not say how its features were made.
+        StageError: the checkpoint cannot be read.
         ConfigError: an override is wrong.
     """
-    made_with = load_checkpoint(path).config
+    checkpoint = load_checkpoint(path)
+    made_with = checkpoint.config
     if made_with is None:
-        raise StageError(f"{path}: does not say how its features were made: give -c CONFIG as well")
-    kept = {key: made_with[key] for key in ("extract", "train", "threads")}
-    kept["score"] = {**made_with["score"], "checkpoint": None}
+        return load_config(None, overrides, base={"name": "score", **_released_config(path, checkpoint)})
+    try:
+        kept = {key: made_with[key] for key in ("extract", "train", "threads")}
+        # What a file from elsewhere says of features is needed; what protects this machine is not its to say.
+        kept["extract"] = {key: value for key, value in kept["extract"].items() if key not in SAFEGUARDS}
+        kept["score"] = {**made_with["score"], "checkpoint": None}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StageError(f"{path}: not a checkpoint: it does not say how it was made") from error
     return load_config(None, overrides, base={"name": "score", **kept})
+
+
+def _released_config(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    detector = checkpoint.detector()
+    streams = RELEASED_STREAMS.get(detector.feature_dim)
+    if streams is None:
+        raise StageError(
+            f"{path}: takes features of {detector.feature_dim} numbers a clip, and does not say how they are made: "
+            "give -c CONFIG as well"
+        )
+    lad2000 = BENCHMARKS["lad2000"].classes
+    return {
+        "data": {"classes": list(lad2000) if detector.classes == len(lad2000) else None},
+        "extract": {"streams": streams, "preset": "wan2021", "flow": "tvl1"},
+        "train": {"window": detector.window},
+    }
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -81,27 +112,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         StageError: the file is missing, damaged, would run code, or is of another format.
     """
-    import torch
-
     try:
-        with warnings.catch_warnings():  # of odd pickles: whatever is wrong with the file comes as an error
-            warnings.simplefilter("ignore")
-            data = torch.load(path, map_location="cpu", weights_only=True)
+        data = load_torch(path)
     except FileNotFoundError:
         raise StageError(f"{path}: no such checkpoint") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StageError(f"{path}: not a checkpoint that can be read safely: {reason}") from error
+    except (OSError, PickleRefused) as error:
+        raise StageError(f"{path}: not a checkpoint that can be read safely: {error}") from error
+    import torch
+
     if not isinstance(data, Mapping):
         raise StageError(f"{path}: not a checkpoint: it holds a {type(data).__name__}")
     if "format" not in data:
         checkpoint = Checkpoint(model=data)
     elif data["format"] == FORMAT:
-        checkpoint = Checkpoint(**{key: value for key, value in data.items() if key != "format"})
+        parts = {key: value for key, value in data.items() if key != "format"}
+        if differing := parts.keys() ^ {one.name for one in fields(Checkpoint)}:
+            raise StageError(f"{path}: not as lad writes format {FORMAT}: {', '.join(sorted(differing))}")
+        checkpoint = Checkpoint(**parts)
     else:
         raise StageError(f"{path}: its format is {data['format']}, this lad reads {FORMAT}")
     try:
-        checkpoint.detector()
-    except (ValueError, AttributeError) as error:
-        raise StageError(f"{path}: {error}") from error
+        with torch.device("meta"), warnings.catch_warnings():  # its sizes take no memory before they fit each other
+            warnings.simplefilter("ignore")
+            checkpoint.detector()
+    except (ValueError, AttributeError, TypeError, IndexError, RuntimeError) as error:
+        raise StageError(f"{path}: it cannot be used: {' '.join(str(error).split())[:300]}") from error
     return checkpoint

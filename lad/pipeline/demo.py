@@ -36,9 +36,9 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
         config = load_config(settings, [f"data.root={clips}", *overrides])
     with open_run(config, work, quiet=quiet) as run:
         results = run_stages(run, ["extract", "train", "score", "evaluate"], run.say)
-        scored = read_scored(run, [video for video in run.videos if video.split == "test"])
-        picture = draw_overview(work / "plots" / OVERVIEW, scored, config.score.threshold)
         data = report.run_data(run, results)
+        scored = read_scored(run, [video for video in run.videos if video.split == "test"])
+        picture = draw_overview(work / "plots" / OVERVIEW, scored, data["metrics"]["threshold"])
     click.echo()
     click.echo("Scores of the test clips, a block a clip of 16 frames; the line below marks the true event:")
     for one in scored:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,15 +22,24 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Literal
 
+from numpy.typing import ArrayLike
+
 from lad.extract.clips import ClipBatch
+from lad.extract.container import DEFAULT_LIMITS, Limits
 from lad.extract.decode import Reader, VideoInfo
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+AGAIN = "again"  # what a decoder sends where decord gave up
+ALIVE = "alive"  # and while a batch takes it long, as slow flow methods do
+ALIVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class ClipJob:
-    """A video to cut into clips, and how."""
+    """A video to cut into clips, and how: see `clips.clip_batches`; `fps` is the rate of `sampling.resample`.
+
+    `skip_clips` are known from an earlier run, whose decoder was told the same `reader`.
+    """
 
     item: str
     path: Path
@@ -38,13 +49,23 @@ class ClipJob:
     batch_clips: int
     folder_fps: float
     reader: Reader = "auto"
+    stride: int = 16
+    crops: int = 1
+    rgb_short_side: int | None = None
+    fps: float | None = None
+    flow_device: str = "cpu"
+    flow_weights: str | None = None
+    limits: Limits = DEFAULT_LIMITS
+    skip_clips: int = 0
 
 
 @dataclass(frozen=True)
 class Started:
-    """Its decoding begins (anew, if it had begun before: what it gave so far is void)."""
+    """Its decoding begins with `reader`. Where `skip_clips` is 0, what it gave before is void, in earlier runs too."""
 
     item: str
+    reader: Reader
+    skip_clips: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """It gives no clips. `failure`: `content`, `io` or `worker`."""
+    """It gives no clips. `failure`: `content`, `io`, `limit` or `worker`."""
 
     item: str
     failure: str
@@ -103,8 +124,7 @@ def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float
                 message, alive = None, True
                 if worker.pipe in ready:
                     try:
-                        message = worker.pipe.recv()
-                        worker.heard = time.monotonic()
+                        message = _receive(worker, stall_seconds)
                     except (EOFError, OSError):
                         alive = False
                 elif time.monotonic() - worker.heard > stall_seconds and not worker.pipe.poll():
@@ -118,9 +138,9 @@ def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float
                         waiting.append(_with_pyav(job))
                     else:
                         yield Failed(job.item, "worker", reason)
-                elif message == "again":
+                elif message == AGAIN:
                     yield from _assign(worker, _with_pyav(job))
-                elif message is not None:
+                elif message is not None and not isinstance(message, str):
                     yield message
                     if isinstance(message, Finished | Failed):
                         worker.job = None
@@ -136,17 +156,17 @@ def _assign(worker: _Worker, job: ClipJob) -> Iterator[Message]:
     worker.job, worker.heard = job, time.monotonic()
     with suppress(OSError):  # it died while idle: the next wait() finds its pipe at the end
         worker.pipe.send(job)
-    yield Started(job.item)
+    yield Started(job.item, job.reader, job.skip_clips)
 
 
 def _with_pyav(job: ClipJob) -> ClipJob:
-    return replace(job, reader="pyav")
+    return replace(job, reader="pyav", skip_clips=0)
 
 
 def _hire() -> _Worker:
     context = multiprocessing.get_context("spawn")  # decord's readers hang after a fork
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    process = context.Process(target=_work, args=(theirs, os.getpid()), daemon=True)
     # Ctrl-C reaches the whole process group: one that is still starting must not die of it with a traceback.
     resource_tracker.ensure_running()  # else process.start() starts it, and that lets Ctrl-C through again
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -156,6 +176,22 @@ def _hire() -> _Worker:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     theirs.close()
     return _Worker(process, ours)
+
+
+def _receive(worker: _Worker, stall_seconds: float) -> Message | str:
+    """The next message of a decoder that has begun to send it; one that stops halfway is ended.
+
+    Raises:
+        EOFError, OSError: it is dead.
+    """
+    timer = threading.Timer(stall_seconds, worker.process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        return worker.pipe.recv()
+    finally:
+        timer.cancel()
+        worker.heard = time.monotonic()
 
 
 def _bury(worker: _Worker, stall_seconds: float) -> str:
@@ -170,11 +206,13 @@ def _bury(worker: _Worker, stall_seconds: float) -> str:
     return f"the decoder died ({how})"
 
 
-def _work(pipe: Connection) -> None:
+def _work(pipe: Connection, driver: int) -> None:
     """A decoding process: takes jobs, sends messages, ends with its driver. Imports no torch."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != driver:  # it died before that, and its job may be to wait for what never comes
+        return
     import cv2
 
     cv2.setNumThreads(1)  # one core a decoder, and the same arithmetic whatever the machine
@@ -185,21 +223,43 @@ def _work(pipe: Connection) -> None:
         return  # the driver is gone
 
 
+def _reporting(frames: Iterator[ArrayLike], pipe: Connection) -> Iterator[ArrayLike]:
+    """The frames as they come, with a word to the driver at times: each frame is progress."""
+    last = time.monotonic()
+    for frame in frames:
+        yield frame
+        if time.monotonic() - last > ALIVE_SECONDS:
+            pipe.send(ALIVE)
+            last = time.monotonic()
+
+
 def _run_job(pipe: Connection, job: ClipJob) -> None:
     from lad.extract.clips import clip_batches
     from lad.extract.container import VideoError
-    from lad.extract.decode import ReaderGaveUp, read_frames
+    from lad.extract.decode import ReaderGaveUp, read_frames, read_pictures
+    from lad.extract.sampling import resample
 
     info = VideoInfo()
-    frames = read_frames(job.path, info, reader=job.reader, folder_fps=job.folder_fps)
+    read = read_pictures if job.skip_clips else read_frames
+    frames = read(job.path, info, reader=job.reader, folder_fps=job.folder_fps, limits=job.limits)
     try:
         for batch in clip_batches(
-            frames, streams=job.streams, flow=job.flow, tail=job.tail, batch_clips=job.batch_clips
+            job.limits.counted(resample(_reporting(frames, pipe), info, job.fps)),
+            streams=job.streams,
+            flow=job.flow,
+            tail=job.tail,
+            batch_clips=job.batch_clips,
+            stride=job.stride,
+            crops=job.crops,
+            rgb_short_side=job.rgb_short_side,
+            flow_device=job.flow_device,
+            flow_weights=job.flow_weights,
+            skip_clips=job.skip_clips,
         ):
             pipe.send(Clips(job.item, batch))
         pipe.send(Finished(job.item, info))
     except ReaderGaveUp:
-        pipe.send("again")
+        pipe.send(AGAIN)
     except VideoError as error:
         pipe.send(Failed(job.item, error.kind, str(error)))
     except MemoryError:
@@ -208,4 +268,4 @@ def _run_job(pipe: Connection, job: ClipJob) -> None:
         raise
     except Exception as error:  # a reader's surprise must not take the other videos down: it is named and recorded
         message = Failed(job.item, "worker", f"unexpected {type(error).__name__}: {error}")
-        pipe.send("again" if job.reader == "auto" else message)
+        pipe.send(AGAIN if job.reader == "auto" else message)

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lad import __version__
-from lad.dataset import Video, class_names
+from lad.dataset import Video
 from lad.files import fingerprint, write_json
-from lad.metrics import accuracy, average_precision, confusion_matrix, false_alarm_rate, roc_auc
-from lad.pipeline.extract import find_features, weights_in_use
+from lad.pipeline.features import VideoFeatures, check_labels, find_features, weights_in_use
 from lad.pipeline.manifest import Item
+from lad.pipeline.results import ScoredVideo, compute_metrics
 from lad.pipeline.score import STAGE as SCORE
-from lad.pipeline.score import read_scores, score_path
+from lad.pipeline.score import read_scores, score_fingerprint, score_path
 from lad.pipeline.stage import Run, StageError, StageResult
+from lad.pipeline.train import ITEM as DETECTOR
+from lad.pipeline.train import STAGE as TRAIN
 
 STAGE = "evaluate"
 ITEM = "metrics"
-CODE_VERSION = 1
-
-UNDEFINED = {
-    "auc": "all test frames are alike: no ROC curve",
-    "auc_abnormal": "the abnormal test videos have no normal frame, or there are none",
-    "ap": "no test frame is anomalous",
-    "far_all": "no test frame is normal",
-    "far_normal": "no test video is normal",
-    "far_abnormal": "the abnormal test videos have no normal frame, or there are none",
-    "accuracy_window": "the test videos have no labels",
-    "accuracy_video": "the test videos have no labels",
-}
-
-
-@dataclass(frozen=True)
-class ScoredVideo:
-    """A test video with what is true of it and what was found."""
-
-    video: Video
-    truth: np.ndarray  # (frames,) bool
-    scores: np.ndarray  # (frames,) float
-    label: int | None
-    predicted: int
-    votes: np.ndarray  # (categories,) windows won
+CODE_VERSION = 2
 
 
 def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:
@@ -53,66 +32,129 @@ def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:
         StageError: there is no test video, or scores are missing.
     """
     result = StageResult(STAGE)
-    test = [video for video in videos if video.split == "test"]
-    if not test:
-        raise StageError("no video is in the split `test`: there is nothing to evaluate")
+    test = test_videos(videos)
     features, failed = find_features(run, test)
     result.failed = {item: f"not evaluated: {reason}" for item, reason in failed.items()}
-    rows = {item: row for (_, item), row in run.manifest.items(SCORE).items() if row.status == "done"}
-    usable = [video for video in test if video.id in features]
+    check_labels(run, test, features, result)
+    usable = [video for video in test if video.id not in result.failed]
     if not usable:
-        raise StageError("no test video has features")
-    if unscored := [video.id for video in usable if video.id not in rows]:
-        raise StageError(f"{len(unscored)} test videos are not scored ({unscored[0]}, ...): run `lad score` first")
-    classes = run.config.data.classes or class_names(videos)
+        raise StageError(f"no test video can be evaluated: {next(iter(result.failed.values()))}")
+    rows = _scores_of_today(run, usable, features)
+    trained = run.manifest.get(TRAIN, run.item(DETECTOR))
+    optimistic = trained.info.get("released_protocol") if trained and run.config.protocol.released else None
     facts = {
         "stage": STAGE,
         "code": CODE_VERSION,
-        "classes": classes,
-        "protocol": protocol(run, videos, failed),
+        "classes": run.classes,
+        "protocol": protocol(run, videos, sorted(result.failed)),
+        "released_protocol": optimistic,
         "videos": [
-            [v.id, v.label, [[e.start, e.end] for e in v.events], rows[v.id].fingerprint, rows[v.id].outputs[0].sha256]
-            for v in usable
+            [v.id, v.label, [[e.start, e.end] for e in v.events], row.fingerprint, row.outputs[0].sha256]
+            for v, row in ((v, rows[v.id]) for v in usable)
         ],
     }
     today = fingerprint(facts)
-    if not run.force and run.manifest.is_done(run.manifest.get(STAGE, ITEM), today, verify=run.verify):
+    if not run.force and run.manifest.is_done(run.manifest.get(STAGE, run.item(ITEM)), today, verify=run.verify):
         result.skipped = 1
         return result
-    run.manifest.start(STAGE, ITEM, today)
+    run.manifest.start(STAGE, run.item(ITEM), today)
+    for video_id, said in result.warnings.items():
+        run.say(f"warning: {video_id}: {'; '.join(said)}")
     scored = read_scored(run, usable)
-    threshold = run.config.score.threshold
-    metrics = compute_metrics(scored, classes, threshold)
-    metrics |= {"protocol": protocol(run, videos, failed), "weights": weights_in_use(run), "lad": __version__}
-    path = run.work / "metrics.json"
-    write_json(path, metrics)
-    from lad import plots
-
-    with run.progress("plots", len(scored)) as (bar, task):
-        drawn = plots.draw_evaluation(run.work / "plots", scored, metrics, classes, on_plot=lambda: bar.advance(task))
-    run.manifest.finish(STAGE, ITEM, [path, *drawn], {"videos": len(scored)})
+    metrics = compute_metrics(scored, run.classes, rows[usable[0].id].info["threshold"])
+    metrics |= {"protocol": facts["protocol"], "weights": weights_in_use(run), "lad": __version__}
+    if optimistic:
+        metrics["released_protocol"] = {
+            "auc": optimistic["test_auc"],
+            "step": optimistic["step"],
+            "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
+        }
+    outputs = write_evaluation(run, run.work, scored, metrics)
+    run.manifest.finish(STAGE, run.item(ITEM), outputs, {"videos": len(scored)})
     result.done = 1
     return result
 
 
-def protocol(run: Run, videos: Sequence[Video], failed: dict[str, str]) -> dict[str, Any]:
+def _scores_of_today(run: Run, videos: Sequence[Video], features: Mapping[str, VideoFeatures]) -> dict[str, Item]:
+    """The rows of the videos' scores by id: of whatever detector, but of today's features and configuration.
+
+    Raises:
+        StageError: a video is not scored, or otherwise, or the run's own detector was trained otherwise.
+    """
+    found = run.manifest.items(SCORE)
+    rows = {video.id: found.get((SCORE, run.item(video.id))) for video in videos}
+    done = {video_id: row for video_id, row in rows.items() if row and row.status == "done"}
+    if unscored := [video.id for video in videos if video.id not in done]:
+        raise StageError(f"{len(unscored)} test videos are not scored ({unscored[0]}, ...): run `lad score` first")
+    for video in videos:
+        row = done[video.id]
+        if row.fingerprint != score_fingerprint(run, features[video.id], row.info["checkpoint"]):
+            raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
+    trained = run.manifest.get(TRAIN, run.item(DETECTOR))
+    own = [output.sha256 for output in trained.outputs] if trained else []
+    if trained and any(row.info["checkpoint"] in own for row in done.values()):
+        now = run.config.train.model_dump(mode="json")
+        then = trained.info.get("config", dict.fromkeys(now))  # not in rows of older versions, which are stale
+        changed = sorted(key for key, value in then.items() if now.get(key) != value)
+        if changed:
+            keys = ", ".join(f"train.{key}" for key in changed)
+            raise StageError(f"the detector was trained with another configuration ({keys}): run `lad train` first")
+    return done
+
+
+def test_videos(videos: Sequence[Video]) -> list[Video]:
+    """The videos to evaluate.
+
+    Raises:
+        StageError: there is none.
+    """
+    test = [video for video in videos if video.split == "test"]
+    if not test:
+        raise StageError("no video is in the split `test`: there is nothing to evaluate")
+    return test
+
+
+def write_evaluation(run: Run, folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any]) -> list[Path]:
+    """Write `metrics.json` and the plots below `folder`; returns the files."""
+    from lad import plots
+
+    write_json(folder / "metrics.json", metrics)
+    with run.progress("plots", len(scored)) as (bar, task):
+        drawn = plots.draw_evaluation(folder / "plots", scored, metrics, run.classes, on_plot=lambda: bar.advance(task))
+    return [folder / "metrics.json", *drawn]
+
+
+def protocol(run: Run, videos: Sequence[Video], left_out: Sequence[str]) -> dict[str, Any]:
     """What the numbers were measured on, and with what."""
-    data, train = run.config.data, run.config.train
+    data, extract, train = run.config.data, run.config.extract, run.config.train
+    given = all(video.is_features for video in videos)  # nobody says how those were made
     return {
         "data": data.benchmark or (str(data.dataset) if data.dataset else "folder"),
-        "seed": data.seed,
+        "split": run.split or None,
+        "seed": run.config.protocol.seed,
         "videos": {split: sum(video.split == split for video in videos) for split in ("train", "val", "test")},
-        "left_out": sorted(failed),
-        "streams": list(run.config.extract.streams),
-        "preset": run.config.extract.preset,
-        "flow": run.config.extract.flow if "flow" in run.config.extract.streams else None,
+        "left_out": list(left_out),
+        "streams": list(extract.streams),
+        "features": "given" if given else "made by lad",
+        "preset": None if given else extract.preset,
+        "flow": extract.flow if "flow" in extract.streams and not given else None,
+        "crops": None if given else extract.crops,
+        "rgb_short_side": None if given else extract.rgb_short_side,
+        "fps": None if given else extract.fps,
+        "clip_stride": None if given else extract.clip_stride,
         "detector": train.detector,
         "window": train.window,
         "selection": train.selection,
         "train_seed": train.seed,
         "merge": run.config.score.merge,
+        "threshold": "the detector's: chosen on its validation videos, else 0.5"
+        if run.config.score.threshold is None
+        else "configured",
+        "events": "runs of frames above the threshold; matched one to one, greedily by their peak, at temporal IoU",
+        "false_alarms_hour": "found events that overlap no true one, an hour of all test videos",
         "accuracy_window": "windows of K clips, stride 1, counted by the category that the detector gives each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",
+        "config": run.config.model_dump(mode="json", include={"extract", "train", "score"}),
     }
 
 
@@ -122,66 +164,29 @@ def read_scored(run: Run, videos: Sequence[Video]) -> list[ScoredVideo]:
     Raises:
         StageError: the detector's categories are not the data's.
     """
-    classes = run.config.data.classes or class_names(run.videos)
     rows = run.manifest.items(SCORE)
-    found = {video.id: rows.get((SCORE, video.id)) for video in videos}
-    return [_read(run, video, row, classes) for video in videos if (row := found[video.id]) and row.status == "done"]
+    found = {video.id: rows.get((SCORE, run.item(video.id))) for video in videos}
+    return [_read(run, video, row) for video in videos if (row := found[video.id]) and row.status == "done"]
 
 
-def _read(run: Run, video: Video, row: Item, classes: list[str]) -> ScoredVideo:
-    scores, probabilities = read_scores(score_path(run.work, video.id))
-    votes = np.array([row.info["votes"].get(name, 0) for name in classes])
-    if not votes.sum():
+def _read(run: Run, video: Video, row: Item) -> ScoredVideo:
+    scores = read_scores(score_path(run.work, video.id))
+    votes = np.array([row.info["votes"].get(name, 0) for name in run.classes])
+    if row.info["category"] not in run.classes:
         raise StageError(
-            f"the detector's categories are {', '.join(row.info['votes'])}, the data's {', '.join(classes)}"
+            f"the detector's categories are {', '.join(row.info['votes'])}, the data's {', '.join(run.classes)}"
         )
     return ScoredVideo(
         video=video,
         truth=video.frame_labels(len(scores)),
         scores=scores,
-        label=classes.index(video.label) if video.label in classes else None,
-        predicted=int(probabilities.mean(axis=0).argmax()),
+        seconds=row.info["seconds"],
+        labels=label_indices(run, video),
+        predicted=run.classes.index(row.info["category"]),
         votes=votes,
     )
 
 
-def compute_metrics(scored: Sequence[ScoredVideo], classes: Sequence[str], threshold: float) -> dict[str, Any]:
-    """Every number of `lad evaluate` over `scored`; an undefined one is None, with its reason under `undefined`."""
-
-    def frames(chosen: Sequence[ScoredVideo]) -> tuple[np.ndarray, np.ndarray]:
-        if not chosen:
-            return np.zeros(0, dtype=bool), np.zeros(0)
-        return np.concatenate([one.truth for one in chosen]), np.concatenate([one.scores for one in chosen])
-
-    everything = frames(scored)
-    abnormal = frames([one for one in scored if one.video.is_abnormal])
-    normal = frames([one for one in scored if not one.video.is_abnormal])
-    labelled = [one for one in scored if one.label is not None]
-    truth = [one.label for one in labelled if one.label is not None]
-    windows = sum(int(one.votes.sum()) for one in labelled)
-    right = sum(int(one.votes[one.label]) for one in labelled if one.label is not None)
-    matrix = confusion_matrix(truth, [one.predicted for one in labelled], len(classes))
-    numbers: dict[str, Any] = {
-        "auc": roc_auc(*everything),
-        "auc_abnormal": roc_auc(*abnormal),
-        "ap": average_precision(*everything),
-        "far_all": false_alarm_rate(*everything, threshold),
-        "far_normal": false_alarm_rate(*normal, threshold),
-        "far_abnormal": false_alarm_rate(*abnormal, threshold),
-        "threshold": threshold,
-        "accuracy_window": right / windows if windows else None,
-        "accuracy_video": accuracy(truth, [one.predicted for one in labelled]),
-    }
-    return numbers | {
-        "undefined": {name: UNDEFINED[name] for name, value in numbers.items() if value is None},
-        "frames": len(everything[0]),
-        "anomalous_frames": int(everything[0].sum()),
-        "confusion": {"classes": list(classes), "matrix": matrix.tolist()},
-        "classes": {
-            name: {
-                "videos": int(matrix[i].sum()),
-                "recall": float(matrix[i, i] / matrix[i].sum()) if matrix[i].sum() else None,
-            }
-            for i, name in enumerate(classes)
-        },
-    }
+def label_indices(run: Run, video: Video) -> tuple[int, ...]:
+    """Where the categories of a video stand among those of the run, the foremost first."""
+    return tuple(run.classes.index(name) for name in video.categories if name in run.classes)

@@ -13,17 +13,19 @@ import numpy as np
 from lad import __version__
 from lad.dataset import Video
 from lad.extract.clips import CLIP_FRAMES
-from lad.files import fingerprint, write_text
+from lad.files import fingerprint, replacing, write_text
 from lad.metrics import events_above
-from lad.pipeline.checkpoint import load_checkpoint
-from lad.pipeline.extract import VideoFeatures, find_features
-from lad.pipeline.stage import Run, StageError, StageResult, numerics, prepare_torch
+from lad.pipeline.checkpoint import Checkpoint, load_checkpoint
+from lad.pipeline.clip_features import ClipFeatures
+from lad.pipeline.features import UNKNOWN_WEIGHTS, VideoFeatures, find_features, weights_in_use
+from lad.pipeline.given import GIVEN
+from lad.pipeline.stage import EXTRACT, Run, StageError, StageResult, numerics, prepare_torch
 
 if TYPE_CHECKING:
     from lad.models.aed import AED
 
 STAGE = "score"
-CODE_VERSION = 1
+CODE_VERSION = 2
 WINDOWS_A_BLOCK = 64  # windows through the detector at a time: bounds the memory of a long video
 
 
@@ -32,61 +34,68 @@ class VideoScores:
     """What the detector says of one video.
 
     Attributes:
-        frames: `(16 * clips,)` float32 score in [0,1] of each frame, the last clip's padding included.
+        clips: `(clips, 16)` float32 score in [0,1] of each frame of each clip, the last clip's padding included.
         classes: `(clips, categories)` float32 probabilities, summing to 1.
         votes: `(categories,)` int64: windows that each category won.
     """
 
-    frames: np.ndarray
+    clips: np.ndarray
     classes: np.ndarray
     votes: np.ndarray
 
 
-def score_features(detector: AED, features: np.ndarray, *, merge: Literal["mean", "max"] = "mean") -> VideoScores:
-    """Score a video: windows of K consecutive clips, stride 1, merged where they overlap.
+def score_features(detector: AED, features: ClipFeatures, *, merge: Literal["mean", "max"] = "mean") -> VideoScores:
+    """Score a video: windows of K consecutive clips, stride 1, merged where they overlap, the mean of all crops.
 
-    Each clip's share of the first ConvLSTM layer is computed once a block, not once a window; time and memory are
-    linear in the video's length. A video shorter than K clips is filled up with its last clip, whose copies count for
-    nothing.
+    Each clip's share of the first ConvLSTM layer is computed once a block, not once a window; features are read block
+    by block; time and memory are linear in the video's length. A video shorter than K clips is filled up with its
+    last clip, whose copies count for nothing.
 
     Args:
         detector: on the device where it is to run.
-        features: `(clips, D)` float32.
+        features: of the video's clips.
         merge: of the scores that overlapping windows give a frame; category probabilities are always averaged.
     """
-    import torch
-
-    clips, window = len(features), detector.window
+    clips, window = features.clips, detector.window
     windows = max(clips - window + 1, 1)
-    rows = torch.from_numpy(np.ascontiguousarray(features))
     sums = np.zeros((max(clips, window), CLIP_FRAMES), dtype=np.float64)
     class_sums = np.zeros((max(clips, window), detector.classes), dtype=np.float64)
     counts = np.zeros((max(clips, window), 1))
     votes = np.zeros(detector.classes, dtype=np.int64)
-    device = detector.feature_mean.device
-    with torch.inference_mode():
-        for first in range(0, windows, WINDOWS_A_BLOCK):
-            size = min(WINDOWS_A_BLOCK, windows - first)
-            needed = torch.arange(first, first + size + window - 1).clamp(max=clips - 1)
-            projected = detector.project(rows[needed].to(device))
-            logits, scores = detector.detect(torch.stack([projected[k : k + size] for k in range(window)]))
-            by_clip = scores.view(size, window, CLIP_FRAMES).cpu().numpy()
-            probabilities = torch.softmax(logits, dim=1).cpu().numpy()
-            votes += np.bincount(probabilities.argmax(axis=1), minlength=detector.classes)
-            for k in range(window):
-                place = slice(first + k, first + k + size)
-                if merge == "max":
-                    sums[place] = np.maximum(sums[place], by_clip[:, k])
-                else:
-                    sums[place] += by_clip[:, k]
-                class_sums[place] += probabilities
-                counts[place] += 1
+    for first in range(0, windows, WINDOWS_A_BLOCK):
+        size = min(WINDOWS_A_BLOCK, windows - first)
+        needed = np.arange(first, first + size + window - 1).clip(max=clips - 1)
+        by_clip, probabilities = _score_block(detector, features, needed)
+        votes += np.bincount(probabilities.argmax(axis=1), minlength=detector.classes)
+        for k in range(window):
+            place = slice(first + k, first + k + size)
+            if merge == "max":
+                sums[place] = np.maximum(sums[place], by_clip[:, k])
+            else:
+                sums[place] += by_clip[:, k]
+            class_sums[place] += probabilities
+            counts[place] += 1
     merged = sums if merge == "max" else sums / counts
     return VideoScores(
-        frames=merged[:clips].reshape(-1).astype(np.float32),
-        classes=(class_sums / counts)[:clips].astype(np.float32),
-        votes=votes,
+        clips=merged[:clips].astype(np.float32), classes=(class_sums / counts)[:clips].astype(np.float32), votes=votes
     )
+
+
+def _score_block(detector: AED, features: ClipFeatures, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores `(windows, K, 16)` and category probabilities `(windows, categories)` of the windows within `clips`."""
+    import torch
+
+    window, size = detector.window, len(clips) - detector.window + 1
+    scores = np.zeros((size, window, CLIP_FRAMES), dtype=np.float32)
+    probabilities = np.zeros((size, detector.classes), dtype=np.float32)
+    with torch.inference_mode():
+        for crop in range(features.crops):
+            rows = torch.from_numpy(features.rows(crop, clips)).to(detector.feature_mean.device)
+            projected = detector.project(rows)
+            logits, frames = detector.detect(projected.unfold(0, size, 1).movedim(-1, 1))
+            scores += frames.view(size, window, CLIP_FRAMES).cpu().numpy()
+            probabilities += torch.softmax(logits, dim=1).cpu().numpy()
+    return scores / features.crops, probabilities / features.crops
 
 
 def find_checkpoint(run: Run) -> Path:
@@ -96,6 +105,8 @@ def find_checkpoint(run: Run) -> Path:
         StageError: it is not there.
     """
     path = run.config.score.checkpoint or run.work / "checkpoints" / "best.pt"
+    if not path.is_file() and (run.work / "splits").is_dir():
+        raise StageError(f"{run.work}: holds a detector for each random split: name one with --checkpoint")
     if not path.is_file():
         raise StageError(f"{path}: no such checkpoint: run `lad train`, or name one with --checkpoint")
     return path
@@ -103,6 +114,22 @@ def find_checkpoint(run: Run) -> Path:
 
 def score_path(work: Path, video_id: str) -> Path:
     return work / "scores" / f"{video_id}.csv"
+
+
+def score_fingerprint(run: Run, features: VideoFeatures, checkpoint_sha256: str) -> str:
+    """What the scores of a video depend on, with a given detector."""
+    return fingerprint(
+        {
+            "stage": STAGE,
+            "code": CODE_VERSION,
+            "checkpoint": checkpoint_sha256,
+            "merge": run.config.score.merge,
+            "threshold": run.config.score.threshold,
+            "classes": run.classes,
+            "numerics": numerics(run.config),
+            "features": features.fingerprint,
+        }
+    )
 
 
 def score_videos(run: Run, videos: list[Video]) -> StageResult:
@@ -116,21 +143,13 @@ def score_videos(run: Run, videos: list[Video]) -> StageResult:
     features, failed = find_features(run, videos)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     checkpoint_sha256 = run.manifest.content_sha256(path, verify=run.verify)
-    facts = {
-        "stage": STAGE,
-        "code": CODE_VERSION,
-        "checkpoint": checkpoint_sha256,
-        "merge": run.config.score.merge,
-        "threshold": run.config.score.threshold,
-        "numerics": numerics(run.config),
-    }
     rows = run.manifest.items(STAGE)
     todo: list[tuple[Video, VideoFeatures, str]] = []
     for video in videos:
         if video.id not in features:
             continue
-        today = fingerprint({**facts, "features": features[video.id].fingerprint})
-        if not run.force and run.manifest.is_done(rows.get((STAGE, video.id)), today, verify=run.verify):
+        today = score_fingerprint(run, features[video.id], checkpoint_sha256)
+        if not run.force and run.manifest.is_done(rows.get((STAGE, run.item(video.id))), today, verify=run.verify):
             result.skipped += 1
         else:
             todo.append((video, features[video.id], today))
@@ -147,45 +166,76 @@ def _score(
     device = prepare_torch(run.config)
     checkpoint = load_checkpoint(path)
     detector = checkpoint.detector().to(device)
-    classes = checkpoint.classes or [f"class_{index}" for index in range(detector.classes)]
+    chosen = run.config.score.threshold
+    threshold = checkpoint.threshold if chosen is None else chosen
+    classes = _class_names(run, checkpoint.classes, detector.classes)
+    if differences := _other_features(run, checkpoint, [video for video, _, _ in todo]):
+        run.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
     with run.progress("score", len(todo)) as (bar, task):
-        for video, features, today in todo:
-            clips = features.load()
-            if clips.shape[1] != detector.feature_dim:
+        for video, source, today in todo:
+            features = source.open()
+            if features.dim != detector.feature_dim:
                 raise StageError(
                     f"{path}: made for features of {detector.feature_dim} numbers a clip, "
-                    f"these have {clips.shape[1]} ({' + '.join(run.config.extract.streams)})"
+                    f"these have {features.dim} ({' + '.join(run.config.extract.streams)})"
                 )
-            run.manifest.start(STAGE, video.id, today)
-            scores = score_features(detector, clips, merge=run.config.score.merge)
-            info = _write_scores(run, video, features, scores, classes)
-            info |= {"warnings": features.warnings, "checkpoint": checkpoint_sha256, "lad": __version__}
-            run.manifest.finish(STAGE, video.id, [score_path(run.work, video.id)], info)
+            run.manifest.start(STAGE, run.item(video.id), today)
+            scores = score_features(detector, features, merge=run.config.score.merge)
+            info = _write_scores(score_path(run.work, video.id), source, scores, classes, threshold)
+            info |= {"warnings": source.warnings, "checkpoint": checkpoint_sha256, "lad": __version__}
+            run.manifest.finish(STAGE, run.item(video.id), [score_path(run.work, video.id)], info)
             result.done += 1
             bar.update(task, advance=1, note=video.id)
 
 
+def _other_features(run: Run, checkpoint: Checkpoint, videos: list[Video]) -> list[str]:
+    """How the features that a detector learned from differ from those that it is to score, as far as anybody knows."""
+    if checkpoint.config is None:
+        return []
+    learned = {stream: identity.startswith(UNKNOWN_WEIGHTS) for stream, identity in checkpoint.weights.items()}
+    given = all(video.is_features for video in videos)
+    if any(learned.values()) != given:
+        whose = ("features that were given", "features that lad makes")
+        return [f"{whose[given]}, and these are {whose[not given]}"]
+    if given:
+        return []
+    then, now = checkpoint.config["extract"], run.config.extract.model_dump(mode="json")
+    keys = ["backbone", "preset", "crops", "fps", "clip_stride"]
+    keys += [key for key, stream in (("rgb_short_side", "rgb"), ("flow", "flow")) if stream in now["streams"]]
+    found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
+    for stream, identity in weights_in_use(run).items():
+        if checkpoint.weights.get(stream, identity) != identity:
+            found.append(f"{stream} weights {checkpoint.weights[stream]}, now {identity}")
+    return found
+
+
+def _class_names(run: Run, known: list[str], classes: int) -> list[str]:
+    """What the detector's categories are called: released checkpoints do not say, so the data do where they fit."""
+    if known:
+        return known
+    return run.classes if len(run.classes) == classes else [f"class_{index}" for index in range(classes)]
+
+
 def _write_scores(
-    run: Run, video: Video, features: VideoFeatures, scores: VideoScores, classes: list[str]
+    path: Path, source: VideoFeatures, scores: VideoScores, classes: list[str], threshold: float
 ) -> dict[str, Any]:
     """Write the CSV of one video and return what its row in the manifest says."""
-    times = features.load_times()
-    ends = np.append(times[1:], times[-1] + 1 / features.fps)
-    # With extract.tail `drop` the frames after the last whole clip take its last score: every frame has one.
-    frames = np.arange(len(times)).clip(max=len(scores.frames) - 1)
-    frame_scores = scores.frames[frames]
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["frame", "time", "score", *classes])
-    clip_columns = [[f"{p:.5g}" for p in row] for row in scores.classes]
-    for frame, (time, score) in enumerate(zip(times, frame_scores, strict=True)):
-        writer.writerow([frame, f"{time:.3f}", f"{score:.7g}", *clip_columns[frames[frame] // CLIP_FRAMES]])
-    write_text(score_path(run.work, video.id), out.getvalue())
-    threshold = run.config.score.threshold
+    times = source.times
+    ends = np.append(times[1:], times[-1] + 1 / source.fps)
+    frame_scores = source.by_frame(scores.clips)
+    clips = source.clip_of_frame(len(scores.clips))
+    class_columns = [",".join(f"{p:.5g}" for p in row) for row in scores.classes.tolist()]
+    rows = enumerate(zip(times.tolist(), frame_scores.tolist(), clips.tolist(), strict=True))
+    # Written line by line, since a day of video has two million of them; numbers need none of csv.writer's quotes.
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow(["frame", "time", "score", *classes])
+        file.writelines(
+            f"{frame},{time:.3f},{score:.7g},{class_columns[clip]}\n" for frame, (time, score, clip) in rows
+        )
     peak = int(frame_scores.argmax())
     return {
         "frames": len(times),
-        "fps": features.fps,
+        "fps": source.fps,
         "seconds": round(float(ends[-1]), 3),
         "peak_score": round(float(frame_scores[peak]), 6),
         "peak_frame": peak,
@@ -199,7 +249,7 @@ def _write_scores(
                 "end": end,
                 "start_time": round(float(times[start]), 3),
                 "end_time": round(float(ends[end - 1]), 3),
-                "category": classes[int(scores.classes[frames[start:end] // CLIP_FRAMES].mean(axis=0).argmax())],
+                "category": classes[int(scores.classes[clips[start:end]].mean(axis=0).argmax())],
             }
             for start, end in events_above(frame_scores, threshold)
         ],
@@ -211,16 +261,16 @@ SUMMARY_COLUMNS = ("video", "frames", "seconds", "peak_score", "peak_time", "cat
 
 def _write_summary(run: Run, checkpoint_sha256: str) -> None:
     """One line a video: those that this detector scored, and those that have no features, with the reason."""
-    from lad.pipeline.extract import STAGE as EXTRACT
-
     lines: dict[str, list[object]] = {}
     for (_, item), row in run.manifest.items(EXTRACT).items():
-        if row.status == "failed":
-            video_id = item.partition("/")[2]
+        stream, _, video_id = item.partition("/")
+        if row.status == "failed" and stream in (GIVEN, *run.config.extract.streams):
             lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error]
-    for (_, video_id), row in run.manifest.items(STAGE).items():
-        info = row.info
-        if row.status == "done" and info.get("checkpoint") == checkpoint_sha256 and video_id not in lines:
+    prefix = run.item("")
+    for (_, item), row in run.manifest.items(STAGE).items():
+        info, video_id = row.info, item.removeprefix(prefix)
+        ours = item.startswith(prefix) and row.status == "done" and info.get("checkpoint") == checkpoint_sha256
+        if ours and video_id not in lines:
             events = ";".join(f"{event['start']}-{event['end']}" for event in info["events"])
             facts = [info[key] for key in ("frames", "seconds", "peak_score", "peak_time", "category")]
             lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), ""]
@@ -231,7 +281,6 @@ def _write_summary(run: Run, checkpoint_sha256: str) -> None:
     write_text(run.work / "scores" / "summary.csv", out.getvalue())
 
 
-def read_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A `scores/<video id>.csv` -> scores `(frames,)` float64, category probabilities `(frames, categories)`."""
-    table = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
-    return table[:, 2], table[:, 3:]
+def read_scores(path: Path) -> np.ndarray:
+    """A `scores/<video id>.csv` -> scores `(frames,)` float64."""
+    return np.loadtxt(path, delimiter=",", skiprows=1, usecols=2, ndmin=1)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from rich.console import Console
@@ -21,9 +22,14 @@ from rich.progress import (
 )
 
 from lad.config import Config, ExtractConfig, Stream
-from lad.dataset import Video
+from lad.dataset import Video, class_names
+from lad.datasets import BENCHMARKS
+from lad.extract.runtime import Dtype, Runtime, RuntimeMissing, choose_dtype, choose_runtime
 from lad.models import weights
 from lad.pipeline.manifest import Manifest
+from lad.text import printable
+
+EXTRACT = "extract"
 
 
 class StageError(Exception):
@@ -47,6 +53,13 @@ class StageResult:
     failed: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, list[str]] = field(default_factory=dict)
 
+    def add(self, other: StageResult) -> None:
+        """Count in what the same stage came to in another split."""
+        self.done += other.done
+        self.skipped += other.skipped
+        self.failed |= other.failed
+        self.warnings |= other.warnings
+
     def summary(self) -> str:
         if not self.done and not self.failed:
             return f"{self.stage}: nothing to do, {self.skipped} done before"
@@ -61,6 +74,10 @@ class Run:
     """A configuration at work in a directory.
 
     Attributes:
+        work: where checkpoints, scores and metrics go: the work directory, or its folder of one random split.
+        videos: with the labels and splits that they have in this run.
+        split: which of several random splits this is, empty where there is one.
+        named: whether the videos were named on the command line, so that they are no dataset.
         force: do everything again, failures included.
         verify: trust no size and no mtime, hash again.
         verbose: log every step of the way.
@@ -71,13 +88,31 @@ class Run:
     manifest: Manifest
     videos: list[Video]
     console: Console
+    split: str = ""
+    named: bool = False
     force: bool = False
     verify: bool = False
     verbose: bool = False
 
+    @property
+    def home(self) -> Path:
+        """The work directory, which holds the features whatever the split."""
+        return self.manifest.work
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The categories in the order of their index: as configured, as the benchmark has them, or alphabetical."""
+        data = self.config.data
+        benchmark = BENCHMARKS[data.benchmark].classes if data.benchmark else ()
+        return data.classes or list(benchmark) or class_names(self.videos)
+
+    def item(self, name: str) -> str:
+        """How the manifest calls an item of this split."""
+        return f"{self.split}/{name}" if self.split else name
+
     def say(self, text: str) -> None:
         """Log a line to stderr."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self.console, f"{self.split}: {text}" if self.split else text)
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
@@ -93,6 +128,16 @@ class Run:
         shown = self.console.is_terminal and not self.console.quiet
         with Progress(*columns, console=self.console, transient=True, disable=not shown) as bar:
             yield bar, bar.add_task(what, total=total, note="")
+
+
+def say(console: Console, text: str) -> None:
+    """Log a line as it is: nothing in it is markup, and it is not wrapped."""
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def folder_fps(run: Run, video: Video) -> float:
+    """Frames a second of a video that has no times of its own."""
+    return video.fps or run.config.data.frame_folder_fps
 
 
 def weights_name(config: ExtractConfig, stream: Stream) -> str:
@@ -123,6 +168,31 @@ def numerics(config: Config) -> dict[str, object]:
     device = resolve_device(config.device).partition(":")[0]
     facts: dict[str, object] = {"device": device, "dtype": "float32"}
     return {**facts, "threads": thread_count(config)} if device == "cpu" else facts
+
+
+def feature_runtime(config: Config) -> tuple[Runtime, Dtype]:
+    """What the feature networks run on, and in which precision.
+
+    Raises:
+        StageError: the configured runtime cannot be had, or not in the configured precision.
+    """
+    extract, device = config.extract, resolve_device(config.device)
+    try:
+        runtime = choose_runtime(extract.runtime, device)
+        return runtime, choose_dtype(extract.dtype, device, extract.preset, runtime)
+    except RuntimeMissing as error:
+        raise StageError(str(error)) from error
+
+
+def feature_numerics(config: Config) -> dict[str, object]:
+    """What moves the numbers of features: `numerics`, the networks' precision and, unless it is torch, their runtime.
+
+    Raises:
+        StageError: as `feature_runtime`.
+    """
+    runtime, dtype = feature_runtime(config)
+    facts = {**numerics(config), "dtype": dtype}
+    return facts if runtime == "torch" else {**facts, "runtime": runtime}
 
 
 def prepare_torch(config: Config) -> str:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from rich import filesize
 
-from lad.dataset import Video, class_names
-from lad.files import fingerprint, replacing, write_json, write_text
-from lad.metrics import average_precision, roc_auc
+from lad.dataset import Video
+from lad.files import fingerprint, naming, replacing, write_json, write_text
 from lad.models.registry import DETECTORS
-from lad.pipeline.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lad.pipeline.extract import VideoFeatures, find_features, weights_in_use
-from lad.pipeline.score import score_features
+from lad.pipeline.checkpoint import DEFAULT_THRESHOLD, Checkpoint, load_checkpoint, save_checkpoint
+from lad.pipeline.features import VideoFeatures, check_labels, find_features, weights_in_use
 from lad.pipeline.stage import Run, StageError, StageResult, numerics, prepare_torch
+from lad.pipeline.validation import best_evaluation, describe, divide, evaluate_detector, mean_curve
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 STAGE = "train"
 ITEM = "detector"
-CODE_VERSION = 1
+CODE_VERSION = 4
 KEPT_STEPS = 3  # step_*.pt files
 STD_FLOOR = 0.01  # of the mean deviation: a feature that never varies in training must not explode in testing
 
@@ -41,37 +40,45 @@ def train_detector(run: Run, videos: list[Video]) -> StageResult:
         StageError: there is nothing to train on, or its features are not there.
     """
     result = StageResult(STAGE)
-    classes = run.config.data.classes or class_names(videos)
     chosen = [video for video in videos if video.split in ("train", "val")]
-    _check(chosen, classes)
-    features, failed = find_features(run, chosen)
+    _check(chosen, run.classes)
+    # The released protocol looks at the test videos too, for a number that is not used.
+    test = [video for video in videos if video.split == "test" and run.config.protocol.released]
+    features, failed = find_features(run, chosen + test)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
-    usable = [video for video in chosen if video.id in features]
+    check_labels(run, chosen + test, features, result)
+    usable = [video for video in chosen if video.id not in result.failed]
+    test = [video for video in test if video.id not in result.failed]
+    if not usable and result.failed:
+        raise StageError(f"no training video can be used: {next(iter(result.failed.values()))}")
     _check_events(usable, divided=not any(video.split == "val" for video in usable))
     today = fingerprint(
         {
             "stage": STAGE,
             "code": CODE_VERSION,
             "train": run.config.train.model_dump(mode="json"),
-            "classes": classes,
+            "merge": run.config.score.merge,  # of the validation videos' scores
+            "classes": run.classes,
             "videos": [
                 [v.id, v.split, v.label, v.group, [[e.start, e.end] for e in v.events], features[v.id].fingerprint]
-                for v in usable
+                for v in usable + test
             ],
             "numerics": numerics(run.config),
         }
     )
-    before = run.manifest.get(STAGE, ITEM)
+    before = run.manifest.get(STAGE, run.item(ITEM))
     if not run.force and run.manifest.is_done(before, today, verify=run.verify):
         result.skipped = 1
         return result
     checkpoints = run.work / "checkpoints"
     if run.force or (before and before.fingerprint != today):
         shutil.rmtree(checkpoints, ignore_errors=True)  # nobody shall score with another run's detector by mistake
-    run.manifest.start(STAGE, ITEM, today)
-    training = Training(run, classes, today)
-    info = training.run_all(usable, features)
-    run.manifest.finish(STAGE, ITEM, [checkpoints / "best.pt", checkpoints / "last.pt"], info)
+    run.manifest.start(STAGE, run.item(ITEM), today)
+    for video_id, warnings in result.warnings.items():
+        run.say(f"warning: {video_id}: {'; '.join(warnings)}")
+    info = Training(run, today, usable, test, features).run_all()
+    info |= {"config": run.config.train.model_dump(mode="json"), "left_out": sorted(result.failed)}
+    run.manifest.finish(STAGE, run.item(ITEM), [checkpoints / "best.pt", checkpoints / "last.pt"], info)
     result.done = 1
     return result
 
@@ -79,7 +86,7 @@ def train_detector(run: Run, videos: list[Video]) -> StageResult:
 def _check(videos: list[Video], classes: list[str]) -> None:
     if not any(video.split == "train" for video in videos):
         raise StageError("no video is in the split `train`: there is nothing to train on")
-    if unlabelled := [video.id for video in videos if video.label not in classes]:
+    if unlabelled := [video.id for video in videos if not set(video.categories[:1]) & set(classes)]:
         raise StageError(
             f"{len(unlabelled)} training videos ({unlabelled[0]}, ...) have no label, or one not in data.classes"
         )
@@ -97,75 +104,60 @@ def _check_events(videos: list[Video], divided: bool) -> None:
         )
 
 
-def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
-    """Deal videos into `parts` by source, so that each part gets its share of abnormal and of normal ones.
-
-    Sources are shuffled by `seed` and dealt largest first to the part that has the fewest videos of their kind.
-    """
-    groups: dict[str, list[Video]] = {}
-    for video in videos:
-        groups.setdefault(video.group, []).append(video)
-    order = sorted(groups)
-    random.Random(seed).shuffle(order)
-    order.sort(key=lambda group: -len(groups[group]))
-    dealt: list[list[Video]] = [[] for _ in range(parts)]
-
-    def load(part: list[Video], kind: bool) -> int:
-        return sum(video.is_abnormal == kind for video in part)
-
-    for group in order:
-        kind = any(video.is_abnormal for video in groups[group])
-        target = min(dealt, key=lambda part: (load(part, kind), len(part)))
-        target.extend(groups[group])
-    return dealt
-
-
 class Training:
     """One training run: its settings, its files, its random numbers."""
 
-    def __init__(self, run: Run, classes: list[str], today: str) -> None:
-        self.run, self.config, self.classes, self.today = run, run.config.train, classes, today
+    def __init__(
+        self, run: Run, today: str, videos: list[Video], test: list[Video], features: dict[str, VideoFeatures]
+    ) -> None:
+        from lad.pipeline.windows import open_labelled
+
+        self.run, self.config, self.today = run, run.config.train, today
         self.folder = run.work / "checkpoints"
         self.weights = weights_in_use(run)
         self.device = prepare_torch(run.config)
+        self.videos = videos
+        with run.progress("features", len(videos)) as (bar, task):
+            self.loaded: dict[str, LabelledFeatures] = {}
+            for video, labelled in zip(videos, open_labelled(videos, features, run.classes), strict=True):
+                self.loaded[video.id] = labelled
+                bar.update(task, advance=1, note=video.id)
+        size = sum(path.stat().st_size for video in videos for path in features[video.id].paths)
+        clips = sum(labelled.features.clips for labelled in self.loaded.values())
+        run.say(f"train: {len(videos)} videos, {clips} clips, {filesize.decimal(size)} of features")
+        self.test = list(open_labelled(test, features, run.classes))
 
-    def run_all(self, videos: list[Video], features: dict[str, VideoFeatures]) -> dict[str, Any]:
+    def pick(self, videos: Sequence[Video]) -> list[LabelledFeatures]:
+        return [self.loaded[video.id] for video in videos]
+
+    def run_all(self) -> dict[str, Any]:
         """Choose the number of steps on held-out videos, train, and say what came of it."""
-        from lad.pipeline.windows import LabelledFeatures
-
-        index = {name: position for position, name in enumerate(self.classes)}
-        loaded = {
-            v.id: LabelledFeatures(v, features[v.id].load(), len(features[v.id].load_times()), index[v.label])
-            for v in videos
-        }
-
-        def pick(chosen: Sequence[Video]) -> list[LabelledFeatures]:
-            return [loaded[video.id] for video in chosen]
-
-        train = [video for video in videos if video.split == "train"]
-        val = [video for video in videos if video.split == "val"]
+        train = [video for video in self.videos if video.split == "train"]
+        val = [video for video in self.videos if video.split == "val"]
         if val or self.config.selection == "validation":
             if not val:
                 parts = divide(train, max(2, round(1 / self.config.val_fraction)), self.config.seed)
                 val, train = parts[0], [video for part in parts[1:] for video in part]
-            history = self.fit("train", self.folder, pick(train), pick(val), self.config.steps)
-            best = _best(history)
-            return {"steps": best["step"], "selection": "validation", "validation": best, "videos": len(train)}
+            history = self.fit("train", self.folder, self.pick(train), self.pick(val), self.config.steps)
+            return self._outcome(best_evaluation(history), "validation", train, history)
         curves = []
         folds = [fold for fold in divide(train, self.config.folds, self.config.seed) if fold]
         for number, held_out in enumerate(folds):
             rest = [video for fold in folds if fold is not held_out for video in fold]
-            curves.append(self._fold_curve(number, pick(rest), pick(held_out)))
-        mean = _mean_curve(curves)
-        best = _best(mean)
-        self.run.say(f"train: {best['step']} steps by cross-validation ({_describe(best)})")
-        self.fit("train", self.folder, pick(train), [], best["step"])
-        chosen = {
-            "steps": best["step"],
-            "selection": f"cross-validation, {len(folds)} folds",
-            "validation": best,
-        }
-        return {**chosen, "videos": len(train)}
+            curves.append(self._fold_curve(number, self.pick(rest), self.pick(held_out)))
+        best = best_evaluation(mean_curve(curves))
+        self.run.say(f"train: {best['step']} steps by cross-validation ({describe(best)})")
+        history = self.fit("train", self.folder, self.pick(train), [], best["step"], threshold=best.get("threshold"))
+        return self._outcome(best, f"cross-validation, {len(folds)} folds", train, history)
+
+    def _outcome(
+        self, best: dict[str, Any], selection: str, train: list[Video], history: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        outcome = {"steps": best["step"], "selection": selection, "validation": best, "videos": len(train)}
+        tested = [entry for entry in history if entry.get("test_auc") is not None]
+        if tested:
+            outcome["released_protocol"] = max(tested, key=lambda entry: entry["test_auc"])
+        return outcome
 
     def _fold_curve(
         self, number: int, train: list[LabelledFeatures], val: list[LabelledFeatures]
@@ -173,7 +165,7 @@ class Training:
         """The validation curve of one fold; a finished fold leaves its curve and nothing else."""
         folder = self.folder / f"fold_{number}"
         curve = folder / "curve.json"
-        if curve.exists():
+        with suppress(OSError, ValueError, LookupError, TypeError):  # not there, or of another version
             saved = json.loads(curve.read_text())
             if saved["fingerprint"] == self.today:
                 return saved["history"]
@@ -191,8 +183,11 @@ class Training:
         val: list[LabelledFeatures],
         steps: int,
         keep_best: bool = True,
+        threshold: float | None = None,
     ) -> list[dict[str, Any]]:
         """Train for `steps` steps, evaluating on `val` on the way; returns the history of evaluations.
+
+        `threshold`: of the scores, where it was chosen before; by default the one that suits `val` best.
 
         Writes `last.pt` at every evaluation and, for `keep_best`, `best.pt` and the last three `step_*.pt`; where
         `last.pt` of the same run is there already, goes on from it, bit for bit as if it had never stopped.
@@ -206,11 +201,15 @@ class Training:
         sampler = WindowSampler(train, config.window, self.device)
         torch.manual_seed(config.seed)
         model = self._new_detector(sampler)
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = torch.optim.Adam(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
         step, history = self._resume(folder, model, optimizer)
-        losses: list[float] = []
+        losses: list[torch.Tensor] = []
         with self._logs(name, step) as writer, self.run.progress(name, steps) as (bar, task):
             bar.update(task, completed=step)
+            if self.run.verbose:
+                self.run.say(f"{name}: goes on from step {step}" if step else f"{name}: begins")
             while step < steps:
                 batch = sampler.draw(config.abnormal_windows, config.normal_windows)
                 logits, scores = model(batch.features)
@@ -221,29 +220,40 @@ class Training:
                 loss.backward()
                 optimizer.step()
                 step += 1
-                losses.append(loss.detach().item())
+                losses.append(loss.detach())  # not asked for its number, which a GPU would have to stop for
                 if step % config.evaluate_every == 0 or step == steps:
-                    entry = {"step": step, "loss": float(np.mean(losses)), **evaluate_detector(model, val)}
+                    entry = {
+                        "step": step,
+                        "loss": torch.stack(losses).mean().item(),
+                        **evaluate_detector(model, val, self.run.config.score.merge),
+                    }
+                    if keep_best and self.test:
+                        entry["test_auc"] = evaluate_detector(model, self.test, merge="max")["auc"]
                     losses.clear()
                     history.append(entry)
-                    self._save(folder, model, optimizer, step, history, keep_best)
+                    self._save(folder, model, optimizer, step, history, keep_best, threshold)
                     self._log(name, writer, entry, history)
-                    bar.update(task, note=_describe(entry))
+                    bar.update(task, note=describe(entry))
                 bar.update(task, completed=step)
         return history
 
     def _new_detector(self, sampler: WindowSampler) -> AED:
+        from lad.pipeline.windows import feature_statistics
+
         config = self.config
         model = DETECTORS[config.detector](
-            feature_dim=sampler.features.shape[1],
-            classes=len(self.classes),
+            feature_dim=sampler.feature_dim,
+            classes=len(self.run.classes),
             window=config.window,
             hidden=config.hidden,
             dropout=config.dropout,
         ).to(self.device)
+        try:
+            mean, std = feature_statistics(sampler.videos)
+        except ValueError as error:
+            raise StageError(str(error)) from error
         if config.standardize:
-            std = sampler.features.std(dim=0, correction=0)
-            model.feature_mean.copy_(sampler.features.mean(dim=0))
+            model.feature_mean.copy_(mean)
             model.feature_std.copy_(std.clamp(min=max(float(std.mean()) * STD_FLOOR, 1e-12)))
         return model
 
@@ -265,16 +275,27 @@ class Training:
         return 0, []
 
     def _save(
-        self, folder: Path, model: AED, optimizer: Any, step: int, history: list[dict[str, Any]], keep_best: bool
+        self,
+        folder: Path,
+        model: AED,
+        optimizer: Any,
+        step: int,
+        history: list[dict[str, Any]],
+        keep_best: bool,
+        threshold: float | None,
     ) -> None:
         import torch
+
+        if threshold is None:
+            threshold = history[-1].get("threshold")
 
         rng = {"cpu": torch.get_rng_state()}
         if self.device.startswith("cuda"):
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
         checkpoint = Checkpoint(
             model=model.state_dict(),
-            classes=self.classes,
+            classes=self.run.classes,
+            threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
             config=self.run.config.model_dump(mode="json"),
             step=step,
             metrics={key: value for key, value in history[-1].items() if key != "step"},
@@ -289,7 +310,7 @@ class Training:
             return
         this_step = folder / f"step_{step:06d}.pt"
         save_checkpoint(this_step, checkpoint)
-        if _best(history)["step"] == step:
+        if best_evaluation(history)["step"] == step:
             _link(this_step, folder / "best.pt")
         # Last of all: it is what a rerun goes on from, so the others must be there already.
         _link(this_step, folder / "last.pt")
@@ -303,8 +324,13 @@ class Training:
         place = self.run.work / "logs" / name.replace("/", "_of_").replace(" ", "_")
         if step == 0:
             shutil.rmtree(place, ignore_errors=True)
-        with SummaryWriter(str(place), purge_step=step + 1) as writer:
-            yield writer
+        # Its thread raises again in this one what stops it, and shall not print it too.
+        threading.excepthook, before = lambda _: None, threading.excepthook
+        try:
+            with naming(place), SummaryWriter(str(place), purge_step=step + 1) as writer:
+                yield writer
+        finally:
+            threading.excepthook = before
 
     def _log(self, name: str, writer: SummaryWriter, entry: dict[str, Any], history: list[dict[str, Any]]) -> None:
         for key, value in entry.items():
@@ -314,50 +340,7 @@ class Training:
         place = Path(writer.log_dir) / "metrics.jsonl"
         write_text(place, "".join(json.dumps({"run": name, **one}) + "\n" for one in history))
         if self.run.verbose:
-            self.run.say(f"{name}: step {entry['step']}, {_describe(entry)}")
-
-
-def evaluate_detector(model: AED, videos: Sequence[LabelledFeatures]) -> dict[str, float | None]:
-    """Frame-level AUC and average precision of `videos`, and the mean smooth-L1 of their scores."""
-    if not videos:
-        return {}
-    model.eval()
-    labels, scores = [], []
-    for video in videos:
-        labels.append(video.video.frame_labels(video.n_frames))
-        scores.append(score_features(model, video.features).frames[: video.n_frames])
-    model.train()
-    truth, predicted = np.concatenate(labels), np.concatenate(scores)
-    error = np.abs(predicted - truth)
-    return {
-        "auc": roc_auc(truth, predicted),
-        "ap": average_precision(truth, predicted),
-        "score_loss": float(np.mean(0.5 * error**2)),
-    }
-
-
-def _best(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The evaluation with the highest AUC, else the lowest loss on validation, else the last one."""
-    if any(entry.get("auc") is not None for entry in history):
-        return max(history, key=lambda entry: -1.0 if entry.get("auc") is None else entry["auc"])
-    if all("score_loss" in entry for entry in history):
-        return min(history, key=lambda entry: entry["score_loss"])
-    return history[-1]
-
-
-def _mean_curve(curves: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The folds' curves averaged, step by step; a fold where a number is undefined does not count for it."""
-    mean = []
-    for entries in zip(*curves, strict=True):
-        values = {key: [e[key] for e in entries if e[key] is not None] for key in entries[0] if key != "step"}
-        mean.append({"step": entries[0]["step"], **{k: float(np.mean(v)) if v else None for k, v in values.items()}})
-    return mean
-
-
-def _describe(entry: dict[str, Any]) -> str:
-    parts = [f"loss {entry['loss']:.4f}"]
-    parts += [f"{key} {entry[key]:.4f}" for key in ("auc", "ap") if entry.get(key) is not None]
-    return ", ".join(parts)
+            self.run.say(f"{name}: step {entry['step']}, {describe(entry)}")
 
 
 def _link(existing: Path, name: Path) -> None:

@@ -1,15 +1,19 @@
-"""Windows of clips for training: every video's clips in one matrix, windows drawn from it by index."""
+"""Windows of clips for training: drawn by video and start, gathered from the disk or where the device has features."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from lad.dataset import Video
 from lad.extract.clips import CLIP_FRAMES
+from lad.pipeline.clip_features import ClipFeatures
+from lad.pipeline.features import VideoFeatures
+from lad.pipeline.manifest import READERS
 
 
 @dataclass(frozen=True)
@@ -17,16 +21,35 @@ class LabelledFeatures:
     """A video ready for training or validation.
 
     Attributes:
-        video: the video.
-        features: `(clips, D)` float32.
-        n_frames: frames that were decoded; the last clip may reach beyond them.
+        source: where its features come from, and which frames they tell of.
+        features: of its clips.
+        frame_labels: `(frames,)` bool, true for anomalous.
         label: index of its category.
+        targets: `(clips, 16)` float32, 1 on anomalous frames.
+        mask: `(clips, 16)` float32, 1 on real frames: the last clip may reach beyond the video's end.
     """
 
-    video: Video
-    features: np.ndarray
-    n_frames: int
+    source: VideoFeatures
+    features: ClipFeatures
+    frame_labels: np.ndarray
     label: int
+    targets: np.ndarray = field(init=False)
+    mask: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        targets, mask = self.source.by_clip(self.frame_labels, self.features.clips)
+        object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "mask", mask)
+
+
+def open_labelled(
+    videos: Sequence[Video], features: dict[str, VideoFeatures], classes: Sequence[str]
+) -> Iterator[LabelledFeatures]:
+    """The videos with their labels and features, in order."""
+    for video in videos:
+        source = features[video.id]
+        label = classes.index(video.categories[0])
+        yield LabelledFeatures(source, source.open(), video.frame_labels(source.frames), label)
 
 
 @dataclass(frozen=True)
@@ -43,63 +66,143 @@ class WindowSampler:
     """Draws balanced batches of abnormal and normal windows.
 
     A video is drawn first, so that long ones do not dominate, then one of its starts, each as likely as the others:
-    `0 .. clips - K`, or 0 alone in a video shorter than K clips. A window is abnormal where it overlaps an event.
+    `0 .. clips - K`, or 0 alone in a video shorter than K clips; then one of its crops. A window is abnormal where it
+    overlaps an event.
 
     Args:
         videos: all that may be drawn from.
         window: K, clips.
-        device: where batches are assembled; the features of all videos are held there.
+        device: where batches are needed; a GPU that has room for the features gets all of them at once.
 
     Raises:
         ValueError: no window is abnormal.
     """
 
     def __init__(self, videos: Sequence[LabelledFeatures], window: int, device: str = "cpu") -> None:
-        self.window, self.device = window, device
-        lengths = np.array([len(video.features) for video in videos])
-        first_rows = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        self.features = torch.from_numpy(np.concatenate([video.features for video in videos])).to(device)
-        self.first_row, self.last_row, self.labels = (
-            torch.from_numpy(array).to(device)
-            for array in (first_rows, first_rows + lengths - 1, np.array([video.label for video in videos]))
-        )
-        targets = np.zeros((lengths.sum(), CLIP_FRAMES), dtype=np.float32)
-        mask = np.zeros((lengths.sum(), CLIP_FRAMES), dtype=np.float32)
-        self.abnormal_starts: list[tuple[int, torch.Tensor]] = []
-        self.normal_starts: list[tuple[int, torch.Tensor]] = []
-        for index, video in enumerate(videos):
-            rows = slice(first_rows[index], first_rows[index] + lengths[index])
-            frames = np.arange(lengths[index] * CLIP_FRAMES).reshape(-1, CLIP_FRAMES)
-            mask[rows] = frames < video.n_frames
-            targets[rows] = video.video.frame_labels(frames.size).reshape(-1, CLIP_FRAMES) * mask[rows]
-            abnormal_clips: np.ndarray = targets[rows].max(axis=1) > 0
-            starts = np.arange(max(lengths[index] - window, 0) + 1)
-            overlaps = np.array([abnormal_clips[start : start + window].any() for start in starts])
+        self.videos, self.window, self.device = list(videos), window, device
+        self.abnormal_starts: list[tuple[int, np.ndarray]] = []
+        self.normal_starts: list[tuple[int, np.ndarray]] = []
+        for index, video in enumerate(self.videos):
+            clips = len(video.targets)
+            starts = np.arange(max(clips - window, 0) + 1)
+            anomalous = np.concatenate([[0], np.cumsum(video.targets.max(axis=1) > 0)])  # clips before each clip
+            overlaps = anomalous[np.minimum(starts + window, clips)] > anomalous[starts]
             for pool, chosen in ((self.abnormal_starts, starts[overlaps]), (self.normal_starts, starts[~overlaps])):
                 if len(chosen):
-                    pool.append((index, torch.from_numpy(chosen)))
-        self.targets, self.mask = torch.from_numpy(targets).to(device), torch.from_numpy(mask).to(device)
+                    pool.append((index, chosen))
         if not self.abnormal_starts:
             raise ValueError("no training video has an event: there is nothing to learn from")
+        features = [video.features for video in self.videos]
+        self.on_device = DeviceFeatures(features, device) if fits_on_device(features, device) else None
+
+    @property
+    def feature_dim(self) -> int:
+        return self.videos[0].features.dim
 
     def draw(self, abnormal: int, normal: int) -> WindowBatch:
         """A batch of so many abnormal and normal windows, from torch's own random numbers."""
-        pairs = [self._draw_window(self.abnormal_starts) for _ in range(abnormal)]
-        pairs += [self._draw_window(self.normal_starts) for _ in range(normal if self.normal_starts else 0)]
-        videos, starts = (torch.tensor(column, device=self.device) for column in zip(*pairs, strict=True))
-        return self.gather(videos, starts)
+        drawn = [self._draw_window(self.abnormal_starts) for _ in range(abnormal)]
+        drawn += [self._draw_window(self.normal_starts) for _ in range(normal if self.normal_starts else 0)]
+        return self.gather(drawn)
 
-    def _draw_window(self, pool: list[tuple[int, torch.Tensor]]) -> tuple[int, int]:
-        video, starts = pool[int(torch.randint(len(pool), ()))]
-        return video, int(starts[int(torch.randint(len(starts), ()))])
+    def _draw_window(self, pool: list[tuple[int, np.ndarray]]) -> tuple[int, int, int]:
+        video, starts = pool[_draw(len(pool))]
+        start = int(starts[_draw(len(starts))])
+        crops = self.videos[video].features.crops
+        return video, start, _draw(crops) if crops > 1 else 0
 
-    def gather(self, videos: torch.Tensor, starts: torch.Tensor) -> WindowBatch:
-        """The windows that begin at clip `starts[i]` of video `videos[i]`; both `(batch,)` int64."""
-        rows = self.first_row[videos] + starts + torch.arange(self.window, device=self.device)[:, None]
-        inside = rows <= self.last_row[videos]
-        rows = torch.minimum(rows, self.last_row[videos])  # short videos are filled up with their last clip
+    def gather(self, windows: Sequence[tuple[int, int, int]]) -> WindowBatch:
+        """The windows (index of the video, first clip, crop)."""
+        targets = np.zeros((len(windows), self.window, CLIP_FRAMES), dtype=np.float32)
+        mask = np.zeros_like(targets)
+        for place, (index, start, _) in enumerate(windows):
+            video = self.videos[index]
+            real = slice(start, start + self.window)
+            targets[place, : len(video.targets[real])] = video.targets[real]
+            mask[place, : len(video.mask[real])] = video.mask[real]
+        labels = np.array([self.videos[index].label for index, _, _ in windows])
+        arrays = (labels, targets.reshape(len(windows), -1), mask.reshape(len(windows), -1))
+        features = self._read(windows) if self.on_device is None else self.on_device.gather(windows, self.window)
+        return WindowBatch(*(tensor.to(self.device) for tensor in (features, *map(torch.from_numpy, arrays))))
 
-        def by_frame(table: torch.Tensor) -> torch.Tensor:
-            return (table[rows] * inside[..., None]).transpose(0, 1).flatten(1)
+    def _read(self, windows: Sequence[tuple[int, int, int]]) -> torch.Tensor:
+        """Their features `(K, batch, D)` float32; a video shorter than K clips is filled up with its last one."""
+        features = np.empty((self.window, len(windows), self.feature_dim), dtype=np.float32)
+        for place, (index, start, crop) in enumerate(windows):
+            rows = self.videos[index].features.rows(crop, slice(start, start + self.window))
+            features[: len(rows), place] = rows
+            features[len(rows) :, place] = rows[-1]
+        return torch.from_numpy(features)
 
-        return WindowBatch(self.features[rows], self.labels[videos], by_frame(self.targets), by_frame(self.mask))
+
+class DeviceFeatures:
+    """The features of all videos in a device's memory.
+
+    Attributes:
+        rows: `(rows, D)` float32 on the device: of every video, of each of its crops, of each clip.
+        first: `(videos,)` int64, each video's first row.
+        clips: `(videos,)` int64.
+    """
+
+    def __init__(self, features: Sequence[ClipFeatures], device: str) -> None:
+        self.clips = np.array([one.clips for one in features])
+        *first, rows = np.cumsum([0, *(one.crops * one.clips for one in features)])
+        self.first = np.array(first)
+        self.rows = torch.empty((int(rows), features[0].dim), device=device)
+        for one, place in zip(features, first, strict=True):
+            crops = [one.rows(crop, slice(one.clips)) for crop in range(one.crops)]
+            self.rows[place : place + one.crops * one.clips] = torch.from_numpy(np.concatenate(crops))
+
+    def gather(self, windows: Sequence[tuple[int, int, int]], length: int) -> torch.Tensor:
+        """`(length, batch, D)` on the device, the same numbers as from the files."""
+        index, start, crop = np.array(windows).T
+        clips = np.minimum(start + np.arange(length)[:, None], self.clips[index] - 1)
+        return self.rows[torch.from_numpy(self.first[index] + crop * self.clips[index] + clips).to(self.rows.device)]
+
+
+def fits_on_device(features: Sequence[ClipFeatures], device: str) -> bool:
+    """Whether the features take at most half of a GPU's free memory; a CPU reads them from the system's page cache."""
+    if not device.startswith("cuda"):
+        return False
+    free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return sum(one.crops * one.clips * one.dim for one in features) * 4 <= free // 2
+
+
+def _draw(choices: int) -> int:
+    return int(torch.randint(choices, ()))
+
+
+def feature_statistics(videos: Sequence[LabelledFeatures]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of all clips and crops, each `(D,)` float32, in one pass over the features.
+
+    Merged from those of each video by Chan, Golub and LeVeque's formula (1979), so that memory stays that of a video.
+    By numpy: torch's own, over the rows of so small a matrix, takes 15 times as long.
+
+    Raises:
+        ValueError: a video's features are not finite; names its file.
+    """
+    count = 0
+    mean = np.zeros(videos[0].features.dim)
+    squares = np.zeros_like(mean)  # sum of squared distances from the mean
+    with ThreadPoolExecutor(READERS) as readers:
+        for video, crops in zip(videos, readers.map(_crop_statistics, videos), strict=True):
+            for n, middle, spread in crops:
+                if not np.isfinite(spread).all():
+                    raise ValueError(f"{video.source.paths[0]}: holds numbers that are not finite")
+                distance = middle - mean
+                squares += spread + distance**2 * (count * n / (count + n))
+                mean += distance * (n / (count + n))
+                count += n
+    return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(squares / count)).float()
+
+
+def _crop_statistics(video: LabelledFeatures) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """Of each crop of a video: its clips, their mean, and the sum of their squared distances from that."""
+    found = []
+    for crop in range(video.features.crops):
+        rows = video.features.rows(crop, slice(video.features.clips))
+        middle = rows.mean(axis=0)
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is named by who asks
+            distances = rows - middle
+            found.append((len(rows), middle, (distances * distances).sum(axis=0)))
+    return found

@@ -1,0 +1,113 @@
+"""What lies in a download, wherever its archives put it: listed once, found by name, read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from lad.dataset import MAX_PROBLEMS, VIDEO_SUFFIXES, DatasetError, Video, video_ids
+
+Folders = dict[Path, list[str]]  # a folder -> the names of its files
+FileIndex = dict[str, list[Path]]  # a name without suffix, in lower case -> the files that bear it
+NOT_DATA = (".", "__MACOSX")  # how the names of hidden files begin, and of what macOS leaves in archives
+
+
+def folders_below(root: Path) -> Folders:
+    """`root` and every folder below it, those nearest to it first; links are followed, hidden ones are left out.
+
+    Raises:
+        DatasetError: `root` is no folder.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder")
+    found: Folders = {}
+    seen: set[tuple[int, int]] = set()
+    for folder, children, names in os.walk(root, followlinks=True):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:  # a link in a circle
+            children.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        children[:] = sorted(child for child in children if not child.startswith(NOT_DATA))
+        found[Path(folder)] = sorted(name for name in names if not name.startswith(NOT_DATA))
+    return dict(sorted(found.items(), key=lambda item: len(item[0].parts)))
+
+
+def find_below(folders: Iterable[Path], name: str) -> Path | None:
+    """The file or folder of that name, such as `SH_Train.txt` or `testing/frames`, that is nearest to the root."""
+    return next((folder / name for folder in folders if (folder / name).exists()), None)
+
+
+def by_stem(folders: Folders, suffixes: Collection[str] = VIDEO_SUFFIXES) -> FileIndex:
+    """The files with one of the suffixes, by their names without it."""
+    index: FileIndex = {}
+    for folder, names in folders.items():
+        for name in names:
+            bare, suffix = os.path.splitext(name)  # noqa: PTH122  (there may be many)
+            if suffix.lower() in suffixes:
+                index.setdefault(bare.lower(), []).append(folder / name)
+    return index
+
+
+def find_by_stem(index: FileIndex, name: str) -> Path | None:
+    """The file that a list calls `name` or `folder/name`, upper and lower case alike.
+
+    Folders may be called otherwise than in the list: of several files the one whose folders agree best is meant, then
+    the one that is nearest to the root.
+    """
+    *folders, file = PurePosixPath(name.lower()).parts or ("",)
+
+    def agreement(path: Path) -> int:
+        shared = 0
+        for ours, theirs in zip(reversed(folders), reversed(path.parts[:-1]), strict=False):
+            if ours != theirs.lower():
+                break
+            shared += 1
+        return shared
+
+    return max(index.get(file, []), key=agreement, default=None)
+
+
+def stem(name: str) -> str:
+    """A video's name in a list without a video's suffix; names hold other dots, as in `Bad.Boys.1995`."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return str(path.with_suffix("") if path.suffix.lower() in VIDEO_SUFFIXES else path)
+
+
+def name_below(root: Path, path: Path) -> str:
+    """A path as messages give it: relative to the root, `/`-separated."""
+    return path.relative_to(root).as_posix()
+
+
+def with_ids(videos: Iterable[Video], root: Path) -> list[Video]:
+    """The videos in their order, their ids made of their paths below `root`."""
+    found = list(videos)
+    ids = video_ids([video.path.absolute() for video in found], root)
+    return [replace(video, id=name) for video, name in zip(found, ids, strict=True)]
+
+
+def lines_of(path: Path) -> list[tuple[int, str]]:
+    """The lines of a text file that are not empty, stripped, each with its number from 1.
+
+    Raises:
+        DatasetError: the file cannot be read, or is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: it cannot be read: {error}") from error
+    numbered = enumerate(text.splitlines(), start=1)
+    return [(number, line.strip()) for number, line in numbered if line.strip()]
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise what is wrong with a download, a line each, where there is anything.
+
+    Raises:
+        DatasetError: the problems, the first of many.
+    """
+    if problems:
+        more = [f"... and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
+        raise DatasetError("\n".join([*problems[:MAX_PROBLEMS], *more]))

@@ -1,0 +1,127 @@
+"""ShanghaiTech Campus (Luo, Liu, Gao, "A Revisit of Sparse Coding Based Anomaly Detection in Stacked RNN Framework",
+ICCV 2017), with the weakly-supervised split of Zhong et al. ("Graph Convolutional Label Noise Cleaner", CVPR 2019).
+
+Read are, wherever they lie at or below the root:
+
+- the videos: `training/videos/01_001.avi` (330, all normal), `testing/frames/01_0014/*.jpg` (107, all with anomalies).
+  `training/frames` and `testing/videos` are read too. Where a video is there as both, the official form is taken, of
+  which somebody made the other: the file of a training video, the frames of a test video.
+- the labels: `testing/test_frame_mask/01_0014.npy`, one number a frame, not zero where it is abnormal.
+- the split: `SH_Train.txt` (238 names) and `SH_Test.txt` (199), which are not in the official download but in
+  `ShanghaiTech_new_split` of the public repository `jx-zhong-for-academic-purpose/GCN-Anomaly-Detection`.
+
+The name's first number is the scene, that is the camera. It is each video's `source`, so that validation inside the
+training half is on cameras that were not learned from: 12 of its 13 scenes have anomalies (scene 01: 18 videos, five
+others 5 to 7), which is enough to divide. The official split itself shares all 13 between its halves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from lad.dataset import VIDEO_SUFFIXES, DatasetError, Video, events_of
+from lad.datasets.common import Listing, Options
+from lad.datasets.downloads import find_below, folders_below, lines_of, name_below, stem, with_ids
+from lad.files import frame_files, read_npy
+
+FPS = 24.0  # of the frames; a video file knows its own, and a few have 25
+LISTS = {"train": ("SH_Train.txt", 238), "test": ("SH_Test.txt", 199)}
+NAME = re.compile(r"(\d\d)_(\d{3,4})")  # three digits: a training video of the official split; four: a test video
+FOLDERS = ("training/videos", "testing/frames", "training/frames", "testing/videos")  # the official ones first
+
+
+def read_shanghaitech(root: Path, options: Options) -> Listing:
+    """Read ShanghaiTech: 437 videos. The options change nothing.
+
+    A test video without its mask, or with more or fewer images than the mask has numbers, is listed without split and
+    label: it can be scored, and nothing is learned from or measured on it. A video that no list names has no split.
+
+    Raises:
+        DatasetError: the folder holds no video of ShanghaiTech, or its masks or lists cannot be understood.
+    """
+    found = folders_below(root)
+    paths: dict[str, Path] = {}
+    for folder in (place / name for name in FOLDERS for place in found):
+        for child in sorted(folder.iterdir()) if folder.is_dir() else []:
+            is_video = child.suffix.lower() in VIDEO_SUFFIXES
+            if NAME.fullmatch(child.stem) and (is_video if folder.name == "videos" else child.is_dir()):
+                paths.setdefault(child.stem, child)
+    if not paths:
+        raise DatasetError(
+            f"{root}: no ShanghaiTech here: neither training/videos/01_001.avi and so on, nor testing/frames/01_0014"
+        )
+    videos: list[Video] = []
+    missing: list[str] = []
+    splits = _read_lists(root, found, missing)
+    masks = find_below(found, "test_frame_mask")
+    if masks is None:
+        missing.append("testing/test_frame_mask: the labels of the test videos, a folder of the official download")
+    for name in sorted(splits.keys() | paths.keys()):
+        path = paths.get(name)
+        images = len(frame_files(path)) if path is not None and path.is_dir() else None
+        if path is None or images == 0:
+            official = "testing/frames/{}" if _is_test(name) else "training/videos/{}.avi"
+            missing.append(f"{name_below(root, path)}: it has no images" if path else official.format(name))
+            continue
+        mask = None if masks is None else masks / f"{name}.npy"
+        labels = _read_mask(mask) if mask is not None and mask.is_file() else None
+        known = labels is not None or not _is_test(name)
+        if not known and mask is not None:
+            missing.append(name_below(root, mask))
+        if labels is not None and images not in (None, len(labels)):
+            missing.append(f"{name_below(root, path)}: it has {images} images, {len(labels)} belong to it")
+            known = False
+        events = events_of(labels) if labels is not None and known else ()
+        video = Video(
+            id="",
+            path=path,
+            split=splits.get(name, "") if known else "",
+            label=("abnormal" if events else "normal") if known else "",
+            events=events,
+            n_frames=images or (None if labels is None else len(labels)),
+            fps=FPS if images else None,
+            source=f"scene-{name[:2]}",
+        )
+        videos.append(video)
+    return Listing(with_ids(videos, root), missing)
+
+
+def _is_test(name: str) -> bool:
+    return len(name.partition("_")[2]) == 4
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    try:
+        mask = read_npy(path)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"not a frame mask: {error}") from error
+    if mask.ndim != 1 or not mask.size or mask.dtype.kind not in "biuf":
+        raise DatasetError(f"{path}: not a frame mask: it must be one number a frame")
+    return mask
+
+
+def _read_lists(root: Path, folders: Iterable[Path], missing: list[str]) -> dict[str, str]:
+    """The split of every video that a list names."""
+    splits: dict[str, str] = {}
+    for split, (name, count) in LISTS.items():
+        path = find_below(folders, name)
+        if path is None:
+            missing.append(
+                f"{name}: the weakly-supervised split, {count} names, from the repository "
+                "jx-zhong-for-academic-purpose/GCN-Anomaly-Detection"
+            )
+            continue
+        names = [(line, stem(re.split(r"[\s,]", text)[0]).rpartition("/")[2]) for line, text in lines_of(path)]
+        for line, video in names:
+            if not NAME.fullmatch(video):
+                raise DatasetError(f"{path}:{line}: {video!r} is not the name of a video, as in 01_0014")
+            if video in splits:
+                raise DatasetError(f"{path}:{line}: {video} stands already in the split {splits[video]!r}")
+            splits[video] = split
+        if len(names) < count:
+            missing.append(f"{name_below(root, path)}: {count - len(names)} of its {count} names")
+    return splits

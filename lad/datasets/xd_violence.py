@@ -1,0 +1,115 @@
+"""XD-Violence (Wu, Liu, Shi, Sun, Shao, Wu, Yang, "Not only Look, but also Listen: Learning Multimodal Violence
+Detection under Weak Supervision", ECCV 2020).
+
+The download: videos named `<film or upload>__#<piece>_label_<codes>.mp4` in folders of the training and the test
+archives; `annotations.txt`: `name start end start end ...` for the 500 violent test videos (some names end in `.mp4`).
+Train 3,954, test 800 (500 violent, 300 normal, which no file lists). Codes: A normal; B1 fighting, B2 shooting, B4
+riot, B5 abuse, B6 car accident, G explosion; up to three, 0 filling up, the foremost first: `B2-G-0`. Of an abnormal
+training video only the codes are known: it is labelled as a whole.
+
+Frames are 0-based and half-open: the authors' `make_gt.py` fills `[start:end]` of a numpy array, and 88 of the 500
+videos start at 0. 24 frames a second: no annotated end is beyond 24.05 times the seconds that the file name gives.
+Films are shared between train and test (*Bad Boys*): `source` keeps pieces of one together where training videos are
+divided, and does not move the official split. The order of the classes: the paper's six, which are alphabetical, then
+normal, as UCF-Crime has it in the LAD2000 paper.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lad.dataset import WHOLE_VIDEO, DatasetError, Event, Video
+from lad.datasets.common import Listing, Options
+from lad.datasets.downloads import by_stem, find_below, folders_below, lines_of, name_below, refuse, stem, with_ids
+
+NORMAL = "Normal"
+CLASSES: tuple[str, ...] = ("Abuse", "Car accident", "Explosion", "Fighting", "Riot", "Shooting", NORMAL)
+CODES = {"B1": "Fighting", "B2": "Shooting", "B4": "Riot", "B5": "Abuse", "B6": "Car accident", "G": "Explosion"}
+FPS = 24.0
+ANNOTATION = "annotations.txt"
+TRAIN, TEST_VIOLENT, TEST_NORMAL = 3954, 500, 300
+
+Events = tuple[Event, ...]
+
+
+def read_xd_violence(root: Path, options: Options) -> Listing:
+    """Read XD-Violence as downloaded; a label is the names of a file's codes, joined by `|` in their order.
+
+    Test are the annotated videos, and the normal ones in a folder with `test` in its name, or beside annotated videos
+    where no other violent ones lie; all others train. A violent video in a folder with `test` in its name that is not
+    annotated is left out. Missing is named: the annotation, annotated videos, annotations, counts that differ.
+
+    Args:
+        root: the folder of the download.
+        options: nothing in it matters here.
+
+    Raises:
+        DatasetError: there is no video with `_label_` in its name; a line of the annotation or
+            a video's codes cannot be understood.
+    """
+    folders = folders_below(root)
+    here = [file for files in by_stem(folders).values() for file in files if "_label_" in file.stem]
+    annotation = find_below(folders, ANNOTATION)
+    if not here:
+        only = f", only {ANNOTATION}: name a folder that holds both" if annotation else ""
+        raise DatasetError(f"{root}: no XD-Violence here: no video named *_label_*.mp4{only}")
+    missing = [] if annotation is not None else [ANNOTATION]
+    events = {} if annotation is None else _read_annotation(annotation)
+    labels = _labels(here)
+    annotated = {file.parent for file in here if file.stem in events}
+    mixed = {file.parent for file in here if labels[file] != NORMAL and file.stem not in events}
+    videos: list[Video] = []
+    for file in here:
+        in_test = any("test" in folder.lower() for folder in file.relative_to(root).parts[:-1])
+        label, source = labels[file], file.stem.partition("__#")[0].strip()
+        if file.stem in events:
+            split, found = "test", events[file.stem]
+        elif label == NORMAL:
+            split, found = "test" if in_test or file.parent in annotated - mixed else "train", ()
+        elif not in_test:
+            split, found = "train", WHOLE_VIDEO
+        else:
+            missing += [f"{name_below(root, file)}: a line in {ANNOTATION}"] if annotation is not None else []
+            continue
+        videos.append(Video(id="", path=file, split=split, label=label, events=found, fps=FPS, source=source))
+    if annotation is not None and len(events) != TEST_VIOLENT:
+        missing.append(f"{ANNOTATION}: it names {len(events)} of {TEST_VIOLENT} videos")
+    train = sum(video.split == "train" for video in videos)
+    normal = sum(video.split == "test" and not video.is_abnormal for video in videos)
+    missing += [f"training videos: {train} of {TRAIN} are here"] if train != TRAIN else []
+    missing += [f"normal test videos: {normal} of {TEST_NORMAL} are here"] if normal != TEST_NORMAL else []
+    stems = {file.stem for file in here}
+    missing += [f"{name}.mp4" for name in events if name not in stems]
+    return Listing(with_ids(videos, root), missing)
+
+
+def _labels(files: list[Path]) -> dict[Path, str]:
+    """Video -> the names of its codes."""
+    labels: dict[Path, str] = {}
+    problems: list[str] = []
+    for file in files:
+        text = file.stem.rpartition("_label_")[2]
+        codes = [code for code in text.split("-") if code != "0"]
+        if codes == ["A"]:
+            labels[file] = NORMAL
+        elif codes and set(codes) <= set(CODES):
+            labels[file] = "|".join(CODES[code] for code in codes)
+        else:
+            problems.append(f"{file}: the codes {text!r} in its name are not A, nor made of {', '.join(CODES)} and 0")
+    refuse(problems)
+    return labels
+
+
+def _read_annotation(path: Path) -> dict[str, Events]:
+    """A video's name without suffix -> its events."""
+    events: dict[str, Events] = {}
+    for number, line in lines_of(path):
+        name, *bounds = line.split()
+        try:
+            pairs = [(int(s), int(e)) for s, e in zip(bounds[::2], bounds[1::2], strict=True)]
+        except ValueError:
+            pairs = []
+        if not pairs or any(not 0 <= start < end for start, end in pairs):
+            raise DatasetError(f"{path}:{number}: not a video and pairs of frames, start and end: {line!r}")
+        events[stem(name)] = tuple(Event(start, end) for start, end in sorted(pairs))
+    return events

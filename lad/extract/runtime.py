@@ -1,0 +1,141 @@
+"""What a feature network runs on: torch, or OpenVINO, which needs two thirds of its time on a CPU.
+
+Which of them a run uses, and in which precision, is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+
+Runtime = Literal["torch", "openvino"]
+Dtype = Literal["float32", "float16", "bfloat16"]
+Preset = Literal["kinetics", "wan2021"]
+
+# Clips `(n, 16, height, width, channels)`, uint8 or float32, to features `(n, dim)` float32.
+ClipFunction = Callable[[np.ndarray], np.ndarray]
+
+
+# Sizes of frames that OpenVINO's network is kept for: an archive may have any number, and each takes memory.
+COMPILED_SIZES = 3
+
+
+class RuntimeMissing(ValueError):
+    """A runtime that was asked for cannot be had here; the message says why and what to do."""
+
+
+def choose_runtime(wanted: Literal["auto"] | Runtime, device: str) -> Runtime:
+    """`auto` -> OpenVINO on a CPU where it is installed, else torch. Imports neither.
+
+    Raises:
+        RuntimeMissing: OpenVINO was asked for, and is not installed or not for this device.
+    """
+    on_cpu = device.partition(":")[0] == "cpu"
+    installed = find_spec("openvino") is not None
+    if wanted == "openvino" and not on_cpu:
+        raise RuntimeMissing(f"extract.runtime openvino is for a CPU, and the device is {device}: use auto or torch")
+    if wanted == "openvino" and not installed:
+        raise RuntimeMissing("extract.runtime openvino: it is not installed; get it with `pip install 'lad[cpu]'`")
+    if wanted == "auto":
+        return "openvino" if on_cpu and installed else "torch"
+    return wanted
+
+
+def choose_dtype(wanted: Literal["auto"] | Dtype, device: str, preset: Preset, runtime: Runtime) -> Dtype:
+    """`auto` -> float16 on a GPU where pixels are scaled to [-1, 1], else float32.
+
+    Raw pixels, as the preset `wan2021` has them, make activations that float16 cannot hold.
+
+    Raises:
+        RuntimeMissing: OpenVINO is to run in another precision than float32.
+    """
+    if wanted == "auto":
+        return "float16" if device.startswith("cuda") and preset == "kinetics" else "float32"
+    if runtime == "openvino" and wanted != "float32":
+        raise RuntimeMissing(f"extract.dtype {wanted}: OpenVINO runs in float32 here; add extract.runtime: torch")
+    return wanted
+
+
+def torch_function(network: Any, device: str, dtype: Dtype) -> ClipFunction:
+    """A network run by torch.
+
+    On a GPU each thread that calls it has a stream of its own, so that one batch is copied while another is computed.
+
+    Args:
+        network: a module from clips, as in `ClipFunction`, to features; taken over and changed.
+        device: `cpu`, `cuda` or `cuda:<index>`.
+        dtype: of the weights and activations; pixels are scaled in float32.
+    """
+    import threading
+    from contextlib import nullcontext
+
+    import torch
+
+    network = network.to(device=device, dtype=getattr(torch, dtype), memory_format=torch.channels_last_3d)
+    on_gpu = device.startswith("cuda")
+    local = threading.local()
+
+    def stream() -> Any:
+        if not on_gpu:
+            return nullcontext()
+        if not hasattr(local, "stream"):
+            local.stream = torch.cuda.Stream(device)
+        return torch.cuda.stream(local.stream)
+
+    def features(clips: np.ndarray) -> np.ndarray:
+        with torch.inference_mode(), stream():
+            pixels = torch.from_numpy(clips)
+            if on_gpu:
+                pixels = pixels.pin_memory().to(device, non_blocking=True)
+            return network(pixels).float().cpu().numpy()
+
+    return features
+
+
+def openvino_function(network: Any, threads: int) -> ClipFunction:
+    """A network run by OpenVINO on the CPU, in float32.
+
+    It is compiled for each size of frame, for one clip: more at once are no faster a clip, and so a clip's
+    features do not depend on its company.
+    """
+    import openvino
+
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "f32",  # by default it is bfloat16 where the CPU has that
+        "ENABLE_CPU_PINNING": False,  # decoders need the same cores
+    }
+
+    @lru_cache(maxsize=COMPILED_SIZES)
+    def request(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        model = _converted(network, np.zeros((1, *shape), dtype))
+        return core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def features(clips: np.ndarray) -> np.ndarray:
+        compiled = request(clips.shape[1:], clips.dtype)
+        return np.concatenate([compiled.infer([clip[None]])[0] for clip in clips])
+
+    return features
+
+
+def _converted(network: Any, example: np.ndarray) -> Any:
+    """OpenVINO's model of a torch module, by its front end itself: `convert_model` reports its use to its makers."""
+    import torch
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated; sizes become constants, as they should here
+        traced = torch.jit.trace(network, torch.from_numpy(example), check_trace=False)
+        front_end = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced)  # needed until the end of `convert`
+        model = front_end.convert(front_end.load(decoder))
+    model.reshape(list(example.shape))
+    return model

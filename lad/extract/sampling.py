@@ -1,0 +1,180 @@
+"""Which frames a clip covers: the one place that knows. Source frames -> sampled frames -> clips, and scores back.
+
+Sampled frames are what clips are cut from: the source frames themselves, or the picture on display at every `1/rate`
+seconds. Pure numpy: features, labels, scores and times all come through here, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import numpy as np
+
+from lad.extract.container import VideoError
+
+if TYPE_CHECKING:
+    from lad.extract.decode import VideoInfo
+
+CLIP_FRAMES = 16
+MAX_GAP_SECONDS = 3600.0  # between two frames; a damaged timestamp can claim years, to be filled with one picture
+
+Tail = Literal["pad", "drop"]
+T = TypeVar("T")
+
+
+def _slack(rate: float) -> float:
+    """Seconds by which a frame may be late and still count as on time.
+
+    Matroska, WebM and FLV round times to milliseconds, that of the first frame too: together up to one. A little more
+    than that, since 29.97 frames a second are late by exactly one at times. Never near a whole step.
+    """
+    return min(1.01e-3, 0.25 / rate)
+
+
+def sample_indices(times: np.ndarray, fps: float, rate: float | None) -> np.ndarray:
+    """Which source frame each sampled frame shows.
+
+    Sampled frame `r` is the picture on display at `r / rate`: the last frame that has begun by then (to a
+    millisecond). There is one for every such instant before the end of the last frame, and at least one.
+
+    Args:
+        times: `(frames,)` float64, seconds since the first frame, never decreasing.
+        fps: average frames a second; the last frame lasts `1 / fps`.
+        rate: sampled frames a second; None: every source frame once, whatever its time.
+
+    Returns:
+        `(sampled,)` int64, never decreasing.
+    """
+    if rate is None or len(times) == 0:
+        return np.arange(len(times))
+    end, slack = times[-1] + 1 / fps, _slack(rate)
+    instants = np.arange(int(end * rate) + 2) / rate
+    instants = instants[: max(1, int((instants < end - slack).sum()))]
+    return np.searchsorted(times, instants + slack, side="right") - 1
+
+
+def resample(frames: Iterable[T], info: VideoInfo, rate: float | None) -> Iterator[T]:
+    """The frames that `sample_indices` chooses, while they are decoded; holds one frame and looks at none.
+
+    Args:
+        frames: of a video, whatever they are; `info.times` has a frame's time once the frame is taken, `info.fps` is
+            final after the last.
+        info: of the same video.
+        rate: sampled frames a second; None: all frames as they come. A picture may come several times.
+
+    Raises:
+        VideoError: two frames are more than an hour apart.
+    """
+    if rate is None:
+        yield from frames
+        return
+    slack, sampled, last = _slack(rate), 0, 0.0
+    shown: T | None = None
+    for number, frame in enumerate(frames):
+        time = info.times[number]
+        if time - last > MAX_GAP_SECONDS:
+            raise VideoError(f"frame {number} comes {time - last:.0f} s after the one before: its times are damaged")
+        while shown is not None and sampled / rate + slack < time:
+            yield shown
+            sampled += 1
+        shown, last = frame, time
+    if shown is not None:
+        end = last + 1 / info.fps
+        while sampled == 0 or sampled / rate < end - slack:
+            yield shown
+            sampled += 1
+
+
+def clip_starts(frames: int, stride: int, tail: Tail) -> np.ndarray:
+    """The first sampled frame of each clip: 0, stride, 2 stride, ...
+
+    Args:
+        frames: sampled frames of the video.
+        stride: frames from one clip to the next, 1 to 16.
+        tail: `pad` goes on until every frame is covered; `drop` makes whole clips only.
+
+    Returns:
+        `(clips,)` int64.
+    """
+    if not 1 <= stride <= CLIP_FRAMES:
+        raise ValueError(f"a stride of {stride} frames; 1 to {CLIP_FRAMES} cover every frame")
+    beyond = frames - CLIP_FRAMES  # the first clip
+    if tail == "drop":
+        clips = beyond // stride + 1 if beyond >= 0 else 0
+    else:
+        clips = max(0, -(-beyond // stride)) + 1 if frames > 0 else 0
+    return np.arange(clips) * stride
+
+
+def clip_frames(frames: int, stride: int, tail: Tail) -> tuple[np.ndarray, np.ndarray]:
+    """The sampled frame at each position of each clip; padding repeats the last one.
+
+    Returns:
+        `(clips, 16)` int64 frames, and `(clips, 16)` bool: False where it is padding.
+    """
+    index = clip_starts(frames, stride, tail)[:, None] + np.arange(CLIP_FRAMES)
+    return np.minimum(index, frames - 1), index < frames
+
+
+def spread(clip_scores: np.ndarray, times: np.ndarray, fps: float, rate: float | None, stride: int) -> np.ndarray:
+    """Scores of clips -> a score for every source frame.
+
+    A sampled frame gets the mean over the clips that cover it, padding left out. A source frame gets the score of the
+    sampled frame nearest in time (of two, the earlier). Frames after the last clip get the last score; clips beyond
+    the video's end count for nothing.
+
+    Args:
+        clip_scores: `(clips, 16)` float, one a frame of each clip.
+        times, fps, rate: as in `sample_indices`.
+        stride: as in `clip_starts`.
+
+    Returns:
+        `(frames,)` float64.
+
+    Raises:
+        ValueError: there is no clip, or it does not have 16 scores.
+    """
+    if not len(clip_scores) or clip_scores.shape[1:] != (CLIP_FRAMES,):
+        raise ValueError(f"scores of shape {clip_scores.shape}; they are (clips, {CLIP_FRAMES})")
+    index, inside = clip_frames(len(sample_indices(times, fps, rate)), stride, "pad")
+    index, inside, clip_scores = index[: len(clip_scores)], inside[: len(clip_scores)], clip_scores[: len(index)]
+    covering = np.bincount(index[inside])
+    sampled_scores = np.bincount(index[inside], weights=clip_scores[inside]) / covering
+    return sampled_scores[np.clip(_nearest_sampled(times, rate), 0, len(covering) - 1)]
+
+
+def clip_of_frame(times: np.ndarray, rate: float | None, stride: int, clips: int) -> np.ndarray:
+    """`(frames,)` int64: the last of `clips` clips that has begun when each source frame is on display."""
+    return np.clip(_nearest_sampled(times, rate) // stride, 0, clips - 1)
+
+
+def _nearest_sampled(times: np.ndarray, rate: float | None) -> np.ndarray:
+    """The sampled frame nearest in time to each source frame; it may lie beyond the last one."""
+    if rate is None:
+        return np.arange(len(times))
+    # Rounds half down, and takes what milliseconds cannot tell from a half for a half.
+    return np.ceil((times - _slack(rate)) * rate - 0.5).astype(np.int64)
+
+
+def sampled_labels(labels: np.ndarray, times: np.ndarray, fps: float, rate: float | None) -> np.ndarray:
+    """Labels of source frames `(frames,)` -> of sampled frames `(sampled,)`: each has that of the frame it shows."""
+    return labels[sample_indices(times, fps, rate)]
+
+
+def clip_times(times: np.ndarray, fps: float, rate: float | None, stride: int, tail: Tail) -> np.ndarray:
+    """When each clip begins and ends.
+
+    It begins when the first source frame that it shows goes on display, and ends when its last real (not padded)
+    sampled frame goes off display: at the next frame, the next sampled instant, or the end of the video.
+
+    Returns:
+        `(clips, 2)` float64, seconds since the first frame.
+    """
+    shown = sample_indices(times, fps, rate)
+    index, _ = clip_frames(len(shown), stride, tail)
+    if not len(index):
+        return np.zeros((0, 2))
+    ends = times[1:] if rate is None else np.arange(1, len(shown)) / rate
+    ends = np.append(ends, times[-1] + 1 / fps)
+    return np.stack((times[shown[index[:, 0]]], ends[index[:, -1]]), axis=1)

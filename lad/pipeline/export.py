@@ -1,0 +1,129 @@
+"""`lad export`: a run's features, labels and splits in the layout of the LAD2000 authors' code.
+
+`lad.datasets.released` says what the layout is, and reads it.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lad.dataset import Video
+from lad.datasets.released import COMBINED, COMBINED_STREAMS, FEATURES, FRAME_LABELS, SPLIT_FILES, VIDEO_LABELS
+from lad.extract.clips import CLIP_FRAMES
+from lad.files import replacing
+from lad.pipeline.features import VideoFeatures, find_features, labels_misfit
+from lad.pipeline.stage import Run, StageError, StageResult
+
+STAGE = "export"
+SPLIT_OF = {"train": "train", "val": "train", "test": "test"}  # the layout has no validation videos
+
+
+def export_released(run: Run, out: Path) -> StageResult:
+    """Write the videos of a run below `out`: their features, and the labels and splits of those that have them.
+
+    What is there already with the same bytes is left alone. Of several labels the foremost is written.
+
+    Returns:
+        Videos written, left alone and failed: those without features, or with labels for another number of frames.
+
+    Raises:
+        StageError: two videos would bear one name, features are not there yet, or the layout has no place for them.
+        OSError: `out` cannot be written to.
+    """
+    result = StageResult(STAGE)
+    names = _names(run.videos)
+    features, failed = find_features(run, run.videos)
+    result.failed.update(failed)
+    classes = run.classes
+    frame_labels: dict[str, np.ndarray] = {}
+    video_labels: dict[str, int] = {}
+    splits: dict[str, list[str]] = {split: [] for split in SPLIT_FILES}
+    unlabelled: list[str] = []
+    with run.progress(STAGE, len(run.videos)) as (bar, task):
+        for video in run.videos:
+            bar.update(task, advance=1, note=video.id)
+            if video.id in failed:
+                continue
+            found, name = features[video.id], names[video.id]
+            if reason := labels_misfit(video, found.frames):
+                result.failed[video.id] = reason
+                continue
+            written = [
+                _write(out / FEATURES / folder / name / "feature.npy", _npy(array))
+                for folder, array in _arrays(found, run.config.extract.streams).items()
+            ]
+            result.done += any(written)
+            result.skipped += not any(written)
+            if video.split:
+                splits[SPLIT_OF[video.split]].append(name)
+            if video.categories and video.categories[0] in classes:
+                frame_labels[name] = video.frame_labels(found.frames).astype(np.uint8)[None]
+                video_labels[name] = classes.index(video.categories[0])
+            else:
+                unlabelled.append(video.id)
+    _write(out / "GT" / f"{FRAME_LABELS}_IET.pickle", _pickle(frame_labels))
+    _write(out / "GT" / f"{VIDEO_LABELS}_IET.pickle", _pickle(video_labels))
+    for split, file in SPLIT_FILES.items():
+        _write(out / file, "".join(f"{name}\n" for name in splits[split]).encode())
+    if unlabelled:
+        some = ", ".join(unlabelled[:3]) + (", ..." if len(unlabelled) > 3 else "")
+        run.say(f"export: {len(unlabelled)} videos have no label, or one that is no class: not in GT ({some})")
+    return result
+
+
+def _names(videos: Sequence[Video]) -> dict[str, str]:
+    """Video id -> its name in the layout, which is a folder's and a line's."""
+    names = {video.id: video.id.replace("/", "__") for video in videos}
+    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        both = " and ".join(video_id for video_id, name in names.items() if name == twice[0])
+        raise StageError(f"{both} would both be {twice[0]} in this layout: rename one of them")
+    return names
+
+
+def _arrays(features: VideoFeatures, streams: Sequence[str]) -> dict[str, np.ndarray]:
+    """Folder of the layout -> `(clips, dim)` float32.
+
+    Raises:
+        StageError: a row is not 16 consecutive frames of the whole picture.
+    """
+    opened = features.open()
+    if opened.crops > 1:
+        raise StageError("this layout has no place for crops: extract with extract.crops=1")
+    if features.stride != CLIP_FRAMES or features.rate is not None:
+        raise StageError(
+            f"a row of this layout is {CLIP_FRAMES} frames of the video: "
+            f"extract with extract.clip_stride={CLIP_FRAMES} and extract.fps=null"
+        )
+    parts = [part[0] for part in opened.parts]
+    whole = parts[0] if len(parts) == 1 else np.hstack([part[: opened.clips] for part in parts])
+    by_stream = dict(zip(streams, np.hsplit(whole, len(streams)), strict=True))  # every stream is as wide
+    if set(COMBINED_STREAMS) <= set(streams):
+        return {**by_stream, COMBINED: np.hstack([by_stream[stream] for stream in COMBINED_STREAMS])}
+    return by_stream
+
+
+def _npy(array: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    np.save(content, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
+    return content.getvalue()
+
+
+def _pickle(labels: object) -> bytes:
+    """Protocol 2, and numpy 1's name of a module that numpy 2 calls otherwise: the authors' environment is old."""
+    return pickle.dumps(labels, protocol=2).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+
+
+def _write(path: Path, content: bytes) -> bool:
+    """Write a file, unless it is there with the same bytes; whether it was written."""
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return False
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+    return True

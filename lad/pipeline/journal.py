@@ -1,0 +1,132 @@
+"""What the manifest holds, and its journal: `manifest.jsonl`, a line for every item when it is finished.
+
+From it `lad status --rebuild` makes a damaged manifest anew (`rebuild.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lad.files import write_text
+
+JOURNAL = "manifest.jsonl"
+FORMAT = 1  # of the manifest's tables and of the journal; another one is refused, not guessed at
+JOURNAL_SLACK = 100  # lines that it may have beyond twice those that are needed
+
+
+class ManifestError(Exception):
+    """The work directory's manifest cannot be used."""
+
+
+def damaged(path: Path, reason: object) -> ManifestError:
+    """The error for a manifest that is not as lad leaves it."""
+    mend = f"`lad status --rebuild --work {shlex.quote(str(path.parent))}` makes it anew from what is on disk"
+    return ManifestError(f"{path}: the manifest cannot be used: {reason}; {mend}")
+
+
+def other_format(path: Path, found: object) -> ManifestError:
+    """The error for a manifest or journal of another version of lad."""
+    by = "a newer lad" if isinstance(found, int) and found > FORMAT else "another lad"
+    return ManifestError(f"{path}: made by {by}: its format is {found}, this lad reads {FORMAT}: use another --work")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A file that an item made: path relative to the work directory (absolute outside it), size, SHA-256."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row: a unit of work of a stage and what came of it."""
+
+    stage: str
+    item: str
+    fingerprint: str
+    status: str
+    failure: str | None = None
+    attempt: int = 0
+    started: float | None = None
+    seconds: float | None = None
+    outputs: list[Output] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Journal:
+    """`manifest.jsonl`, open to be written to: first its format, then a JSON line an item, the last one counts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Write lines; where that fails the journal is marked as torn, and made anew when it is opened again."""
+        data = "".join(lines).encode()
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(size - 1)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def journal_line(item: Item) -> str:
+    return json.dumps(asdict(item)) + "\n"
+
+
+def parse_journal_line(line: bytes) -> Item:
+    """A line of the journal.
+
+    Raises:
+        ValueError: it is none.
+    """
+    values = json.loads(line)
+    if not isinstance(values, dict) or values.keys() != {one.name for one in fields(Item)}:
+        raise ValueError("not an item")
+    if values["status"] not in ("done", "failed") or not isinstance(values["info"], dict):
+        raise ValueError("not a finished item")
+    try:
+        return item_of(values, values["outputs"], values["info"])
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def check_journal_format(path: Path, content: bytes) -> None:
+    """Refuse a journal of another format; a damaged first line is none.
+
+    Raises:
+        ManifestError: it is of another lad.
+    """
+    try:
+        first = json.loads(content.partition(b"\n")[0])
+    except ValueError:
+        return
+    if isinstance(first, dict) and "format" in first and first["format"] != FORMAT:
+        raise other_format(path, first["format"])
+
+
+def write_journal(path: Path, items: Iterable[Item]) -> None:
+    """Write a journal anew, of the finished ones of `items`."""
+    finished = (item for item in items if item.status in ("done", "failed"))
+    write_text(path, "".join([json.dumps({"format": FORMAT}) + "\n", *map(journal_line, finished)]))
+
+
+def item_of(values: dict[str, Any], outputs: list[dict[str, Any]], info: dict[str, Any]) -> Item:
+    """An item from the values of its fields, as JSON has them."""
+    return Item(**{**values, "outputs": [Output(**output) for output in outputs], "info": info})

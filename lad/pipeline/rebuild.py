@@ -1,0 +1,152 @@
+"""`lad status --rebuild`: a damaged manifest anew, from its journal and the files that are there."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+
+from lad.files import file_sha256
+from lad.pipeline.journal import (
+    FORMAT,
+    JOURNAL,
+    Item,
+    ManifestError,
+    Output,
+    check_journal_format,
+    parse_journal_line,
+    write_journal,
+)
+from lad.pipeline.lock import hold
+from lad.pipeline.manifest import DATABASE, make_tables, open_held
+
+
+@dataclass
+class Rebuilt:
+    """What a new manifest was made of.
+
+    Attributes:
+        verified: items whose outputs are all there with the recorded size and SHA-256.
+        failures: items that are recorded as failed, which nothing on disk can prove.
+        dropped: items whose outputs are missing or others: they will be done again.
+        unreadable: lines of the journal that say nothing.
+        old: where the old manifest is kept; None: there was none.
+    """
+
+    verified: int = 0
+    failures: int = 0
+    dropped: list[str] = field(default_factory=list)
+    unreadable: int = 0
+    old: Path | None = None
+
+
+def rebuild_manifest(work: Path, on_item: Callable[[int, int], None] = lambda done, total: None) -> Rebuilt:
+    """Make a work directory's manifest anew from its journal, every output verified by its size and SHA-256.
+
+    The hashes of the videos are not in the journal: they are taken again by the next run. The old manifest is kept.
+
+    Raises:
+        ManifestError: somebody works there, or there is nothing to rebuild from.
+    """
+    if not any((work / name).exists() for name in (DATABASE, JOURNAL)):
+        raise ManifestError(f"{work}: nothing was done here yet (no {DATABASE})")
+    with hold(work):
+        if not (work / JOURNAL).exists():
+            _begin_journal(work)
+        content = (work / JOURNAL).read_bytes()
+        check_journal_format(work / JOURNAL, content)
+        rebuilt = Rebuilt()
+        found = _last_of_each(content, rebuilt)
+        check = cache(lambda output: _is_intact(work, output))
+        for number, item in enumerate(found, start=1):
+            if item.status == "failed":
+                rebuilt.failures += 1
+            elif all(check(output) for output in item.outputs):
+                rebuilt.verified += 1
+            else:
+                rebuilt.dropped.append(f"{item.stage} {item.item}")
+            on_item(number, len(found))
+        dropped = set(rebuilt.dropped)
+        kept = [item for item in found if f"{item.stage} {item.item}" not in dropped]
+        rebuilt.old = _replace(work, kept)
+        write_journal(work / JOURNAL, kept)
+    return rebuilt
+
+
+def _begin_journal(work: Path) -> None:
+    """Older versions kept none; a manifest that is whole gets one by being opened."""
+    try:
+        with open_held(work):
+            pass
+    except ManifestError as error:
+        raise ManifestError(
+            f"{work}: nothing to rebuild from: there is no {JOURNAL} (older versions of lad wrote none). Move "
+            f"{DATABASE} away and run again, and everything is done again; or use another --work. ({error})"
+        ) from error
+
+
+def _last_of_each(journal: bytes, rebuilt: Rebuilt) -> list[Item]:
+    found: dict[tuple[str, str], Item] = {}
+    for number, line in enumerate(journal.splitlines()):
+        try:
+            if number == 0 and json.loads(line) == {"format": FORMAT}:
+                continue
+            item = parse_journal_line(line)
+        except ValueError:
+            rebuilt.unreadable += 1
+            continue
+        found[item.stage, item.item] = item
+    return list(found.values())
+
+
+def _is_intact(work: Path, output: Output) -> bool:
+    path = work / output.path
+    try:
+        return path.stat().st_size == output.bytes and file_sha256(path) == output.sha256
+    except OSError:
+        return False
+
+
+def _replace(work: Path, items: list[Item]) -> Path | None:
+    """Put a manifest of `items` in place of the one that is there; returns where that is now."""
+    new, path = work / f".{DATABASE}.tmp", work / DATABASE
+    new.unlink(missing_ok=True)
+    try:
+        connection = sqlite3.connect(new, isolation_level=None)
+        try:
+            make_tables(connection)
+            connection.execute("BEGIN")
+            connection.executemany(
+                "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                map(_row, items),
+            )
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        old = _put_aside(path)
+        new.replace(path)
+    except sqlite3.DatabaseError as error:
+        raise ManifestError(f"{new}: a new manifest cannot be written: {error}") from error
+    finally:
+        new.unlink(missing_ok=True)
+        new.with_name(f"{new.name}-journal").unlink(missing_ok=True)
+    return old
+
+
+def _row(item: Item) -> list[object]:
+    return [json.dumps(value) if isinstance(value, list | dict) else value for value in asdict(item).values()]
+
+
+def _put_aside(path: Path) -> Path | None:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    had_one = path.exists()
+    for suffix in ("", "-wal", "-shm"):  # which belong together
+        one = path.with_name(path.name + suffix)
+        if one.exists():
+            one.replace(aside.with_name(aside.name + suffix))
+    return aside if had_one else None

@@ -1,0 +1,159 @@
+"""The numbers of an evaluation: scored videos in, plain data for `metrics.json` out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lad.dataset import Video
+from lad.metrics import (
+    accuracy,
+    average_precision,
+    confusion_matrix,
+    event_detection,
+    events_above,
+    false_alarm_rate,
+    false_alarms,
+    false_alarms_an_hour,
+    intervals,
+    roc_auc,
+)
+
+FIXED_THRESHOLD = 0.5  # beside the chosen one, so that runs can be compared
+
+UNDEFINED = {
+    "auc": "all test frames are alike: no ROC curve",
+    "auc_abnormal": "the abnormal test videos have no normal frame, or there are none",
+    "ap": "no test frame is anomalous",
+    "far_all": "no test frame is normal",
+    "far_normal": "no test video is normal",
+    "far_abnormal": "the abnormal test videos have no normal frame, or there are none",
+    "false_alarms_hour": "the test videos have no duration",
+    "accuracy_window": "the test videos have no labels, or the scores come without categories",
+    "accuracy_video": "the test videos have no labels, or the scores come without categories",
+}
+
+
+@dataclass(frozen=True)
+class ScoredVideo:
+    """A test video with what is true of it and what was found.
+
+    Attributes:
+        truth: `(frames,)` bool.
+        scores: `(frames,)` float.
+        seconds: how long it lasts.
+        labels: index of each of its categories, the foremost first.
+        predicted: index of the category that it is taken for; None: the scores come without categories.
+        votes: `(categories,)` windows won; zeros: as above.
+    """
+
+    video: Video
+    truth: np.ndarray
+    scores: np.ndarray
+    seconds: float
+    labels: tuple[int, ...]
+    predicted: int | None
+    votes: np.ndarray
+
+    @property
+    def row(self) -> int | None:
+        """Its row in the confusion matrix: what it is taken for where that is right, else its foremost category."""
+        if self.predicted in self.labels:
+            return self.predicted
+        return self.labels[0] if self.labels else None
+
+
+def compute_metrics(scored: Sequence[ScoredVideo], classes: Sequence[str], threshold: float) -> dict[str, Any]:
+    """Every number of `lad evaluate` over `scored`; an undefined one is None, with its reason under `undefined`."""
+    everything = _frames(scored)
+    labelled = [one for one in scored if one.labels and one.predicted is not None]
+    windows = sum(int(one.votes.sum()) for one in labelled)
+    right = sum(int(one.votes[list(one.labels)].sum()) for one in labelled)
+    rows = [one.row for one in labelled if one.row is not None]
+    columns = [one.predicted for one in labelled if one.predicted is not None]
+    matrix = confusion_matrix(rows, columns, len(classes))
+    at_threshold = numbers_at(scored, threshold)
+    numbers: dict[str, Any] = {
+        "auc": roc_auc(*everything),
+        "auc_abnormal": roc_auc(*_frames([one for one in scored if one.video.is_abnormal])),
+        "ap": average_precision(*everything),
+        **{name: at_threshold[name] for name in ("far_all", "far_normal", "far_abnormal", "false_alarms_hour")},
+        "threshold": threshold,
+        "accuracy_window": right / windows if windows else None,
+        "accuracy_video": accuracy([one.labels for one in labelled], columns),
+    }
+    return numbers | {
+        "undefined": {name: UNDEFINED[name] for name, value in numbers.items() if value is None},
+        "events": at_threshold["events"],
+        f"at_{FIXED_THRESHOLD}": numbers_at(scored, FIXED_THRESHOLD),
+        "frames": len(everything[0]),
+        "anomalous_frames": int(everything[0].sum()),
+        "confusion": {"classes": list(classes), "matrix": matrix.tolist()},
+        "classes": {name: _of_class(scored, index, matrix) for index, name in enumerate(classes)},
+    }
+
+
+def numbers_at(scored: Sequence[ScoredVideo], threshold: float) -> dict[str, Any]:
+    """What depends on a threshold: false alarms, by frame and by event, and how well events are found."""
+    videos, alarms = [], 0
+    for one in scored:
+        true, found = intervals(one.truth), events_above(one.scores, threshold)
+        videos.append((true, found, [float(one.scores[start:end].max()) for start, end in found]))
+        alarms += false_alarms(true, found)
+    return {
+        "far_all": false_alarm_rate(*_frames(scored), threshold),
+        "far_normal": false_alarm_rate(*_frames([one for one in scored if not one.video.is_abnormal]), threshold),
+        "far_abnormal": false_alarm_rate(*_frames([one for one in scored if one.video.is_abnormal]), threshold),
+        "false_alarms_hour": false_alarms_an_hour(alarms, sum(one.seconds for one in scored)),
+        "events": event_detection(videos),
+    }
+
+
+def _of_class(scored: Sequence[ScoredVideo], index: int, matrix: np.ndarray) -> dict[str, Any]:
+    """The numbers of one category: over the test videos that have it."""
+    own = [one for one in scored if index in one.labels]
+    frames = _frames(own)
+    row = int(matrix[index].sum())
+    return {
+        "videos": len(own),
+        "recall": float(matrix[index, index]) / row if row else None,
+        "auc": roc_auc(*frames),
+        "ap": average_precision(*frames),
+    }
+
+
+def _frames(chosen: Sequence[ScoredVideo]) -> tuple[np.ndarray, np.ndarray]:
+    if not chosen:
+        return np.zeros(0, dtype=bool), np.zeros(0)
+    return np.concatenate([one.truth for one in chosen]), np.concatenate([one.scores for one in chosen])
+
+
+def summarise(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean of every number over several random splits, its standard deviation (`sd`), and every split.
+
+    A split where a number is undefined does not count for it; where it is undefined in all of them, so is the mean.
+    """
+    names = [name for name in splits[0] if name == "threshold" or name in UNDEFINED]
+    known = {name: [split[name] for split in splits if split[name] is not None] for name in names}
+    fixed = f"at_{FIXED_THRESHOLD}"
+    mean = {name: _mean([split[name] for split in splits]) for name in (*names, "events", fixed)}
+    optimistic = [split["released_protocol"] for split in splits if "released_protocol" in split]
+    if optimistic:
+        how = f"mean of {len(optimistic)} splits: {optimistic[0]['how']}"
+        mean["released_protocol"] = {"auc": _mean([one["auc"] for one in optimistic]), "how": how}
+    return mean | {
+        "undefined": {name: UNDEFINED[name] for name in names if mean[name] is None},
+        "sd": {name: float(np.std(values, ddof=1)) if len(values) > 1 else None for name, values in known.items()},
+        "splits": list(splits),
+    }
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """The mean of numbers, where they are defined, or of dicts of them, key by key."""
+    if isinstance(values[0], Mapping):
+        return {key: _mean([value[key] for value in values]) for key in values[0]}
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

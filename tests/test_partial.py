@@ -1,0 +1,488 @@
+"""What a video's features so far are good for: they grow on the disk, and a killed extraction goes on from them."""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lad.extract.features import FeatureExtractor
+from lad.pipeline import partial as partial_module
+from lad.pipeline.manifest import read_manifest
+from lad.pipeline.partial import Partial, resume, sweep
+
+NAMES = {"rgb/a": "1", "flow/a": "2"}
+
+
+def batch(number: int, crops: int = 1, clips: int = 2, dim: int = 6) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(number)
+    shape = (clips, dim) if crops == 1 else (crops, clips, dim)
+    return {stream: rng.normal(size=shape).astype(np.float32) for stream in ("rgb", "flow")}
+
+
+def saved_by_numpy(batches: list[dict[str, np.ndarray]], stream: str) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.concatenate([each[stream] for each in batches], axis=-2))
+    return file.getvalue()
+
+
+def written(partial: Partial, stream: str, path: Path) -> bytes:
+    partial.write(stream, path)
+    return path.read_bytes()
+
+
+# The store
+
+
+@pytest.mark.parametrize("crops", [1, 5])
+@pytest.mark.parametrize("saves", [(), (0,), (3,), (0, 1, 4), (0, 1, 2, 3, 4)])
+def test_what_is_written_is_what_numpy_would_save_however_often_it_was_saved(tmp_path, monkeypatch, crops, saves):
+    monkeypatch.setattr(partial_module, "BLOCK_BYTES", 100)  # less than a batch, more than a clip of one crop
+    batches = [batch(number, crops, clips=3 if number < 4 else 1) for number in range(5)]
+    partial = resume(tmp_path, "a", NAMES)
+    for number, each in enumerate(batches):
+        partial.add(each)
+        if number in saves:
+            partial.save()
+    assert partial.clips == 13
+    assert (tmp_path / "partial").exists() == bool(saves)
+    for stream in ("rgb", "flow"):
+        assert written(partial, stream, tmp_path / "out.npy") == saved_by_numpy(batches, stream)
+    partial.remove()
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npy"]
+
+
+@pytest.mark.parametrize("crops", [1, 5])
+def test_a_second_process_goes_on_where_the_first_one_saved(tmp_path, crops):
+    first = resume(tmp_path, "a", NAMES)
+    first.restart("pyav")
+    for number in range(3):
+        first.add(batch(number, crops))
+        if number == 1:
+            first.save()
+    second = resume(tmp_path, "a", NAMES)
+    assert (second.clips, second.reader) == (4, "pyav")
+    for number in (2, 3):
+        second.add(batch(number, crops))
+        second.save()
+    third = resume(tmp_path, "a", NAMES)
+    assert (third.clips, third.reader) == (8, "pyav")
+    for stream in ("rgb", "flow"):
+        found = written(third, stream, tmp_path / "out.npy")
+        assert found == saved_by_numpy([batch(number, crops) for number in range(4)], stream)
+
+
+def save_four(home: Path) -> Path:
+    partial = resume(home, "a", NAMES)
+    for number in range(2):
+        partial.add(batch(number))
+    partial.save()
+    return partial.folder
+
+
+def test_a_file_longer_than_was_said_is_cut(tmp_path):
+    folder = save_four(tmp_path)
+    for stream in ("rgb", "flow"):
+        with (folder / f"{stream}.f32").open("ab") as file:
+            file.write(b"half a batch")
+    partial = resume(tmp_path, "a", NAMES)
+    assert partial.clips == 4
+    partial.add(batch(2))
+    partial.save()
+    expected = saved_by_numpy([batch(number) for number in range(3)], "flow")
+    assert written(resume(tmp_path, "a", NAMES), "flow", tmp_path / "out.npy") == expected
+
+
+def change(path: Path, edit: Callable[[bytes], bytes]) -> None:
+    path.write_bytes(edit(path.read_bytes()))
+
+
+def flip(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "data shorter": lambda folder: change(folder / "flow.f32", lambda data: data[:-1]),
+    "data empty": lambda folder: change(folder / "rgb.f32", lambda data: b""),
+    "data changed": lambda folder: change(folder / "rgb.f32", flip),
+    "data gone": lambda folder: (folder / "rgb.f32").unlink(),
+    "json gone": lambda folder: (folder / "state.json").unlink(),
+    "json empty": lambda folder: change(folder / "state.json", lambda data: b""),
+    "json cut": lambda folder: change(folder / "state.json", lambda data: data[: len(data) // 2]),
+    "json not text": lambda folder: change(folder / "state.json", lambda data: b"\xff\xfe\x00"),
+    "json a list": lambda folder: change(folder / "state.json", lambda data: b"[1]"),
+    "json a number": lambda folder: change(folder / "state.json", lambda data: b"1"),
+    "json null inside": lambda folder: change(folder / "state.json", lambda data: b'{"state": null, "sha256": ""}'),
+    "json with another number": lambda folder: change(
+        folder / "state.json", lambda data: data.replace(b'"clips": 4', b'"clips": 2')
+    ),
+    "json of another format": lambda folder: change(
+        folder / "state.json", lambda data: data.replace(b'"format": 1', b'"format": 0')
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_counts_for_nothing(tmp_path, damage):
+    DAMAGES[damage](save_four(tmp_path))
+    partial = resume(tmp_path, "a", NAMES)
+    assert (partial.clips, partial.reader, partial.shapes) == (0, "auto", {})
+    partial.restart("auto")
+    partial.add(batch(7))
+    partial.save()
+    expected = saved_by_numpy([batch(7)], "rgb")
+    assert written(resume(tmp_path, "a", NAMES), "rgb", tmp_path / "out.npy") == expected
+
+
+@pytest.mark.parametrize("names", [{"rgb/a": "1", "flow/a": "3"}, {"rgb/a": "1"}, {**NAMES, "depth/a": "3"}])
+def test_what_is_not_of_today_counts_for_nothing(tmp_path, names):
+    save_four(tmp_path)
+    assert resume(tmp_path, "a", names).clips == 0
+    assert resume(tmp_path, "b", NAMES).clips == 0
+    assert resume(tmp_path, "a", NAMES).clips == 4
+
+
+def test_another_reader_voids_what_is_saved_and_held(tmp_path):
+    save_four(tmp_path)
+    partial = resume(tmp_path, "a", NAMES)
+    partial.add(batch(5))
+    partial.restart("pyav")
+    assert not (tmp_path / "partial").exists()
+    partial.add(batch(6))
+    assert written(partial, "rgb", tmp_path / "out.npy") == saved_by_numpy([batch(6)], "rgb")
+
+
+def test_a_save_is_due_by_time_or_by_what_is_held(tmp_path, monkeypatch):
+    partial = Partial(tmp_path / "partial" / "x", NAMES)
+    partial.add(batch(0))
+    assert not partial.folder.exists()
+    monkeypatch.setattr(partial_module, "SAVE_BYTES", 3 * partial.held_bytes)
+    partial.add(batch(1))
+    assert not partial.folder.exists()
+    partial.add(batch(2))
+    assert partial.folder.exists() and partial.held_bytes == 0
+    partial.saved_at -= partial_module.SAVE_SECONDS
+    partial.add(batch(3))
+    assert json.loads((partial.folder / "state.json").read_text())["state"]["clips"] == 8
+
+
+def test_memory_does_not_grow_with_the_video(tmp_path, monkeypatch):
+    """Neither while it is extracted, nor when its file is written, nor when it is resumed."""
+    monkeypatch.setattr(partial_module, "SAVE_BYTES", 1 << 20)
+    monkeypatch.setattr(partial_module, "BLOCK_BYTES", 1 << 20)
+    some = np.ones((4, 5, 1024), np.float32)  # 5 crops: 80 KiB
+    partial = resume(tmp_path, "a", {"rgb/a": "1"})
+    tracemalloc.start()
+    try:
+        for _ in range(800):
+            partial.add({"rgb": some.transpose(1, 0, 2)})
+        partial.save()
+        partial.write("rgb", tmp_path / "out.npy")
+        assert resume(tmp_path, "a", {"rgb/a": "1"}).clips == 3200
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (tmp_path / "out.npy").stat().st_size > 60 << 20
+    assert peak < 6 << 20
+
+
+def test_sweep_keeps_the_unfinished_and_what_is_nobody_s(tmp_path):
+    sweep(tmp_path, [])
+    folder = save_four(tmp_path)
+    other = tmp_path / "partial" / "mine"
+    other.mkdir()
+    sweep(tmp_path, ["a", "b"])
+    assert folder.exists()
+    sweep(tmp_path, ["b"])
+    assert not folder.exists() and other.exists()
+    other.rmdir()
+    sweep(tmp_path, [])
+    assert not (tmp_path / "partial").exists()
+
+
+# The command
+
+CONFIG = """
+extract: {backbone: tiny, streams: [rgb, flow], batch_clips: 3}
+threads: 1
+workers: 1
+"""
+FRAMES = 203  # 13 clips, of which the last batch has 1
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory, make_video) -> Path:
+    """A video in motion: no two clips are alike."""
+    grain = np.random.default_rng(0).integers(0, 255, (12, 40, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    frames = (np.ascontiguousarray(grain[n % 40 : n % 40 + 48, n : n + 64]) for n in range(FRAMES))
+    folder = tmp_path_factory.mktemp("video")
+    (folder / "small.yaml").write_text(CONFIG)
+    return make_video(folder / "long.mp4", frames)
+
+
+def words(video: Path, work: Path, *overrides: str) -> list[str]:
+    settings = [word for setting in overrides for word in ("-o", setting)]
+    folder = video.parent
+    where = ["--data", str(folder), "--work", str(work)]
+    return ["extract", "-c", str(folder / "small.yaml"), *where, *settings, str(video)]
+
+
+def features(work: Path) -> dict[str, bytes]:
+    """Every file below `features`, by its path there."""
+    folder = work / "features"
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def resumed_at(err: str) -> int:
+    found = re.search(r"resumed at clip (\d+)", err)
+    return int(found[1]) if found else 0
+
+
+@pytest.fixture
+def extracted(monkeypatch) -> list[int]:
+    """Clips that went through a network, batch by batch."""
+    counts: list[int] = []
+    plain = FeatureExtractor.__call__
+
+    def counting(self: FeatureExtractor, stream: str, clips: np.ndarray) -> np.ndarray:
+        counts.append(len(clips))
+        return plain(self, stream, clips)
+
+    monkeypatch.setattr(FeatureExtractor, "__call__", counting)
+    return counts
+
+
+class Killed(BaseException):
+    """Stands for a signal that cannot be caught."""
+
+
+def killed_after(monkeypatch: pytest.MonkeyPatch, method: str, calls: int, reader: str) -> None:
+    """The process dies at the end of the nth call of a method of `Partial`, of a reader; every batch was saved."""
+    plain, count = getattr(Partial, method), 0
+
+    def dying(self: Partial, *arguments: Any) -> Any:
+        nonlocal count
+        count += self.reader == reader
+        given = plain(self, *arguments)
+        if count == calls:
+            raise Killed
+        return given
+
+    monkeypatch.setattr(Partial, method, dying)
+    monkeypatch.setattr(partial_module, "SAVE_SECONDS", 0.0)
+
+
+def extract_and_die(lad, monkeypatch, words: list[str], calls: int, method: str = "add", reader: str = "auto") -> None:
+    with monkeypatch.context() as patch:
+        killed_after(patch, method, calls, reader)
+        with pytest.raises(Killed):
+            lad(*words)
+
+
+@pytest.mark.parametrize(
+    ("settings", "streams", "clips"),
+    [
+        ((), ["flow", "rgb"], 13),
+        (("extract.crops=5",), ["rgb"], 13),
+        (("extract.clip_stride=8",), ["flow", "rgb"], 25),
+        (("extract.fps=40", "extract.clip_stride=5"), ["flow", "rgb"], 63),
+        (("extract.fps=10",), ["flow"], 6),
+        (("extract.tail=drop",), ["rgb"], 12),
+    ],
+)
+def test_what_is_resumed_equals_what_was_never_stopped(
+    lad, video, tmp_path, monkeypatch, extracted, settings, streams, clips
+):
+    settings = (*settings, f"extract.streams={streams}")
+    status, _, err = lad(*words(video, tmp_path / "whole", *settings))
+    assert status == 0 and resumed_at(err) == 0, err
+    assert not (tmp_path / "whole" / "partial").exists()
+    expected = features(tmp_path / "whole")
+    assert sorted(expected) == sorted([*(f"{stream}/long.npy" for stream in streams), "times/long.npy"])
+    assert np.load(tmp_path / "whole" / "features" / streams[0] / "long.npy").shape[-2] == clips
+    batches = -(-clips // 3)
+    for calls in sorted({1, batches}):  # the last batch is a short one
+        work = tmp_path / f"after {calls}"
+        extract_and_die(lad, monkeypatch, words(video, work, *settings), calls)
+        extracted.clear()
+        status, _, err = lad(*words(video, work, *settings))
+        assert status == 0, err
+        known = min(3 * calls, clips)
+        assert resumed_at(err) == known
+        assert sum(extracted) == len(streams) * (clips - known)
+        assert features(work) == expected
+        assert not (work / "partial").exists()
+
+
+def test_killed_between_writing_a_video_and_clearing_up(lad, video, tmp_path, monkeypatch, extracted):
+    work = tmp_path / "work"
+    extract_and_die(lad, monkeypatch, words(video, work), 1, "write")  # one stream written, nothing recorded
+    extracted.clear()
+    assert resumed_at(lad(*words(video, work))[2]) == 13 and not extracted
+    assert not (work / "partial").exists()
+    expected = features(work)
+
+    again = tmp_path / "again"
+    with monkeypatch.context() as patch:  # recorded, and the folder still there
+        patch.setattr(partial_module, "SAVE_SECONDS", 0.0)
+        patch.setattr(Partial, "remove", lambda self: None)
+        assert lad(*words(video, again))[0] == 0
+    assert (again / "partial").exists()
+    status, out, err = lad(*words(video, again))
+    assert status == 0 and "nothing to do" in out, out + err
+    assert not (again / "partial").exists() and features(again) == expected
+
+
+def test_what_was_saved_under_other_settings_is_void(lad, video, tmp_path, monkeypatch, extracted):
+    work = tmp_path / "work"
+    extract_and_die(lad, monkeypatch, words(video, work), 2)
+    for settings in (("extract.streams=[rgb]",), ("extract.clip_stride=8",), ()):
+        extracted.clear()
+        status, _, err = lad(*words(video, work, *settings))
+        assert status == 0 and resumed_at(err) == 0, err
+        assert not (work / "partial").exists()
+    assert sum(extracted) == 2 * 13
+
+
+def test_force_begins_anew_and_what_it_saved_is_resumed_without(lad, video, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    extract_and_die(lad, monkeypatch, words(video, work), 2)
+    extract_and_die(lad, monkeypatch, [*words(video, work), "--force"], 3)
+    assert resumed_at(lad(*words(video, work))[2]) == 9
+
+
+def test_damaged_files_are_a_clean_start(lad, video, tmp_path, monkeypatch):
+    expected = None
+    for name in ("state.json", "flow.f32"):
+        work = tmp_path / name
+        extract_and_die(lad, monkeypatch, words(video, work), 2)
+        (path,) = (work / "partial").glob(f"*/{name}")
+        change(path, lambda data: data[: len(data) // 2])
+        status, _, err = lad(*words(video, work))
+        assert status == 0 and resumed_at(err) == 0, err
+        assert not (work / "partial").exists()
+        expected = expected or features(work)
+        assert features(work) == expected
+
+
+def test_what_cannot_be_reached_for_once_is_resumed_later(lad, video, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    extract_and_die(lad, monkeypatch, words(video, work), 2)
+
+    def failing(*_: Any, **__: Any) -> str:
+        raise PermissionError(13, "Permission denied", str(video))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lad.pipeline.manifest.Manifest.content_sha256", failing)
+        status, _, err = lad(*words(video, work))
+    assert status == 1 and "Permission denied" in err
+    status, _, err = lad(*words(video, work))
+    assert status == 0 and resumed_at(err) == 6, err
+
+
+def test_a_reader_that_dies_voids_what_it_gave_and_its_successor_is_resumed(lad, video, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    readers: list[str] = []
+    restart, add = Partial.restart, Partial.add
+
+    def noting(self: Partial, reader: Any) -> None:
+        readers.append(reader)
+        restart(self, reader)
+
+    def killing(self: Partial, batch: dict[str, np.ndarray]) -> None:
+        add(self, batch)
+        if self.reader == "auto" and self.clips == 6:
+            for child in multiprocessing.active_children():
+                os.kill(child.pid or 0, signal.SIGKILL)
+
+    monkeypatch.setattr(Partial, "restart", noting)
+    monkeypatch.setattr(Partial, "add", killing)
+    extract_and_die(lad, monkeypatch, words(video, work), 1)  # of decord's
+    extract_and_die(lad, monkeypatch, words(video, work), 1, reader="pyav")  # decord goes on from 3 and dies at 6
+    assert readers == ["auto", "pyav"]
+    saved = json.loads(next((work / "partial").rglob("state.json")).read_text())["state"]
+    assert (saved["reader"], saved["clips"]) == ("pyav", 3)
+    status, _, err = lad(*words(video, work))
+    assert status == 0 and resumed_at(err) == 3 and len(readers) == 2, err
+    with read_manifest(work) as manifest:
+        assert manifest.items("extract")["extract", "rgb/long"].info["reader"] == "pyav"
+    monkeypatch.undo()
+    lad(*words(video, tmp_path / "whole"))
+    assert features(work) == features(tmp_path / "whole")
+    assert not (work / "partial").exists()
+
+
+def test_a_video_that_decodes_to_less_than_was_saved_fails_and_begins_anew(lad, video, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    extract_and_die(lad, monkeypatch, words(video, work), 4)
+    with monkeypatch.context() as patch:
+        patch.setattr("lad.pipeline.extract._count_clips", lambda run, info: 9)
+        status, _, err = lad(*words(video, work))
+    assert status == 1 and "13 clips came of it, of its frames 9" in err
+    assert not (work / "partial").exists()
+    status, _, err = lad(*words(video, work))
+    assert status == 0 and resumed_at(err) == 0
+
+
+KILLING = """
+import os, signal, sys
+from lad.pipeline import partial
+moment, calls = sys.argv.pop(1), int(sys.argv.pop(1))
+partial.SAVE_SECONDS, partial.SAVE_BYTES = (0, 0) if moment else (60, 64 << 20)
+count = 0
+
+def die_at(name, plain):
+    def dying(*arguments):
+        global count
+        count += 1
+        if count == calls:
+            os.killpg(0, signal.SIGKILL)
+        return plain(*arguments)
+    return dying
+
+if moment == "append":  # the data are longer than the JSON says
+    partial.write_json = die_at(moment, partial.write_json)
+elif moment:
+    setattr(partial.Partial, moment, die_at(moment, getattr(partial.Partial, moment)))
+from lad.__main__ import main
+main()
+"""
+
+
+def test_a_process_group_killed_again_and_again(video, tmp_path):
+    """SIGKILL: after batches, within a save, within the last write, before the folder is removed."""
+
+    def start(work: str, moment: str = "", calls: int = 0) -> tuple[int, str]:
+        command = [sys.executable, "-c", KILLING, moment, str(calls), *words(video, tmp_path / work)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, start_new_session=True, timeout=120, env={**os.environ, "TERM": ""}
+        )
+        return done.returncode, done.stderr + done.stdout
+
+    status, err = start("whole")
+    assert status == 0, err
+    moments = [("add", 3), ("append", 2), ("write", 2), ("remove", 1)]
+    clips = []
+    for moment, calls in moments:
+        status, err = start("work", moment, calls)
+        assert status == -signal.SIGKILL, err
+        clips.append(resumed_at(err))
+    assert clips == [0, 6, 9, 13]
+    status, err = start("work")
+    assert status == 0 and "nothing to do" in err, err
+    assert features(tmp_path / "work") == features(tmp_path / "whole")
+    assert not (tmp_path / "work" / "partial").exists()
+    assert not list((tmp_path / "work").rglob("*.tmp"))

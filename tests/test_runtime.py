@@ -1,0 +1,233 @@
+"""What runs the feature networks: which of torch and OpenVINO, in which precision, and that it moves no features."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import items
+
+from lad.extract import runtime
+from lad.extract.decode import VideoInfo
+from lad.extract.features import FeatureExtractor
+from lad.extract.runtime import RuntimeMissing, choose_dtype, choose_runtime
+from lad.models import weights
+from lad.pipeline.engine import Clips, Failed, Finished, Message, Started
+from lad.pipeline.extract import Features, _computed
+
+Lad = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("lad.extract.runtime.find_spec", lambda name: None if name == "openvino" else find(name))
+
+
+def clips_of(stream: str, count: int, size: tuple[int, int] = (224, 224)) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if stream == "rgb":
+        return rng.integers(0, 256, (count, 16, *size, 3), dtype=np.uint8)
+    return rng.normal(0, 8, (count, 16, *size, 2)).astype(np.float32)
+
+
+def extractor(backbone: str, stream: str, **options: object) -> FeatureExtractor:
+    network = weights.load("random", backbone=backbone, stream=stream)
+    return FeatureExtractor({stream: network}, backbone=backbone, **options)  # type: ignore[arg-type]
+
+
+def test_openvino_is_taken_on_a_cpu_where_it_is_installed() -> None:
+    pytest.importorskip("openvino")
+    assert choose_runtime("auto", "cpu") == "openvino"
+    assert choose_runtime("torch", "cpu") == "torch"
+    assert choose_runtime("auto", "cuda:1") == "torch"
+
+
+def test_torch_is_taken_where_openvino_is_not_installed(no_openvino: None) -> None:
+    assert choose_runtime("auto", "cpu") == "torch"
+    with pytest.raises(RuntimeMissing, match=r"pip install 'lad\[cpu\]'"):
+        choose_runtime("openvino", "cpu")
+
+
+def test_openvino_is_no_choice_on_a_gpu() -> None:
+    with pytest.raises(RuntimeMissing, match="is for a CPU, and the device is cuda"):
+        choose_runtime("openvino", "cuda")
+
+
+def test_a_gpu_computes_in_half_precision_unless_pixels_are_raw() -> None:
+    assert choose_dtype("auto", "cuda:0", "kinetics", "torch") == "float16"
+    assert choose_dtype("auto", "cuda", "wan2021", "torch") == "float32"
+    assert choose_dtype("auto", "cpu", "kinetics", "torch") == "float32"
+    assert choose_dtype("bfloat16", "cpu", "kinetics", "torch") == "bfloat16"
+    with pytest.raises(RuntimeMissing, match=r"extract\.runtime: torch"):
+        choose_dtype("float16", "cpu", "kinetics", "openvino")
+
+
+@pytest.mark.parametrize("preset", ["kinetics", "wan2021"])
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+def test_both_runtimes_give_the_same_features(stream: str, preset: str) -> None:
+    pytest.importorskip("openvino")
+    clips = clips_of(stream, 3)
+    found = {
+        name: extractor("tiny", stream, preset=preset, runtime=name)(stream, clips) for name in ("torch", "openvino")
+    }
+    assert found["openvino"].shape == (3, 128) and found["openvino"].dtype == np.float32
+    np.testing.assert_allclose(found["openvino"], found["torch"], rtol=0, atol=1e-4 * np.abs(found["torch"]).max())
+
+
+def test_both_runtimes_give_the_same_features_of_inception_i3d_in_frames_of_any_shape() -> None:
+    pytest.importorskip("openvino")
+    one, other = (extractor("i3d", "rgb", runtime=name) for name in ("torch", "openvino"))
+    for size in ((64, 64), (70, 91)):
+        clips = clips_of("rgb", 1, size)
+        expected = one("rgb", clips)
+        np.testing.assert_allclose(other("rgb", clips), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_openvino_gives_a_clip_the_same_features_in_any_batch() -> None:
+    pytest.importorskip("openvino")
+    clips, found = clips_of("rgb", 5), extractor("tiny", "rgb", runtime="openvino")
+    alone = np.concatenate([found("rgb", clip[None]) for clip in clips])
+    assert np.array_equal(found("rgb", clips), alone)
+    assert np.array_equal(found("rgb", clips[1:4]), alone[1:4])
+
+
+def test_openvino_keeps_the_network_for_few_sizes_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive may hold any number of them; one that comes back gives the same features."""
+    pytest.importorskip("openvino")
+    compiled: list[tuple[int, ...]] = []
+    convert = runtime._converted
+    monkeypatch.setattr(runtime, "_converted", lambda net, clip: compiled.append(clip.shape) or convert(net, clip))  # type: ignore[func-returns-value]
+    found = extractor("tiny", "rgb", runtime="openvino")
+    sizes = [(64, 64 + 16 * number) for number in range(runtime.COMPILED_SIZES + 1)]
+    first = [found("rgb", clips_of("rgb", 1, size)) for size in sizes]
+    assert len(compiled) == len(sizes)
+    found("rgb", clips_of("rgb", 1, sizes[-1]))
+    assert len(compiled) == len(sizes), "the size before was forgotten"
+    assert np.array_equal(found("rgb", clips_of("rgb", 1, sizes[0])), first[0])
+    assert len(compiled) == len(sizes) + 1, "every size is kept"
+
+
+def test_half_precision_moves_features_by_less_than_a_hundredth() -> None:
+    """Of the network that a GPU runs in it; here on the CPU."""
+    clips = clips_of("rgb", 1, (64, 64))
+    expected = extractor("i3d", "rgb")("rgb", clips)
+    half = extractor("i3d", "rgb", dtype="float16")("rgb", clips)
+    assert half.dtype == np.float32
+    assert 0 < np.linalg.norm(half - expected) < 0.01 * np.linalg.norm(expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_the_features_of_a_cpu_from_several_threads() -> None:
+    clips = clips_of("rgb", 4)
+    expected = extractor("i3d", "rgb")("rgb", clips)
+    on_gpu = extractor("i3d", "rgb", device="cuda", dtype="float16")
+    found: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: found.append(on_gpu("rgb", clips))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(one, found[0]) for one in found)
+    assert np.linalg.norm(found[0] - expected) < 0.01 * np.linalg.norm(expected)
+
+
+def test_the_command_says_what_it_runs_on_and_extracts_anew_on_another(
+    lad: Lad, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    pytest.importorskip("openvino")
+    video = str(make_video(tmp_path / "clip.mp4", 20))
+    words = [
+        "extract",
+        "--device",
+        "cpu",
+        "-o",
+        "extract.backbone=tiny",
+        "-o",
+        "threads=1",
+        "--work",
+        str(tmp_path / "work"),
+    ]
+    status, _, err = lad(*words, "-o", "extract.runtime=torch", video)
+    assert status == 0 and "cpu, torch float32, 1 threads" in err
+    by_torch = items(tmp_path / "work", "extract")
+    status, _, err = lad(*words, video)
+    assert status == 0 and "cpu, openvino float32, 1 threads" in err
+    by_openvino = items(tmp_path / "work", "extract")
+    assert by_torch.keys() == by_openvino.keys()
+    assert all(by_torch[item].fingerprint != by_openvino[item].fingerprint for item in by_torch)
+
+
+def test_a_runtime_that_is_not_there_is_one_line(
+    lad: Lad, tmp_path: Path, make_video: Callable[..., Path], no_openvino: None
+) -> None:
+    video = str(make_video(tmp_path / "clip.mp4", 20))
+    status, _, err = lad("extract", "-o", "extract.runtime=openvino", "--work", str(tmp_path / "work"), video)
+    assert status == 2
+    assert err.startswith("error: extract.runtime openvino: it is not installed") and err.count("\n") == 1
+
+
+# The driver: batches are computed beside the decoding
+
+
+def messages(batches: int) -> Iterator[Message]:
+    for item in ("a", "b"):
+        yield Started(item, "auto", 0)
+        for number in range(batches):
+            yield Clips(item, {"rgb": np.full((1, 2), number)})
+        yield Finished(item, VideoInfo()) if item == "a" else Failed(item, "content", "broken")
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_what_decoders_send_keeps_its_order_however_long_the_network_takes(at_once: int) -> None:
+    def slow(_stream: str, clips: np.ndarray) -> np.ndarray:
+        time.sleep(0.02 if clips[0, 0] % 2 == 0 else 0)
+        return clips
+
+    found = list(_computed(messages(6), slow, at_once))  # type: ignore[arg-type]
+    kinds = [Started, *[Features] * 6, Finished, Started, *[Features] * 6, Failed]
+    assert [type(message) for message in found] == kinds
+    assert [m.batch["rgb"][0, 0] for m in found if isinstance(m, Features)] == [*range(6), *range(6)]
+
+
+def test_the_next_batch_is_decoded_while_one_is_computed() -> None:
+    decoded = threading.Event()
+
+    def waits(_stream: str, clips: np.ndarray) -> np.ndarray:
+        assert clips[0, 0] or decoded.wait(10), "the network has nothing beside it"
+        return clips
+
+    def decoding() -> Iterator[Message]:
+        yield Clips("a", {"rgb": np.full((1, 2), 0)})
+        decoded.set()
+        yield Clips("a", {"rgb": np.full((1, 2), 1)})
+
+    assert len(list(_computed(decoding(), waits, 1))) == 2  # type: ignore[arg-type]
+
+
+def test_few_batches_wait_for_the_network() -> None:
+    """Else a slow network would gather a whole video in memory."""
+    sent = 0
+
+    def decoding() -> Iterator[Message]:
+        nonlocal sent
+        for message in messages(20):
+            sent += 1
+            yield message
+
+    for received, _ in enumerate(_computed(decoding(), lambda _, clips: time.sleep(0.005) or clips, 2), 1):  # type: ignore[arg-type, return-value, func-returns-value]
+        assert sent - received <= 3
+
+
+def test_an_error_of_the_network_reaches_the_driver() -> None:
+    def fails(_stream: str, _clips: np.ndarray) -> np.ndarray:
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"):
+        list(_computed(messages(3), fails, 1))  # type: ignore[arg-type]
