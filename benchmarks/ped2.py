@@ -2,8 +2,8 @@
 
     python benchmarks/ped2.py --data <UCSD Ped2> [--splits 10] [--work runs/bench-ped2]
 
-Runs `lad run -c configs/ped2.yaml` once a split through the real command line: features are extracted once, and what
-was done is not done again. Prints a table and writes `<work>/results.json`.
+Runs `lad run -c configs/ped2.yaml` through the real command line: features are extracted once, and what was done is
+not done again. Prints a table and writes `<work>/results.json`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lad.config import load_config
-from lad.dataset import Video
-from lad.datasets.ped2 import read_ped2
+from lad.dataset import Video, read_dataset
 from lad.extract.clips import CLIP_FRAMES
 from lad.files import write_json
 from lad.metrics import roc_auc
-from lad.pipeline.extract import feature_path
+from lad.pipeline.features import feature_path
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ped2.yaml"
 REGRESSION_C = 1e-2
@@ -42,39 +41,26 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.data.is_dir():
         sys.exit(f"no UCSD Ped2 at {arguments.data}: say where it is with --data")
-    streams = list(load_config(CONFIG, arguments.overrides).extract.streams)
-    print(f"{' + '.join(streams)}, {arguments.splits} splits; frame-level AUC")
-    print("split  detector  logistic regression  steps")
+    overrides = [f"protocol.splits={arguments.splits}", *arguments.overrides]
+    streams = list(load_config(CONFIG, overrides).extract.streams)
+    print(f"{' + '.join(streams)}, {arguments.splits} splits; frame-level AUC", flush=True)
+    command = [sys.executable, "-m", "lad", "run", "-q", "--json", "-c", str(CONFIG), "--data", str(arguments.data)]
+    command += ["--work", str(arguments.work), *(word for text in overrides for word in ("-o", text))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    found = json.loads(done.stdout)["metrics"]
     splits = []
-    for seed in range(arguments.splits):
-        metrics, training = run_split(arguments, seed)
-        videos = read_ped2(arguments.data, seed)
-        splits.append(
-            {"seed": seed, "detector": metrics["auc"], "regression": regression_auc(arguments.work, videos, streams)}
-            | {"steps": training["steps"], "metrics": metrics}
-        )
-        last = splits[-1]
-        print(f"{seed:5d}  {last['detector']:8.4f}  {last['regression']:19.4f}  {last['steps']:5d}", flush=True)
+    print("split  detector  logistic regression")
+    for metrics in found.get("splits", [found]):
+        name = (metrics["protocol"]["split"] or "").removeprefix("split_")
+        place = arguments.work / "splits" / name if name else arguments.work
+        videos = read_dataset(place / "dataset.csv", arguments.data)
+        split = {"detector": metrics["auc"], "regression": regression_auc(arguments.work, videos, streams)}
+        splits.append({"split": name, **split, "metrics": metrics})
+        print(f"{name:>5}  {split['detector']:8.4f}  {split['regression']:19.4f}")
     for name in ("detector", "regression"):
         values = [split[name] for split in splits]
         print(f"{name}: mean {np.mean(values):.4f}, {min(values):.4f} .. {max(values):.4f}, sd {np.std(values):.4f}")
     write_json(arguments.work / "results.json", {"streams": streams, "splits": splits})
-
-
-def run_split(arguments: argparse.Namespace, seed: int) -> tuple[dict, dict]:
-    """The chain on one split; its numbers are kept, so that a rerun goes on after the last finished split."""
-    kept = arguments.work / "splits" / f"{seed}.json"
-    overrides = [f"data.seed={seed}", *arguments.overrides]
-    command = [sys.executable, "-m", "lad", "run", "-q", "--json", "-c", str(CONFIG), "--data", str(arguments.data)]
-    command += ["--work", str(arguments.work), *(word for text in overrides for word in ("-o", text))]
-    if kept.exists():
-        saved = json.loads(kept.read_text())
-        if saved["overrides"] == overrides:
-            return saved["metrics"], saved["training"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    result = json.loads(done.stdout)
-    write_json(kept, {"overrides": overrides, "metrics": result["metrics"], "training": result["training"]})
-    return result["metrics"], result["training"]
 
 
 def regression_auc(work: Path, videos: Sequence[Video], streams: Sequence[str]) -> float:

@@ -1,0 +1,65 @@
+"""Fault runs: kills, damaged files, hours of video. They take long, so they stand beside the tests, not among them.
+
+    python benchmarks/faults kill    [--runs 100]  [--backbone tiny] [--data shared/data/surveillance]
+    python benchmarks/faults mutants [--count 400] [--backbone tiny] [--data shared/data]
+    python benchmarks/faults long    [--hours 3]   [--backbone tiny] [--data shared/data/surveillance]
+
+Each prints a line a run and tables at the end, keeps everything below runs/faults/ and goes on where it was stopped.
+Exit status: 0 nothing wrong was found, 1 something was, 2 usage. docs/reliability.md has the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from common import DATA, stop_all
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    kill = commands.add_parser("kill", help="lad run, killed at random moments")
+    kill.add_argument("--runs", type=int, default=100)
+    mutants = commands.add_parser("mutants", help="lad extract on damaged files")
+    mutants.add_argument("--count", type=int, default=400)
+    long = commands.add_parser("long", help="lad extract and lad score on one long video")
+    long.add_argument("--hours", type=float, default=3.0)
+    long.add_argument("--plot", type=Path, default=Path("docs/long_memory.png"))
+    for command in (kill, mutants, long):
+        whole = command is mutants
+        command.add_argument("--data", type=Path, default=DATA if whole else DATA / "surveillance")
+        command.add_argument("--backbone", default="tiny")
+        command.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    wanted = ("samples", "surveillance/dataset.csv") if arguments.command == "mutants" else ("dataset.csv",)
+    for name in wanted:
+        if not (arguments.data / name).exists():
+            print(f"no {name} in {arguments.data}: say where the real data lie with --data", file=sys.stderr)
+            return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing that was started outlives it
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # for the decoders that are made to crash
+    common = (arguments.backbone, arguments.seed)
+    if arguments.command == "kill":
+        from kill import kill_runs
+
+        return kill_runs(arguments.data, arguments.runs, *common)
+    if arguments.command == "mutants":
+        from mutants import mutant_runs
+
+        return mutant_runs(arguments.data, arguments.count, *common)
+    from long import long_run
+
+    return long_run(arguments.data, arguments.hours, *common, arguments.plot)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)  # the same command goes on from here
+    finally:
+        stop_all()

@@ -1,0 +1,55 @@
+"""The feature network alone: seconds a clip, against the same network as torch runs it when nobody tries."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from rows import REPEATS, Row, medians
+
+from lad.extract.features import FeatureExtractor
+from lad.models import weights
+
+CLIP_GFLOP = 55.6  # of Inception-I3D on 16x224x224, two for a multiplication with its addition
+BATCH = 4  # extract.batch_clips
+
+
+def measure() -> list[Row]:
+    """rgb, random weights, 224x224. The baseline: eager, float32, batch norm as a layer, one clip at a time."""
+    threads = len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    clips = np.random.default_rng(0).integers(0, 256, (BATCH, 16, 224, 224, 3), dtype=np.uint8)
+    plain = weights.load("random", backbone="i3d", stream="rgb").eval()
+
+    def extractor(runtime: str) -> FeatureExtractor:
+        network = weights.load("random", backbone="i3d", stream="rgb")
+        return FeatureExtractor({"rgb": network}, backbone="i3d", runtime=runtime, threads=threads)  # type: ignore[arg-type]
+
+    def eager() -> np.ndarray:
+        with torch.inference_mode():
+            return plain(torch.from_numpy(clips[:1]).float().permute(0, 4, 1, 2, 3) / 127.5 - 1).numpy()
+
+    ours = {"OpenVINO": extractor("openvino"), "torch": extractor("torch")}
+    square = torch.rand(4096, 4096)
+    works = [eager, *(lambda one=one: one("rgb", clips) for one in ours.values()), lambda: square @ square]
+    baseline, *taken, matmul = medians(works, REPEATS)
+    peak = 2 * 4096**3 / matmul / 1e9
+    expected = eager()
+    rows = []
+    for (name, one), seconds, target in zip(ours.items(), taken, (2.8, 1.9), strict=True):
+        ratio, clip = baseline * BATCH / seconds, seconds / BATCH
+        rows.append(
+            Row(
+                f"rgb network, {name}", f"{baseline:.2f} s a clip", f"{clip:.2f} s a clip",
+                f"{ratio:.1f}x", f">= {target}x", ratio >= target,
+            )
+        )  # fmt: skip
+        distance = float(np.abs(one("rgb", clips[:1]) - expected).max() / np.abs(expected).max())
+        rows.append(Row("... features differ, of the largest", "", "", f"{distance:.0e}", "<= 1e-4", distance <= 1e-4))
+        achieved = CLIP_GFLOP / clip
+        rows.append(
+            Row("... of torch's matrix product's speed", f"{peak:.0f} GFLOP/s", f"{achieved:.0f} GFLOP/s",
+                f"{achieved / peak:.0%}", "", None)
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,52 @@
+"""What the measurements share: alternating repeats, their medians, and a row of the table."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+REPEATS = 5
+DATA = Path(os.environ.get("LAD_DATA", Path(__file__).parents[2] / "../shared/data"))
+WORK = Path("runs/speed")  # what a measurement writes; it may be deleted
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of docs/performance.md.
+
+    Attributes:
+        what: what was measured, in the user's words.
+        baseline, ours: with their units; `baseline` is empty where the target is no ratio.
+        value: the figure that the target is about, as shown: `3.1x`, `0.31 s`.
+        target: as shown: `>= 2.8x`.
+        met: whether it is reached; None: not measured here.
+    """
+
+    what: str
+    baseline: str
+    ours: str
+    value: str
+    target: str
+    met: bool | None
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def medians(works: Sequence[Callable[[], object]], repeats: int = REPEATS) -> list[float]:
+    """Median seconds of each, after one call of each to warm up.
+
+    They take turns, so that whatever else the machine does hits all of them alike.
+    """
+    for work in works:
+        work()
+    taken = [[seconds(work) for work in works] for _ in range(repeats)]
+    return [statistics.median(column) for column in zip(*taken, strict=True)]

@@ -1,0 +1,76 @@
+"""How fast lad is, as ratios against plain baselines in the same run: prints a table, and writes it as a page.
+
+    python benchmarks/speed/table.py [--only network training ...] [--page docs/performance.md]
+
+Run it on a machine that does nothing else. `--page` replaces the table in a page between its two marks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rows import DATA, Row
+
+SUBJECTS = ("network", "extraction", "flow", "training", "scoring", "commands")
+PACKAGES = ("torch", "openvino", "opencv-contrib-python-headless", "av", "decord", "numpy")
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+HEADER = ("what", "baseline", "lad", "figure", "target", "reached")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=list(SUBJECTS), metavar="SUBJECT")
+    parser.add_argument("--page", type=Path)
+    arguments = parser.parse_args()
+    if not (DATA / "samples").is_dir():
+        print(f"no sample videos in {DATA}: say where the real data lie with LAD_DATA", file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    for subject in arguments.only:
+        began = time.monotonic()
+        rows += importlib.import_module(subject).measure()
+        print(f"{subject}: measured in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    table = Table(*HEADER)
+    for row in rows:
+        table.add_row(*_cells(row))
+    Console().print(table)
+    if arguments.page:
+        lines = [machine(), "", f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
+        lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
+        text = arguments.page.read_text()
+        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        arguments.page.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}")
+    return int(any(row.met is False for row in rows))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    reached = {True: "yes", False: "NO", None: ""}[row.met]
+    return row.what, row.baseline, row.ours, row.value, row.target, reached
+
+
+def machine() -> str:
+    """The processor, and the versions of what the figures depend on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"no {package}")
+    cores = len(os.sched_getaffinity(0))
+    processor = names[0] if names else platform.processor()
+    return f"{cores} cores of {processor}; Python {platform.python_version()}, {', '.join(found)}."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
