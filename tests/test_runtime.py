@@ -15,9 +15,10 @@ from conftest import items
 
 from lad.extract import runtime
 from lad.extract.decode import VideoInfo
-from lad.extract.features import FeatureExtractor
+from lad.extract.features import FeatureExtractor, Scaled
 from lad.extract.runtime import RuntimeMissing, choose_dtype, choose_runtime
 from lad.models import weights
+from lad.models.registry import BACKBONES
 from lad.pipeline.engine import Clips, Failed, Finished, Message, Started
 from lad.pipeline.extract import Features, _computed
 
@@ -44,20 +45,26 @@ def extractor(backbone: str, stream: str, **options: object) -> FeatureExtractor
 
 def test_openvino_is_taken_on_a_cpu_where_it_is_installed() -> None:
     pytest.importorskip("openvino")
-    assert choose_runtime("auto", "cpu") == "openvino"
-    assert choose_runtime("torch", "cpu") == "torch"
-    assert choose_runtime("auto", "cuda:1") == "torch"
+    assert choose_runtime("auto", "cpu", "i3d_r50") == "openvino"
+    assert choose_runtime("torch", "cpu", "i3d_r50") == "torch"
+    assert choose_runtime("auto", "cuda:1", "i3d_r50") == "torch"
+
+
+def test_torch_is_taken_where_its_fast_form_of_a_network_is_faster() -> None:
+    pytest.importorskip("openvino")
+    assert choose_runtime("auto", "cpu", "i3d") == "torch"
+    assert choose_runtime("openvino", "cpu", "i3d") == "openvino"
 
 
 def test_torch_is_taken_where_openvino_is_not_installed(no_openvino: None) -> None:
-    assert choose_runtime("auto", "cpu") == "torch"
+    assert choose_runtime("auto", "cpu", "tiny") == "torch"
     with pytest.raises(RuntimeMissing, match=r"pip install 'lad\[cpu\]'"):
-        choose_runtime("openvino", "cpu")
+        choose_runtime("openvino", "cpu", "tiny")
 
 
 def test_openvino_is_no_choice_on_a_gpu() -> None:
     with pytest.raises(RuntimeMissing, match="is for a CPU, and the device is cuda"):
-        choose_runtime("openvino", "cuda")
+        choose_runtime("openvino", "cuda", "tiny")
 
 
 def test_a_gpu_computes_in_half_precision_unless_pixels_are_raw() -> None:
@@ -81,21 +88,35 @@ def test_both_runtimes_give_the_same_features(stream: str, preset: str) -> None:
     np.testing.assert_allclose(found["openvino"], found["torch"], rtol=0, atol=1e-4 * np.abs(found["torch"]).max())
 
 
-def test_both_runtimes_give_the_same_features_of_inception_i3d_in_frames_of_any_shape() -> None:
-    pytest.importorskip("openvino")
-    one, other = (extractor("i3d", "rgb", runtime=name) for name in ("torch", "openvino"))
-    for size in ((64, 64), (70, 91)):
-        clips = clips_of("rgb", 1, size)
-        expected = one("rgb", clips)
-        np.testing.assert_allclose(other("rgb", clips), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+def test_inception_i3d_has_its_plain_features_in_frames_of_any_shape(stream: str, runtime: str) -> None:
+    """The shape that networks are fed, small ones that are no square, and odd ones."""
+    pytest.importorskip(runtime)
+    found = extractor("i3d", stream, runtime=runtime, threads=2)
+    plain = weights.load("random", backbone="i3d", stream=stream).eval()
+    scale = Scaled(plain, BACKBONES["i3d"], "kinetics", stream, "float32")
+    for size in ((224, 224), (64, 90), (71, 45)):
+        clips = clips_of(stream, 1, size)
+        with torch.inference_mode():
+            expected = scale(torch.from_numpy(clips)).numpy()
+        np.testing.assert_allclose(found(stream, clips), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_openvino_gives_a_clip_the_same_features_in_any_batch() -> None:
-    pytest.importorskip("openvino")
-    clips, found = clips_of("rgb", 5), extractor("tiny", "rgb", runtime="openvino")
+@pytest.mark.parametrize(("backbone", "runtime"), [("i3d", "torch"), ("tiny", "torch"), ("tiny", "openvino")])
+def test_a_clip_has_the_same_features_in_any_batch_and_at_any_time(backbone: str, runtime: str) -> None:
+    pytest.importorskip(runtime)
+    clips, found = clips_of("rgb", 5, (64, 64)), extractor(backbone, "rgb", runtime=runtime, threads=2)
     alone = np.concatenate([found("rgb", clip[None]) for clip in clips])
-    assert np.array_equal(found("rgb", clips), alone)
+    for _ in range(3):
+        assert np.array_equal(found("rgb", clips), alone)
     assert np.array_equal(found("rgb", clips[1:4]), alone[1:4])
+
+
+def test_the_fast_network_leaves_the_threads_of_torch_as_they_were() -> None:
+    before = torch.get_num_threads()
+    extractor("tiny", "rgb", threads=3)("rgb", clips_of("rgb", 2))
+    assert torch.get_num_threads() == before
 
 
 def test_openvino_keeps_the_network_for_few_sizes_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:

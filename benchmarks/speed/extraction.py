@@ -57,7 +57,7 @@ def measure() -> list[Row]:
 def _network_alone() -> Callable[[], float]:
     """A clock: seconds a clip of the network on clips that are there already."""
     network = weights.load("random", backbone="i3d", stream="rgb")
-    runtime, threads = choose_runtime("auto", "cpu"), len(os.sched_getaffinity(0))
+    runtime, threads = choose_runtime("auto", "cpu", "i3d"), len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     extractor = FeatureExtractor({"rgb": network}, backbone="i3d", runtime=runtime, threads=threads)
     clips = np.random.default_rng(0).integers(0, 256, (BATCH, 16, 224, 224, 3), dtype=np.uint8)

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from lad.extract.clips import CROPS, crop_views
-from lad.extract.runtime import Dtype, Preset, Runtime, openvino_function, torch_function
+from lad.extract.runtime import Dtype, Preset, Runtime, has_fast_form, openvino_function, torch_function
 from lad.models.i3d import fold_batch_norm
+from lad.models.i3d_cpu import fast_form
 from lad.models.registry import BACKBONES, Backbone
 
 FLOW_BOUND_PX = 20.0  # displacements beyond it are clamped, as in the data that I3D was trained on
@@ -25,7 +26,7 @@ class FeatureExtractor:
         device: where the networks run.
         crops: 1, 5 or 10 views of every clip, see `clips.crop_views`.
         runtime, dtype: see `runtime`.
-        threads: of OpenVINO; torch has its own setting.
+        threads: of a CPU.
     """
 
     def __init__(
@@ -43,14 +44,17 @@ class FeatureExtractor:
         if crops not in CROPS:
             raise ValueError(f"{crops} crops; choose from {CROPS}")
         self.crops = crops
+        folded = {stream: fold_batch_norm(network.eval()) for stream, network in networks.items()}
+        if has_fast_form(device, runtime, dtype):
+            folded = {stream: fast_form(network) for stream, network in folded.items()}
         scaled = {
-            stream: Scaled(fold_batch_norm(network.eval()), BACKBONES[backbone], preset, stream, dtype).eval()
-            for stream, network in networks.items()
+            stream: Scaled(network, BACKBONES[backbone], preset, stream, dtype).eval()
+            for stream, network in folded.items()
         }
         self.functions = {
             stream: openvino_function(network, threads)
             if runtime == "openvino"
-            else torch_function(network, device, dtype)
+            else torch_function(network, device, dtype, threads)
             for stream, network in scaled.items()
         }
 

@@ -1,4 +1,4 @@
-"""What a feature network runs on: torch, or OpenVINO, which needs two thirds of its time on a CPU.
+"""What a feature network runs on: torch, or OpenVINO, which on a CPU is faster where torch has no fast form of it.
 
 Which of them a run uses, and in which precision, is decided here and nowhere else.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -21,6 +22,12 @@ Preset = Literal["kinetics", "wan2021"]
 ClipFunction = Callable[[np.ndarray], np.ndarray]
 
 
+# Backbones whose fast form, see `lad.models.i3d_cpu`, makes torch faster on a CPU than OpenVINO is.
+FASTER_IN_TORCH = ("i3d",)
+
+# Clips that a CPU computes side by side, each on its share of the threads: `extract.batch_clips` is 4.
+CLIPS_AT_ONCE = 4
+
 # Sizes of frames that OpenVINO's network is kept for: an archive may have any number, and each takes memory.
 COMPILED_SIZES = 3
 
@@ -29,21 +36,25 @@ class RuntimeMissing(ValueError):
     """A runtime that was asked for cannot be had here; the message says why and what to do."""
 
 
-def choose_runtime(wanted: Literal["auto"] | Runtime, device: str) -> Runtime:
-    """`auto` -> OpenVINO on a CPU where it is installed, else torch. Imports neither.
+def choose_runtime(wanted: Literal["auto"] | Runtime, device: str, backbone: str) -> Runtime:
+    """`auto` -> OpenVINO on a CPU where it is installed and faster with this backbone, else torch. Imports neither.
 
     Raises:
         RuntimeMissing: OpenVINO was asked for, and is not installed or not for this device.
     """
-    on_cpu = device.partition(":")[0] == "cpu"
+    on_cpu = is_cpu(device)
     installed = find_spec("openvino") is not None
     if wanted == "openvino" and not on_cpu:
         raise RuntimeMissing(f"extract.runtime openvino is for a CPU, and the device is {device}: use auto or torch")
     if wanted == "openvino" and not installed:
         raise RuntimeMissing("extract.runtime openvino: it is not installed; get it with `pip install 'lad[cpu]'`")
     if wanted == "auto":
-        return "openvino" if on_cpu and installed else "torch"
+        return "openvino" if on_cpu and installed and backbone not in FASTER_IN_TORCH else "torch"
     return wanted
+
+
+def is_cpu(device: str) -> bool:
+    return device.partition(":")[0] == "cpu"
 
 
 def choose_dtype(wanted: Literal["auto"] | Dtype, device: str, preset: Preset, runtime: Runtime) -> Dtype:
@@ -61,37 +72,68 @@ def choose_dtype(wanted: Literal["auto"] | Dtype, device: str, preset: Preset, r
     return wanted
 
 
-def torch_function(network: Any, device: str, dtype: Dtype) -> ClipFunction:
-    """A network run by torch.
+def has_fast_form(device: str, runtime: Runtime, dtype: Dtype) -> bool:
+    """Whether a network runs in its fast form: not on a GPU, in OpenVINO, or in half precision, too coarse for it."""
+    return is_cpu(device) and runtime == "torch" and dtype == "float32"
 
-    On a GPU each thread that calls it has a stream of its own, so that one batch is copied while another is computed.
+
+def torch_function(network: Any, device: str, dtype: Dtype, threads: int) -> ClipFunction:
+    """A network run by torch.
 
     Args:
         network: a module from clips, as in `ClipFunction`, to features; taken over and changed.
         device: `cpu`, `cuda` or `cuda:<index>`.
         dtype: of the weights and activations; pixels are scaled in float32.
+        threads: on a CPU, of all clips together.
     """
-    import threading
-    from contextlib import nullcontext
-
     import torch
 
     network = network.to(device=device, dtype=getattr(torch, dtype), memory_format=torch.channels_last_3d)
-    on_gpu = device.startswith("cuda")
-    local = threading.local()
+    return _on_cpu(network, threads) if is_cpu(device) else _on_gpu(network, device)
 
-    def stream() -> Any:
-        if not on_gpu:
-            return nullcontext()
-        if not hasattr(local, "stream"):
-            local.stream = torch.cuda.Stream(device)
-        return torch.cuda.stream(local.stream)
+
+def _on_cpu(network: Any, threads: int) -> ClipFunction:
+    """Every clip by itself, and several side by side, so that a clip's features do not depend on its company.
+
+    A thread a clip needs no waiting for other threads after each small operation, which costs most where decoders
+    need the same cores.
+    """
+    import torch
+
+    def alone(clip: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(clip[None])).float().numpy()
 
     def features(clips: np.ndarray) -> np.ndarray:
-        with torch.inference_mode(), stream():
-            pixels = torch.from_numpy(clips)
-            if on_gpu:
-                pixels = pixels.pin_memory().to(device, non_blocking=True)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads // min(threads, CLIPS_AT_ONCE))  # which the workers take over as they start
+        try:
+            return np.concatenate(list(_workers(threads).map(alone, clips)))
+        finally:
+            torch.set_num_threads(before)
+
+    return features
+
+
+@lru_cache(maxsize=1)
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """The same for all networks: each keeps some memory for its next clip."""
+    return ThreadPoolExecutor(min(threads, CLIPS_AT_ONCE), thread_name_prefix="clip")
+
+
+def _on_gpu(network: Any, device: str) -> ClipFunction:
+    """Each thread that calls it has a stream of its own, so that one batch is copied while another is computed."""
+    import threading
+
+    import torch
+
+    local = threading.local()
+
+    def features(clips: np.ndarray) -> np.ndarray:
+        if not hasattr(local, "stream"):
+            local.stream = torch.cuda.Stream(device)
+        with torch.inference_mode(), torch.cuda.stream(local.stream):
+            pixels = torch.from_numpy(clips).pin_memory().to(device, non_blocking=True)
             return network(pixels).float().cpu().numpy()
 
     return features

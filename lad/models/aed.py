@@ -13,28 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lad.models.winograd import winograd_matrices
+
 CLIP_FRAMES = 16
 GRID = 4  # a clip's feature vector is viewed as (feature_dim / 16, 4, 4)
 RELEASED_STATE_KEYS = ("convlstm1.Gates.weight", "reg_head.fc_2.weight", "cls_head.fc_2.weight")
-# Where Winograd's polynomials are evaluated, infinity beside them. Exact in binary, and kind to the last digits: the
-# error is 1e-6 of the output's spread; that of the usual 0, 1, -1, 2, -2 is 2e-6, of a plain convolution 1.5e-7.
-POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
 
-def winograd_matrices() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Winograd's F(4x4, 3x3): a 3x3 convolution of a whole 4x4 map, zeros around it, by 36 products instead of 144.
+def factors_of_maps() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Winograd's F(4x4, 3x3) of a whole 4x4 map, zeros around it: a 3x3 convolution by 36 products instead of 144.
 
     Returns:
         What takes a map's pixels to the products' first factors `(36, 16)`, a kernel's weights to their second factors
         `(36, 9)`, and the products to the pixels of the result `(16, 36)`; all float32.
     """
-
-    def powers(count: int) -> torch.Tensor:
-        at_infinity = torch.eye(count, dtype=torch.float64)[-1:]
-        return torch.cat([torch.linalg.vander(torch.tensor(POINTS, dtype=torch.float64), N=count), at_infinity])
-
-    pixels = torch.linalg.inv(powers(GRID + 2)).T[:, 1:-1]  # the first and last of six are the zeros around the map
-    rows = (pixels, powers(3), powers(GRID).T)
+    pixels, weights, products = winograd_matrices(GRID, 3)
+    rows = (pixels[:, 1:-1], weights, products)  # the first and last of six pixels are the zeros around the map
     of_maps, of_kernels, of_products = (torch.kron(matrix, matrix).float() for matrix in rows)
     return of_maps, of_kernels, of_products
 
@@ -55,7 +49,7 @@ class ConvLSTMCell(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.Gates = nn.Conv2d(in_channels + hidden, 4 * hidden, 3, padding=1)
-        for name, matrix in zip(("of_maps", "of_kernels", "of_products"), winograd_matrices(), strict=True):
+        for name, matrix in zip(("of_maps", "of_kernels", "of_products"), factors_of_maps(), strict=True):
             self.register_buffer(name, matrix, persistent=False)
 
     def project(self, x: torch.Tensor) -> torch.Tensor:

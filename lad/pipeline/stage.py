@@ -178,7 +178,7 @@ def feature_runtime(config: Config) -> tuple[Runtime, Dtype]:
     """
     extract, device = config.extract, resolve_device(config.device)
     try:
-        runtime = choose_runtime(extract.runtime, device)
+        runtime = choose_runtime(extract.runtime, device, extract.backbone)
         return runtime, choose_dtype(extract.dtype, device, extract.preset, runtime)
     except RuntimeMissing as error:
         raise StageError(str(error)) from error

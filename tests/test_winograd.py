@@ -1,0 +1,70 @@
+"""Winograd's convolutions and the fast form of Inception-I3D against torch's own layers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lad.models.i3d import MaxPoolSame, i3d_r50_features, pad_same
+from lad.models.i3d_cpu import fast_form, max_pool_same
+from lad.models.winograd import POINTS, Convolution3x3x3, Convolution7x7x7, winograd_matrices
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_every_time() -> None:
+    torch.manual_seed(0)
+
+
+def assert_close(found: torch.Tensor, expected: torch.Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def clip_of(frames: int, height: int, width: int, channels: int) -> torch.Tensor:
+    return torch.randn(frames, height, width, channels)
+
+
+def plain(clip: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int) -> torch.Tensor:
+    kernel = weight.shape[2:]
+    padded = pad_same(clip.permute(3, 0, 1, 2)[None], tuple(kernel), (stride,) * 3).double()  # type: ignore[arg-type]
+    return F.conv3d(padded, weight.double(), bias.double(), stride).relu()[0].permute(1, 2, 3, 0).float()
+
+
+@pytest.mark.parametrize("taps", [size - 3 for size in POINTS])
+def test_a_tile_is_what_a_convolution_makes_of_it(taps: int) -> None:
+    of_pixels, of_weights, of_products = winograd_matrices(4, taps)
+    pixels, weights = torch.randn(4 + taps - 1, dtype=torch.float64), torch.randn(taps, dtype=torch.float64)
+    found = of_products @ ((of_pixels @ pixels) * (of_weights @ weights))
+    torch.testing.assert_close(found, F.conv1d(pixels[None], weights[None, None])[0])
+
+
+@pytest.mark.parametrize("size", [(8, 56, 56), (8, 28, 28), (4, 14, 14), (2, 7, 7), (1, 1, 1), (5, 9, 31), (3, 4, 2)])
+def test_the_3x3x3_convolution_is_that_of_torch(size: tuple[int, int, int]) -> None:
+    clip, weight, bias = clip_of(*size, 6), torch.randn(10, 6, 3, 3, 3) / 10, torch.randn(10)
+    expected = plain(clip, weight, bias, 1)
+    channels_beside = torch.full((*size, 14), -1.0)
+    Convolution3x3x3(weight, bias)(clip, channels_beside[..., 2:12], lambda frames: frames)
+    assert_close(channels_beside[..., 2:12], expected)
+    assert (channels_beside[..., :2] == -1).all() and (channels_beside[..., 12:] == -1).all()
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+@pytest.mark.parametrize("size", [(16, 32, 32), (16, 23, 41), (5, 6, 7), (2, 1, 3), (1, 36, 54)])
+def test_the_7x7x7_convolution_is_that_of_torch(size: tuple[int, int, int], channels: int) -> None:
+    clip, weight, bias = clip_of(*size, channels), torch.randn(9, channels, 7, 7, 7) / 30, torch.randn(9)
+    found = Convolution7x7x7(weight, bias)(clip, lambda frames: frames)
+    assert_close(found, plain(clip, weight, bias, 2))
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (2, 2)])
+@pytest.mark.parametrize("size", [(8, 14, 14), (5, 7, 9), (2, 1, 3), (1, 2, 1)])
+def test_pooling_is_that_of_the_plain_network(size: tuple[int, int, int], kernel: int, stride: int) -> None:
+    clip = clip_of(*size, 4).relu()
+    for kernels, strides in (((kernel,) * 3, (stride,) * 3), ((1, kernel, kernel), (1, stride, stride))):
+        expected = MaxPoolSame(kernels, strides)(clip.permute(3, 0, 1, 2)[None])[0].permute(1, 2, 3, 0)
+        assert torch.equal(max_pool_same(clip, kernels, strides), expected)
+
+
+def test_other_networks_stay_as_they_are() -> None:
+    network = i3d_r50_features(3)
+    assert fast_form(network) is network
