@@ -66,7 +66,7 @@ class ExtractConfig(Section):
     weights: dict[Stream, str] = {}  # a stream left out gets the backbone's default
     weights_seed: Seed = 0  # of weights named `random`
     preset: Literal["kinetics", "wan2021"] = "kinetics"
-    # What networks run on: by default OpenVINO on a CPU where it is installed (`pip install 'lad[cpu]'`), else torch.
+    # What networks run on: by default OpenVINO (`pip install 'lad[cpu]'`) on a CPU where it is faster, else torch.
     runtime: Literal["auto", "torch", "openvino"] = "auto"
     # Of weights and activations: by default float16 on a GPU (float32 with `wan2021`), float32 on a CPU.
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"

@@ -121,7 +121,7 @@ class FastInception(nn.Module):
         return torch.stack([self._features(clip) for clip in clips.permute(0, 2, 3, 4, 1)])
 
     def _features(self, clip: torch.Tensor) -> torch.Tensor:
-        halved = self.stem(clip, lambda frames: self.second(_pool_frames(frames)))
+        halved = torch.cat([self.second(_pool_frames(frame[None])) for frame in self.stem(clip)])
         frames, height, width, _ = halved.shape
         quartered = halved.new_empty(frames, -(-height // 2), -(-width // 2), len(self.third.bias))
         self.third(halved, quartered, _pool_frames)

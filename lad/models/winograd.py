@@ -134,26 +134,30 @@ class Convolution7x7x7(TiledConvolution):
         halves = F.pad(weight.detach(), (0, 1, 0, 1)).unflatten(4, (4, 2)).unflatten(3, (4, 2))
         super().__init__(halves.permute(0, 4, 6, 1, 2, 3, 5).flatten(1, 3), bias)
 
-    def forward(self, clip: torch.Tensor, then: Frames) -> torch.Tensor:
-        """`(frames, height, width, in)` -> what `then` makes of each of half as many frames of half the size."""
+    def forward(self, clip: torch.Tensor) -> torch.Tensor:
+        """`(frames, height, width, in)` -> `(frames / 2, height / 2, width / 2, out)`, halves rounded up."""
         length, height, width, channels = clip.shape
-        frames, *size = (-(-n // 2) for n in (length, height, width))
+        frames, tall, wide = (-(-n // 2) for n in (length, height, width))
         earlier, above, left = (((-(-n // 2) - 1) * 2 + 7 - n) // 2 for n in (length, height, width))
-        tall, wide = tiles = tiles_of(size[0]), tiles_of(size[1])
-        rows, columns = TILE * tall + 3, TILE * wide + 3
+        rows, columns = TILE * tiles_of(tall) + 3, TILE * tiles_of(wide) + 3
         padded = F.pad(clip, (0, 0, left, 2 * columns - width - left, above, 2 * rows - height - above))
-        halves = padded.view(length, rows, 2, columns, 2, channels).permute(1, 3, 0, 2, 4, 5)
+        halves = padded.view(length, rows, 2, columns, 2, channels).permute(1, 3, 0, 2, 4, 5).reshape(rows, columns, -1)
         values = 4 * channels  # of a frame
-        factors = clip.new_empty(self.side**2, tall * wide, length * values)
-        self.first_factors(halves.reshape(rows, columns, -1), factors.flatten(1))
         second = self.factors.unflatten(0, (7, -1)).transpose(0, 1).flatten(1, 2)
-        found = []
-        for start in range(-earlier, 2 * frames - earlier, 2):
-            first, last = max(start, 0), min(start + 7, length)
-            block = factors[:, :, first * values : last * values]
-            products = block @ second[:, (first - start) * values : (last - start) * values]
-            found.append(then(self.frames(products, tiles, (size[0], size[1]))))
-        return torch.cat(found)
+        found = clip.new_empty(frames, tall, wide, len(self.bias))
+        step = -(-PRODUCT_ROWS // tiles_of(wide))
+        for top in range(0, tiles_of(tall), step):
+            block = halves[TILE * top : TILE * (top + step) + 3]
+            tiles = (len(block) // TILE, tiles_of(wide))
+            factors = clip.new_empty(self.side**2, tiles[0] * tiles[1], length * values)
+            self.first_factors(block, factors.flatten(1))
+            part = found[:, TILE * top : TILE * (top + step)]
+            for number, start in enumerate(range(-earlier, 2 * frames - earlier, 2)):
+                first, last = max(start, 0), min(start + 7, length)
+                seen = factors[:, :, first * values : last * values]
+                products = seen @ second[:, (first - start) * values : (last - start) * values]
+                part[number] = self.frames(products, tiles, (part.shape[1], wide))[0]
+        return found
 
 
 def tiles_of(pixels: int) -> int:
