@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from lad.models.i3d import MaxPoolSame, i3d_r50_features, pad_same
 from lad.models.i3d_cpu import fast_form, max_pool_same
-from lad.models.winograd import POINTS, Convolution3x3x3, Convolution7x7x7, winograd_matrices
+from lad.models.winograd import Convolution3x3x3, Convolution7x7x7, winograd_matrices
 
 
 @pytest.fixture(autouse=True)
@@ -30,20 +30,21 @@ def plain(clip: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: 
     return F.conv3d(padded, weight.double(), bias.double(), stride).relu()[0].permute(1, 2, 3, 0).float()
 
 
-@pytest.mark.parametrize("taps", [size - 3 for size in POINTS])
-def test_a_tile_is_what_a_convolution_makes_of_it(taps: int) -> None:
-    of_pixels, of_weights, of_products = winograd_matrices(4, taps)
-    pixels, weights = torch.randn(4 + taps - 1, dtype=torch.float64), torch.randn(taps, dtype=torch.float64)
+@pytest.mark.parametrize(("tile", "taps"), [(2, 3), (4, 3), (4, 4)])
+def test_a_tile_is_what_a_convolution_makes_of_it(tile: int, taps: int) -> None:
+    of_pixels, of_weights, of_products = winograd_matrices(tile, taps)
+    pixels, weights = torch.randn(tile + taps - 1, dtype=torch.float64), torch.randn(taps, dtype=torch.float64)
     found = of_products @ ((of_pixels @ pixels) * (of_weights @ weights))
     torch.testing.assert_close(found, F.conv1d(pixels[None], weights[None, None])[0])
 
 
 @pytest.mark.parametrize("size", [(8, 56, 56), (8, 28, 28), (4, 14, 14), (2, 7, 7), (1, 1, 1), (5, 9, 31), (3, 4, 2)])
-def test_the_3x3x3_convolution_is_that_of_torch(size: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("tile", [2, 4])
+def test_the_3x3x3_convolution_is_that_of_torch(size: tuple[int, int, int], tile: int) -> None:
     clip, weight, bias = clip_of(*size, 6), torch.randn(10, 6, 3, 3, 3) / 10, torch.randn(10)
     expected = plain(clip, weight, bias, 1)
     channels_beside = torch.full((*size, 14), -1.0)
-    Convolution3x3x3(weight, bias)(clip, channels_beside[..., 2:12], lambda frames: frames)
+    Convolution3x3x3(weight, bias, tile)(clip, channels_beside[..., 2:12], lambda frames: frames)
     assert_close(channels_beside[..., 2:12], expected)
     assert (channels_beside[..., :2] == -1).all() and (channels_beside[..., 12:] == -1).all()
 

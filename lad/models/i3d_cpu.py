@@ -76,13 +76,13 @@ class Pointwise(nn.Module):
 class FastMixed(nn.Module):
     """`Mixed`: the 1x1x1 convolutions of three branches are one, and every branch writes its own channels."""
 
-    def __init__(self, mixed: Mixed) -> None:
+    def __init__(self, mixed: Mixed, tile: int) -> None:
         super().__init__()
         reduced = (mixed.branch_0, mixed.branch_1[0], mixed.branch_2[0])
         self.reduced = [len(parameters(unit)[1]) for unit in reduced]
         self.pointwise = Pointwise(*reduced)
-        self.branch_1 = Convolution3x3x3(*parameters(mixed.branch_1[1]))
-        self.branch_2 = Convolution3x3x3(*parameters(mixed.branch_2[1]))
+        self.branch_1 = Convolution3x3x3(*parameters(mixed.branch_1[1]), tile)
+        self.branch_2 = Convolution3x3x3(*parameters(mixed.branch_2[1]), tile)
         self.branch_3 = Pointwise(mixed.branch_3[1])
         biases = (self.branch_1.bias, self.branch_2.bias, self.branch_3.bias)
         self.widths = [self.reduced[0], *(len(bias) for bias in biases)]
@@ -115,7 +115,12 @@ class FastInception(nn.Module):
         stem, _, second, third, _, *rest = list(network.net.blocks)[:-1]
         self.stem, self.second = Convolution7x7x7(*parameters(stem)), Pointwise(second)
         self.third = Convolution3x3x3(*parameters(third))
-        self.rest = nn.Sequential(*(FastMixed(block) if isinstance(block, Mixed) else Pool(block) for block in rest))
+        # The last two blocks see 7x7 pixels of two frames: their time is that of reading the factors of kernels.
+        tiles = [4] * (len(rest) - 2) + [2] * 2
+        self.rest = nn.Sequential(
+            *(FastMixed(block, tile) if isinstance(block, Mixed) else Pool(block)
+              for block, tile in zip(rest, tiles, strict=True))
+        )  # fmt: skip
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         return torch.stack([self._features(clip) for clip in clips.permute(0, 2, 3, 4, 1)])

@@ -19,10 +19,10 @@ from torch import nn
 # Where polynomials are evaluated, infinity beside them, by the number of coefficients. Exact in binary, and kind to the
 # last digits: the error is that of a plain convolution, with the usual 0, 1, -1, 2, -2, ... up to five times as much.
 POINTS = {
+    4: (0.0, 1.0, -1.0),
     6: (0.0, 0.75, -0.75, 1.5, -1.5),
     7: (0.375, -0.375, 0.875, -0.875, 1.625, -1.625),
 }
-TILE = 4  # pixels of the result, along each side
 # Work is done in blocks that stay in a core's cache: of patches until they are evaluated, and of rows of products.
 PATCH_FLOATS = 2**17
 PRODUCT_ROWS = 192
@@ -53,19 +53,22 @@ class TiledConvolution(nn.Module):
     Args:
         weight: `(out, in, taps in time, taps, taps)`.
         bias: `(out,)`.
+        tile: pixels of the result that are computed together, along each side. More need fewer products, and factors
+            of kernels that take more memory.
     """
 
     of_pixels: torch.Tensor  # (n * n, n * n)
-    of_products: torch.Tensor  # (TILE * TILE, n * n)
+    of_products: torch.Tensor  # (tile * tile, n * n)
     factors: torch.Tensor  # (taps in time * n * n, in, out): each tap's second factors
     bias: torch.Tensor
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int = 4) -> None:
         super().__init__()
+        self.tile = tile
         out_channels, in_channels, _, taps, _ = weight.shape
-        self.side = TILE + taps - 1  # of the square of pixels that a tile of the result depends on
+        self.side = tile + taps - 1  # of the square of pixels that a tile of the result depends on
         # Both dimensions of a map at once: more arithmetic than one after the other, but half the traffic of memory.
-        of_pixels, of_weights, of_products = (torch.kron(m, m) for m in winograd_matrices(TILE, taps))
+        of_pixels, of_weights, of_products = (torch.kron(m, m) for m in winograd_matrices(tile, taps))
         by_tap = weight.detach().double().permute(2, 3, 4, 1, 0).flatten(3).flatten(1, 2)
         factors = (of_weights @ by_tap).float().reshape(-1, in_channels, out_channels)
         for name, tensor in (("of_pixels", of_pixels.float()), ("of_products", of_products.float()),
@@ -76,10 +79,10 @@ class TiledConvolution(nn.Module):
         """Evaluate the patches of a map.
 
         Args:
-            rows: `(height, width, values)`, zeros around it, `TILE * tiles + taps - 1` along each side.
+            rows: `(height, width, values)`, zeros around it, `tile * tiles + taps - 1` along each side.
             out: `(n * n, tiles)`, its rows apart as may be: receives the tiles' values in rows of the map.
         """
-        patches = rows.unfold(0, self.side, TILE).unfold(1, self.side, TILE).permute(3, 4, 0, 1, 2)
+        patches = rows.unfold(0, self.side, self.tile).unfold(1, self.side, self.tile).permute(3, 4, 0, 1, 2)
         row = patches[:, :, 0].numel() // self.side**2
         step = max(1, PATCH_FLOATS // (row * self.side**2))
         for first in range(0, patches.shape[2], step):
@@ -89,10 +92,10 @@ class TiledConvolution(nn.Module):
     def frames(self, products: torch.Tensor, tiles: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
         """Products `(n * n, frames * tiles, out)` to frames of the result `(frames, height, width, out)`."""
         tall, wide = tiles
-        pixels = (self.of_products @ products.flatten(1)).view(TILE, TILE, -1, tall, wide, len(self.bias))
+        pixels = (self.of_products @ products.flatten(1)).view(self.tile, self.tile, -1, tall, wide, len(self.bias))
         in_order = pixels.permute(2, 3, 0, 4, 1, 5)
         maps = torch.add(in_order, self.bias, out=torch.empty_like(in_order, memory_format=torch.contiguous_format))
-        return maps.view(-1, tall * TILE, wide * TILE, len(self.bias))[:, : size[0], : size[1]].relu_()
+        return maps.view(-1, tall * self.tile, wide * self.tile, len(self.bias))[:, : size[0], : size[1]].relu_()
 
 
 class Convolution3x3x3(TiledConvolution):
@@ -101,9 +104,9 @@ class Convolution3x3x3(TiledConvolution):
     def forward(self, clip: torch.Tensor, out: torch.Tensor, then: Frames) -> None:
         """`clip` `(frames, height, width, in)` -> `out` `(frames, ...)`: what `then` makes of each few frames."""
         length, height, width, channels = clip.shape
-        tall, wide = tiles = tiles_of(height), tiles_of(width)
+        tall, wide = tiles = -(-height // self.tile), -(-width // self.tile)
         count = tall * wide
-        padded = F.pad(clip, (0, 0, 1, TILE * wide - width + 1, 1, TILE * tall - height + 1))
+        padded = F.pad(clip, (0, 0, 1, self.tile * wide - width + 1, 1, self.tile * tall - height + 1))
         factors = clip.new_empty(self.side**2, length + 2, count, channels)  # the frames before and after are zeros
         factors[:, 0].zero_()
         factors[:, -1].zero_()
@@ -139,26 +142,23 @@ class Convolution7x7x7(TiledConvolution):
         length, height, width, channels = clip.shape
         frames, tall, wide = (-(-n // 2) for n in (length, height, width))
         earlier, above, left = (((-(-n // 2) - 1) * 2 + 7 - n) // 2 for n in (length, height, width))
-        rows, columns = TILE * tiles_of(tall) + 3, TILE * tiles_of(wide) + 3
+        tiles_down, tiles_across = -(-tall // self.tile), -(-wide // self.tile)
+        rows, columns = self.tile * tiles_down + 3, self.tile * tiles_across + 3
         padded = F.pad(clip, (0, 0, left, 2 * columns - width - left, above, 2 * rows - height - above))
         halves = padded.view(length, rows, 2, columns, 2, channels).permute(1, 3, 0, 2, 4, 5).reshape(rows, columns, -1)
         values = 4 * channels  # of a frame
         second = self.factors.unflatten(0, (7, -1)).transpose(0, 1).flatten(1, 2)
         found = clip.new_empty(frames, tall, wide, len(self.bias))
-        step = -(-PRODUCT_ROWS // tiles_of(wide))
-        for top in range(0, tiles_of(tall), step):
-            block = halves[TILE * top : TILE * (top + step) + 3]
-            tiles = (len(block) // TILE, tiles_of(wide))
+        step = -(-PRODUCT_ROWS // tiles_across)
+        for top in range(0, tiles_down, step):
+            block = halves[self.tile * top : self.tile * (top + step) + 3]
+            tiles = (len(block) // self.tile, tiles_across)
             factors = clip.new_empty(self.side**2, tiles[0] * tiles[1], length * values)
             self.first_factors(block, factors.flatten(1))
-            part = found[:, TILE * top : TILE * (top + step)]
+            part = found[:, self.tile * top : self.tile * (top + step)]
             for number, start in enumerate(range(-earlier, 2 * frames - earlier, 2)):
                 first, last = max(start, 0), min(start + 7, length)
                 seen = factors[:, :, first * values : last * values]
                 products = seen @ second[:, (first - start) * values : (last - start) * values]
                 part[number] = self.frames(products, tiles, (part.shape[1], wide))[0]
         return found
-
-
-def tiles_of(pixels: int) -> int:
-    return -(-pixels // TILE)
