@@ -8,6 +8,7 @@ import torch
 
 from lad.dataset import Event, Video
 from lad.models.aed import AED, ConvLSTMCell, detector_from_state, multi_task_loss
+from lad.models.linear import LinearDetector, linear_from_state
 from lad.pipeline.features import ClipFeatures, VideoFeatures
 from lad.pipeline.score import score_features
 from lad.pipeline.windows import LabelledFeatures, WindowSampler, feature_statistics, fits_on_device
@@ -271,3 +272,38 @@ def test_features_that_are_not_finite_are_named():
     video.source.paths.append("v/feature.npy")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"v/feature\.npy: holds numbers that are not finite"):
         feature_statistics([video])
+
+
+# The linear detector
+
+
+def test_the_linear_detector_scores_a_window_by_the_mean_of_its_clips():
+    detector = LinearDetector(feature_dim=4, classes=2, window=3).eval()
+    with torch.no_grad():
+        detector.linear.weight.copy_(torch.randn(3, 4, generator=torch.Generator().manual_seed(0)))
+        detector.feature_mean.fill_(1.0)
+        detector.feature_std.fill_(2.0)
+    windows = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(1))
+    logits, scores = detector(windows)
+    expected = detector.linear((windows.mean(dim=0) - 1) / 2)
+    assert logits.shape == (5, 2) and scores.shape == (5, 48)
+    torch.testing.assert_close(logits, expected[:, :2])
+    torch.testing.assert_close(scores, torch.sigmoid(expected[:, 2:]).expand(-1, 48))
+
+
+def test_an_untrained_linear_detector_prefers_nothing():
+    logits, scores = LinearDetector(feature_dim=4, classes=3, window=2)(torch.ones(2, 1, 4))
+    assert not logits.any() and (scores == 0.5).all()
+
+
+def test_a_linear_checkpoint_says_its_own_sizes():
+    detector = LinearDetector(feature_dim=32, classes=5, window=7)
+    again = linear_from_state(detector.state_dict())
+    assert (again.feature_dim, again.classes, again.window) == (32, 5, 7)
+
+
+@pytest.mark.parametrize("clips", [torch.tensor(0), torch.tensor(10**9), torch.tensor(float("nan")), torch.ones(2)])
+def test_a_linear_checkpoint_of_a_senseless_size_is_refused(clips):
+    state = {**LinearDetector(feature_dim=4, classes=1, window=2).state_dict(), "clips": clips}
+    with pytest.raises(ValueError):
+        linear_from_state(state)

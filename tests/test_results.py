@@ -410,7 +410,9 @@ def test_a_configured_threshold_takes_the_place_of_the_chosen_one(lad, root, wor
     assert load_checkpoint(work / "checkpoints" / "best.pt").threshold == before["threshold"]
 
 
-def test_cross_validation_takes_the_folds_mean_threshold_and_calibration_at_the_step_it_chose(lad, root, work, tmp_path):
+def test_cross_validation_takes_the_folds_mean_threshold_and_calibration_at_the_step_it_chose(
+    lad, root, work, tmp_path
+):
     status, _, err = lad(*ours("run", root, work, *relabelled(tmp_path, v=[], w=[]), *FOLDS))
     assert status == 0, err
     checkpoint = load_checkpoint(work / "checkpoints" / "best.pt")

@@ -161,3 +161,16 @@ def test_damaged_features_are_named_and_made_anew_by_verify(folder, tmp_path, st
     with open_run(config, tmp_path, quiet=True, verify=True) as run:
         run_stages(run, ["extract", stage], run.say)
     assert damaged.read_bytes() == whole
+
+
+@pytest.mark.parametrize("detector", ["aed", "linear"])
+def test_every_detector_trains_scores_and_is_evaluated_through_the_same_commands(detector, folder, tmp_path, lad):
+    (folder / "tested.csv").write_text((folder / "dataset.csv").read_text().replace(",val,", ",test,"))
+    common = ["--data", str(folder), "--work", str(tmp_path), "-o", "data.dataset=tested.csv", "-q"]
+    common += [word for override in (*SMALL, f"train.detector={detector}") for word in ("-o", override)]
+    status, _, err = lad("run", *common)
+    assert status == 0, err
+    status, _, err = lad("score", "--checkpoint", str(tmp_path / "checkpoints" / "best.pt"), str(folder / "1.mp4"),
+                         "--work", str(tmp_path / "other"), "-q")  # fmt: skip
+    assert status == 0, err
+    assert (tmp_path / "other" / "scores" / "summary.csv").exists()

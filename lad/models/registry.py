@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lad.models.aed import AED
+    from lad.models.linear import LinearDetector
+
+    Detector = AED | LinearDetector
 
 STREAM_CHANNELS = {"rgb": 3, "flow": 2}
 
@@ -67,4 +70,10 @@ def _aed(layers: int) -> Callable[..., AED]:
     return build
 
 
-DETECTORS: dict[str, Callable[..., AED]] = {"aed": _aed(1), "aed_t": _aed(2)}
+def _linear(*, hidden: int, **sizes: Any) -> LinearDetector:
+    from lad.models.linear import LinearDetector
+
+    return LinearDetector(**sizes)  # it has no hidden state
+
+
+DETECTORS: dict[str, Callable[..., Detector]] = {"aed": _aed(1), "aed_t": _aed(2), "linear": _linear}

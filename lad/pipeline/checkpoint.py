@@ -16,7 +16,7 @@ from lad.pickles import PickleRefused, load_torch
 from lad.pipeline.stage import StageError
 
 if TYPE_CHECKING:
-    from lad.models.aed import AED
+    from lad.models.registry import Detector
 
 RELEASED_STREAMS = {1024: ["rgb"], 2048: ["rgb", "flow"]}  # length of a clip's features -> what they are made of
 SAFEGUARDS = ("max_pixels", "max_frames", "stall_seconds")
@@ -55,11 +55,12 @@ class Checkpoint:
     rng: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def detector(self) -> AED:
+    def detector(self) -> Detector:
         """The network, ready for scoring."""
         from lad.models.aed import detector_from_state
+        from lad.models.linear import STATE_KEY, linear_from_state
 
-        return detector_from_state(self.model)
+        return linear_from_state(self.model) if STATE_KEY in self.model else detector_from_state(self.model)
 
 
 def scoring_config(path: Path, overrides: list[str]) -> Config:

@@ -23,7 +23,7 @@ from lad.pipeline.given import GIVEN
 from lad.pipeline.stage import EXTRACT, Run, StageError, StageResult, numerics, prepare_torch
 
 if TYPE_CHECKING:
-    from lad.models.aed import AED
+    from lad.models.registry import Detector
 
 STAGE = "score"
 CODE_VERSION = 3
@@ -45,7 +45,9 @@ class VideoScores:
     votes: np.ndarray
 
 
-def score_features(detector: AED, features: ClipFeatures, *, merge: Literal["mean", "max"] = "mean") -> VideoScores:
+def score_features(
+    detector: Detector, features: ClipFeatures, *, merge: Literal["mean", "max"] = "mean"
+) -> VideoScores:
     """Score a video: windows of K consecutive clips, stride 1, merged where they overlap, the mean of all crops.
 
     Each clip's share of the first ConvLSTM layer is computed once a block, not once a window; features are read block
@@ -82,7 +84,7 @@ def score_features(detector: AED, features: ClipFeatures, *, merge: Literal["mea
     )
 
 
-def _score_block(detector: AED, features: ClipFeatures, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _score_block(detector: Detector, features: ClipFeatures, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores `(windows, K, 16)` and category probabilities `(windows, categories)` of the windows within `clips`."""
     import torch
 

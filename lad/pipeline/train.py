@@ -31,7 +31,7 @@ from lad.pipeline.validation import (
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from lad.models.aed import AED
+    from lad.models.registry import Detector
     from lad.pipeline.windows import LabelledFeatures, WindowSampler
 
 STAGE = "train"
@@ -245,7 +245,7 @@ class Training:
                 bar.update(task, completed=step)
         return history
 
-    def _new_detector(self, sampler: WindowSampler) -> AED:
+    def _new_detector(self, sampler: WindowSampler) -> Detector:
         from lad.pipeline.windows import feature_statistics
 
         config = self.config
@@ -265,7 +265,7 @@ class Training:
             model.feature_std.copy_(std.clamp(min=max(float(std.mean()) * STD_FLOOR, 1e-12)))
         return model
 
-    def _resume(self, folder: Path, model: AED, optimizer: Any) -> tuple[int, list[dict[str, Any]]]:
+    def _resume(self, folder: Path, model: Detector, optimizer: Any) -> tuple[int, list[dict[str, Any]]]:
         import torch
 
         last = folder / "last.pt"
@@ -285,7 +285,7 @@ class Training:
     def _save(
         self,
         folder: Path,
-        model: AED,
+        model: Detector,
         optimizer: Any,
         step: int,
         history: list[dict[str, Any]],

@@ -15,7 +15,7 @@ from lad.metrics import average_precision, best_threshold, roc_auc
 from lad.pipeline.score import score_features
 
 if TYPE_CHECKING:
-    from lad.models.aed import AED
+    from lad.models.registry import Detector
     from lad.pipeline.windows import LabelledFeatures
 
 
@@ -41,7 +41,7 @@ def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
 
 
 def evaluate_detector(
-    model: AED, videos: Sequence[LabelledFeatures], merge: Literal["mean", "max"] = "mean"
+    model: Detector, videos: Sequence[LabelledFeatures], merge: Literal["mean", "max"] = "mean"
 ) -> dict[str, float | None]:
     """Frame-level AUC and average precision of `videos`, the threshold and the calibration that suit them best, the
     mean smooth-L1."""
