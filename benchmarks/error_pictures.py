@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from lad.dataset import Video
 from lad.extract.decode import VideoInfo, read_frames
 from lad.metrics import intervals
-from lad.pipeline.score import read_scores, score_path
 
 FRAMES_SHOWN = 4
 AROUND = 24  # frames between the pictures of a strip
@@ -36,12 +35,12 @@ class Error:
     worst: int
 
 
-def find_errors(work: Path, videos: Sequence[Video], missed: bool, count: int) -> list[Error]:
+def find_errors(videos: Sequence[Video], scores_of: Mapping[str, np.ndarray], missed: bool, count: int) -> list[Error]:
     """The worst misses (events whose highest score is lowest) or false alarms (normal runs whose highest score is
     highest), one a video at most, the worst first."""
     found = []
     for video in videos:
-        scores = read_scores(score_path(work, video.id))
+        scores = scores_of[video.id]
         truth = video.frame_labels(len(scores))
         runs = intervals(truth if missed else ~truth)
         peaks = [float(scores[start:end].max()) for start, end in runs]

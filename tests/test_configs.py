@@ -152,6 +152,17 @@ def folder(root: Path) -> None:
             video(root / category / f"normal_{number}.mp4")
 
 
+def surveillance(root: Path) -> None:
+    """A dataset.csv of the user's own: six cameras, each with a fight and a quiet moment, two of them to test."""
+    lines = ["video,path,split,label,events,n_frames,fps,source"]
+    for number in range(12):
+        video(root / f"{number}.mp4")
+        events = f"{ABNORMAL.start}-{ABNORMAL.stop}" if number % 2 else ""
+        split = "test" if number >= 8 else "train"
+        lines.append(f"{number},{number}.mp4,{split},Fighting,{events},{FRAMES},25,camera{number // 2}")
+    (root / "dataset.csv").write_text("\n".join(lines) + "\n")
+
+
 @pytest.mark.parametrize(
     ("make", "config", "splits"),
     [
@@ -164,6 +175,8 @@ def folder(root: Path) -> None:
         (ped2, "ped2-paper", 1),
         (xd_violence, "xd_violence", 1),
         (folder, "folder", 2),
+        (surveillance, "surveillance", 1),
+        (surveillance, "surveillance-paper", 1),
     ],
 )
 def test_a_benchmark_s_configuration_runs_from_videos_to_metrics(
@@ -185,4 +198,4 @@ def test_a_benchmark_s_configuration_runs_from_videos_to_metrics(
     assert len(metrics.get("splits", [metrics])) == splits
     for one in metrics.get("splits", [metrics]):
         assert one["auc"] is not None and one["protocol"]["videos"]["train"] and one["protocol"]["videos"]["test"]
-    assert metrics["protocol"]["data"] == config.removesuffix("-paper")
+    assert metrics["protocol"]["data"] in (config.removesuffix("-paper"), "dataset.csv")
