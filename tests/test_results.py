@@ -258,6 +258,7 @@ def test_wrong_files_are_named_with_their_reason_and_the_others_are_measured(lad
     for name, (_, reason) in WRONG.items():
         (line,) = [line for line in err.splitlines() if f"{name}:" in line or f"{name}.mp4:" in line]
         assert reason in line
+        assert str(by_hand / "theirs" / name) in line, "the scores are wrong, not the video"
     assert "Warning" not in err, "numpy's own words are for programmers"
     assert "2 test videos, 200 frames" in out
     metrics = read_metrics(by_hand.parent / "work/evaluations/theirs")

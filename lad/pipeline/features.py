@@ -110,12 +110,18 @@ def feature_path(home: Path, stream: str, video_id: str) -> Path:
     return home / "features" / stream / f"{video_id}.npy"
 
 
-def labels_misfit(video: Video, frames: int) -> str | None:
-    """Why a video's labels cannot be used: they are for another number of frames, by more than a clip."""
+def labels_misfit(video: Video, frames: int, counted: Path | None = None) -> str | None:
+    """Why a video's labels cannot be used: they are for another number of frames, by more than a clip.
+
+    Args:
+        video: with its labels.
+        frames: how many there are.
+        counted: the file that has so many, which the reason names; by default the video.
+    """
     labelled = _labelled_frames(video, frames)
     if abs(labelled - frames) <= CLIP_FRAMES:
         return None
-    return f"{video.path}: its labels are for {labelled} frames and it has {frames}: more than a clip apart"
+    return f"{counted or video.path}: its labels are for {labelled} frames and it has {frames}: more than a clip apart"
 
 
 def _labelled_frames(video: Video, frames: int) -> int:
