@@ -154,7 +154,7 @@ def scores(work: Path, video: str) -> np.ndarray:
 def test_the_chain_works_on_given_features_where_they_lie(lad, root, cache, tmp_path, way):
     work = tmp_path / "work"
     if way == "dataset":
-        prepared(lad, root)
+        prepared(lad, root, "--streams", "rgb, flow")
     before = stamps(root)
     for path in before:
         path.chmod(0o555 if path.is_dir() else 0o444)
