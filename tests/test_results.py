@@ -274,6 +274,17 @@ def test_up_to_a_clip_of_frames_more_or_less_are_tolerated_with_a_warning(lad, b
     assert any(f"c: {frames} scores for 100 labelled frames" in line for line in err.splitlines())
 
 
+def test_an_event_that_ends_after_the_scores_is_a_warning_too(lad, by_hand):
+    write_rows(
+        by_hand, [row("a", "test", "run", "20-108"), row("b", "test", "run", "20-100"), row("c", "test", "walk")]
+    )
+    status, _, err = lad(*given(by_hand))
+    assert status == 0
+    assert [line for line in err.splitlines() if "warning" in line] == [
+        "warning: a: 100 scores for 108 labelled frames"
+    ]
+
+
 def test_a_video_of_one_frame_has_one_score(lad, by_hand):
     write_rows(by_hand, [row("a", "test", "run", "20-40", 100), row("dot", "test", "walk", "", 1)])
     np.save(by_hand / "theirs" / "dot.npy", np.array([0.2]))

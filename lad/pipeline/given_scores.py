@@ -15,7 +15,7 @@ from lad.dataset import Video
 from lad.files import read_npy
 from lad.pipeline.checkpoint import DEFAULT_THRESHOLD
 from lad.pipeline.evaluate import STAGE, label_indices, protocol, test_videos, write_evaluation
-from lad.pipeline.features import labels_misfit
+from lad.pipeline.features import labelled_frames, labels_misfit
 from lad.pipeline.results import ScoredVideo, compute_metrics
 from lad.pipeline.stage import Run, StageError, StageResult, folder_fps
 
@@ -42,8 +42,8 @@ def evaluate_given(run: Run, folder: Path) -> tuple[StageResult, dict[str, Any],
         if reason := labels_misfit(video, len(scores), path):
             result.failed[video.id] = f"{video.id}: {reason}"
             continue
-        if video.n_frames not in (None, len(scores)):
-            result.warnings[video.id] = [f"{len(scores)} scores for {video.n_frames} labelled frames"]
+        if (labelled := labelled_frames(video, len(scores))) != len(scores):
+            result.warnings[video.id] = [f"{len(scores)} scores for {labelled} labelled frames"]
             run.say(f"warning: {video.id}: {result.warnings[video.id][0]}")
         scored.append(
             ScoredVideo(
