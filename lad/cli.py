@@ -136,7 +136,8 @@ def prepare(name: str, root: Path, out: Path, seed: int, streams: str, **options
     if not root.is_dir():
         raise click.BadParameter(f"{root} is not a folder", param_hint="--root")
     data = {"benchmark": name, "root": str(root), **options}
-    base = {"data": data, "protocol": {"seed": seed}, "extract": {"streams": streams.split(",")}}
+    extract = {"streams": [stream.strip() for stream in streams.split(",")]}
+    base = {"data": data, "protocol": {"seed": seed}, "extract": extract}
     config = load_config(None, [], base=base)
     check_config(config)
     videos = load_videos(config, warn=lambda text: click.echo(printable(text), err=True))

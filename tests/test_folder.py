@@ -73,6 +73,19 @@ def test_first_folders_may_be_the_splits(folder: str, split: str, tmp_path: Path
     }
 
 
+def test_a_category_is_the_same_whatever_its_case(tmp_path: Path) -> None:
+    tree(
+        tmp_path, "Train/Fire/a.mp4", "Train/Normal/b.mp4", "Test/fire/c.mp4", "Test/NORMAL/d.mp4", "Test/e_normal.mp4"
+    )
+    videos = read_folder(tmp_path, Options()).videos
+    assert {(video.split, video.label, video.is_abnormal) for video in videos} == {
+        ("train", "fire", True),
+        ("train", "NORMAL", False),
+        ("test", "fire", True),
+        ("test", "NORMAL", False),
+    }
+
+
 def test_videos_without_folders_are_abnormal_or_normal(tmp_path: Path) -> None:
     tree(tmp_path, "a.mp4", "b_normal.mp4", "c.mp4")
     found = {video.id: (video.label, video.is_abnormal) for video in read_folder(tmp_path, Options()).videos}

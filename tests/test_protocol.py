@@ -43,7 +43,7 @@ threads: 1
 VIDEOS = [f"{category}/{kind}_{n}" for category in ("fall", "fire") for kind in ("normal", "odd") for n in range(3)]
 LEFT, TESTED = len(VIDEOS), 4  # one of each three tests
 NUMBERS = {"auc", "auc_abnormal", "ap", "far_all", "far_normal", "far_abnormal", "threshold", "false_alarms_hour"}
-NUMBERS |= {"accuracy_window", "accuracy_video"}
+NUMBERS |= {"accuracy_window", "accuracy_video", "calibration_error"}
 
 
 @pytest.fixture(scope="session")

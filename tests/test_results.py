@@ -17,6 +17,7 @@ import torch
 
 from lad.cli import run as run_cli
 from lad.dataset import COLUMNS
+from lad.files import file_sha256
 from lad.pipeline.checkpoint import load_checkpoint
 
 CONFIG = """
@@ -258,6 +259,7 @@ def test_wrong_files_are_named_with_their_reason_and_the_others_are_measured(lad
     for name, (_, reason) in WRONG.items():
         (line,) = [line for line in err.splitlines() if f"{name}:" in line or f"{name}.mp4:" in line]
         assert reason in line
+        assert str(by_hand / "theirs" / name) in line, "the scores are wrong, not the video"
     assert "Warning" not in err, "numpy's own words are for programmers"
     assert "2 test videos, 200 frames" in out
     metrics = read_metrics(by_hand.parent / "work/evaluations/theirs")
@@ -270,6 +272,17 @@ def test_up_to_a_clip_of_frames_more_or_less_are_tolerated_with_a_warning(lad, b
     status, out, err = lad(*given(by_hand))
     assert status == 0 and f"{200 + frames} frames" in out
     assert any(f"c: {frames} scores for 100 labelled frames" in line for line in err.splitlines())
+
+
+def test_an_event_that_ends_after_the_scores_is_a_warning_too(lad, by_hand):
+    write_rows(
+        by_hand, [row("a", "test", "run", "20-108"), row("b", "test", "run", "20-100"), row("c", "test", "walk")]
+    )
+    status, _, err = lad(*given(by_hand))
+    assert status == 0
+    assert [line for line in err.splitlines() if "warning" in line] == [
+        "warning: a: 100 scores for 108 labelled frames"
+    ]
 
 
 def test_a_video_of_one_frame_has_one_score(lad, by_hand):
@@ -439,6 +452,45 @@ def test_a_released_checkpoint_has_the_threshold_0_5_and_does_not_claim_to_have_
         metrics["protocol"]["threshold"] != "chosen on validation videos" and "0.5" in metrics["protocol"]["threshold"]
     )
     assert {name: metrics[name] for name in metrics["at_0.5"]} == metrics["at_0.5"]
+
+
+def test_metrics_of_a_named_detector_say_how_that_was_trained_and_not_how_the_run_would_have(lad, root, work, tmp_path):
+    best = work / "checkpoints" / "best.pt"
+    own = read_metrics(work)["protocol"]
+    assert (own["window"], own["detector"], own["train_seed"]) == (2, "aed_t", 0)
+    bare = {name: tensor for name, tensor in model(work).items() if not name.startswith("feature_")}
+    torch.save(bare, tmp_path / "iter_1.pkl")
+    other = ("-o", "train.window=7", "-o", "train.seed=3", "-o", "train.steps=9")
+    for path, said in ((best, ("aed_t", "validation", 0)), (tmp_path / "iter_1.pkl", (None, None, None))):
+        place = tmp_path / path.stem
+        status, _, err = lad(*ours("extract", root, place))
+        assert status == 0, err
+        status, _, err = lad(*ours("evaluate", root, place, *other, "--checkpoint", str(path)))
+        assert status == 0, err
+        protocol = read_metrics(place)["protocol"]
+        assert protocol["window"] == 2, "what the detector has, not what is configured"
+        assert (protocol["detector"], protocol["selection"], protocol["train_seed"]) == said
+        assert protocol["config"]["train"] == (own["config"]["train"] if path == best else None)
+        assert protocol["checkpoint"] == file_sha256(path)
+
+
+def test_scores_of_two_detectors_are_never_evaluated_together_nor_for_another(lad, root, work, tmp_path):
+    named = ("-o", "data.classes=[run, walk]")  # whichever videos a command names
+    assert lad(*ours("run", root, work, *named))[0] == 0
+    before = read_metrics(work)
+    changed = {name: tensor + 0.01 for name, tensor in model(work).items()}
+    torch.save({name: t for name, t in changed.items() if not name.startswith("feature_")}, tmp_path / "iter_1.pkl")
+    other = (*named, "-o", f"score.checkpoint={tmp_path / 'iter_1.pkl'}")
+    status, _, err = lad(*ours("evaluate", root, work, *other))
+    assert status == 2 and f"not scored by {tmp_path / 'iter_1.pkl'}" in err
+
+    assert lad(*ours("score", root, work, *other, str(root / "e.mp4")))[0] == 0
+    for words in (named, other):
+        status, _, err = lad(*ours("evaluate", root, work, *words))
+        assert status == 2 and "not all scored by the same detector: run `lad score` first" in err
+    assert lad(*ours("score", root, work, *named))[0] == 0
+    assert lad(*ours("evaluate", root, work, *named))[0] == 0
+    assert read_metrics(work) == before
 
 
 def test_our_own_scores_given_back_have_the_numbers_of_the_run(lad, root, work, tmp_path):

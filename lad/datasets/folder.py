@@ -2,7 +2,7 @@
 
 `<category>/video`, or `<split>/<category>/video`, a split being `train`, `val` or `test` (`training`, `validation`,
 `testing`). Only names are known of the videos, so an abnormal one is labelled as a whole. Videos in no
-category's folder have the category `abnormal` or `normal`.
+category's folder have the category `abnormal` or `normal`. `test/fire` is the category of `train/Fire`.
 """
 
 from __future__ import annotations
@@ -41,11 +41,13 @@ def read_folder(root: Path, options: Options) -> Listing:
     has_splits = any(_split(relative) for _, relative in found)
     videos: list[Video] = []
     groups: dict[tuple[str, bool], list[str]] = {}
+    spellings: dict[str, str] = {}
     for name, relative in found:
         split = _split(relative)
         folders = relative.parts[1 if split else 0 : -1]
         normal = any(_matches(part, options.normal) for part in (*relative.parts, relative.stem))
         label = folders[-1].strip() if folders else "normal" if normal else "abnormal"
+        label = spellings.setdefault(label.casefold(), label)  # as the first folder has it
         events = () if normal else WHOLE_VIDEO
         videos.append(Video(id=name, path=root / relative, split=split, label=label, events=events))
         groups.setdefault((label, normal), []).append(name)

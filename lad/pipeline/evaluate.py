@@ -11,6 +11,7 @@ import numpy as np
 from lad import __version__
 from lad.dataset import Video
 from lad.files import fingerprint, write_json
+from lad.pipeline.checkpoint import load_checkpoint
 from lad.pipeline.features import VideoFeatures, check_labels, find_features, weights_in_use
 from lad.pipeline.manifest import Item
 from lad.pipeline.results import ScoredVideo, compute_metrics
@@ -22,7 +23,7 @@ from lad.pipeline.train import STAGE as TRAIN
 
 STAGE = "evaluate"
 ITEM = "metrics"
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 
 def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:
@@ -42,11 +43,12 @@ def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:
     rows = _scores_of_today(run, usable, features)
     trained = run.manifest.get(TRAIN, run.item(DETECTOR))
     optimistic = trained.info.get("released_protocol") if trained and run.config.protocol.released else None
+    configured = protocol(run, videos, sorted(result.failed))
     facts = {
         "stage": STAGE,
         "code": CODE_VERSION,
         "classes": run.classes,
-        "protocol": protocol(run, videos, sorted(result.failed)),
+        "protocol": configured,
         "released_protocol": optimistic,
         "videos": [
             [v.id, v.label, [[e.start, e.end] for e in v.events], row.fingerprint, row.outputs[0].sha256]
@@ -62,7 +64,8 @@ def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:
         run.say(f"warning: {video_id}: {'; '.join(said)}")
     scored = read_scored(run, usable)
     metrics = compute_metrics(scored, run.classes, rows[usable[0].id].info["threshold"])
-    metrics |= {"protocol": facts["protocol"], "weights": weights_in_use(run), "lad": __version__}
+    made_with = _protocol_of_detector(run, rows[usable[0].id].info["checkpoint"], configured)
+    metrics |= {"protocol": made_with, "weights": weights_in_use(run), "lad": __version__}
     if optimistic:
         metrics["released_protocol"] = {
             "auc": optimistic["test_auc"],
@@ -76,7 +79,9 @@ def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:
 
 
 def _scores_of_today(run: Run, videos: Sequence[Video], features: Mapping[str, VideoFeatures]) -> dict[str, Item]:
-    """The rows of the videos' scores by id: of whatever detector, but of today's features and configuration.
+    """The rows of the videos' scores by id: of one detector, and of today's features and configuration.
+
+    It is the configured detector; where none is, whichever scored them.
 
     Raises:
         StageError: a video is not scored, or otherwise, or the run's own detector was trained otherwise.
@@ -90,9 +95,14 @@ def _scores_of_today(run: Run, videos: Sequence[Video], features: Mapping[str, V
         row = done[video.id]
         if row.fingerprint != score_fingerprint(run, features[video.id], row.info["checkpoint"]):
             raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
+    detectors = {row.info["checkpoint"] for row in done.values()}
+    named = run.config.score.checkpoint
+    if len(detectors) > 1:
+        raise StageError("the test videos were not all scored by the same detector: run `lad score` first")
+    if named and detectors != {run.manifest.content_sha256(named, verify=run.verify)}:
+        raise StageError(f"the test videos were not scored by {named}: run `lad score` first")
     trained = run.manifest.get(TRAIN, run.item(DETECTOR))
-    own = [output.sha256 for output in trained.outputs] if trained else []
-    if trained and any(row.info["checkpoint"] in own for row in done.values()):
+    if trained and _is_own(run, *detectors):
         now = run.config.train.model_dump(mode="json")
         then = trained.info.get("config", dict.fromkeys(now))  # not in rows of older versions, which are stale
         changed = sorted(key for key, value in then.items() if now.get(key) != value)
@@ -100,6 +110,30 @@ def _scores_of_today(run: Run, videos: Sequence[Video], features: Mapping[str, V
             keys = ", ".join(f"train.{key}" for key in changed)
             raise StageError(f"the detector was trained with another configuration ({keys}): run `lad train` first")
     return done
+
+
+def _is_own(run: Run, checkpoint_sha256: str) -> bool:
+    """Whether a detector is one that this run trained."""
+    trained = run.manifest.get(TRAIN, run.item(DETECTOR))
+    return trained is not None and checkpoint_sha256 in [output.sha256 for output in trained.outputs]
+
+
+def _protocol_of_detector(run: Run, checkpoint_sha256: str, configured: dict[str, Any]) -> dict[str, Any]:
+    """The protocol, its part on training as the detector was really trained, None where its file does not say.
+
+    The run's own detector was trained as configured; one that was named was not, and its checksum is given.
+    """
+    if _is_own(run, checkpoint_sha256):
+        return configured
+    named = run.config.score.checkpoint
+    checkpoint = load_checkpoint(named) if named else None
+    train = checkpoint.config["train"] if checkpoint and checkpoint.config else None
+    made_with = {**configured, "checkpoint": checkpoint_sha256}
+    for name, key in {"detector": "detector", "selection": "selection", "train_seed": "seed"}.items():
+        made_with[name] = train[key] if train else None
+    made_with["window"] = checkpoint.detector().window if checkpoint else None
+    made_with["config"] = {**configured["config"], "train": train}
+    return made_with
 
 
 def test_videos(videos: Sequence[Video]) -> list[Video]:

@@ -110,15 +110,22 @@ def feature_path(home: Path, stream: str, video_id: str) -> Path:
     return home / "features" / stream / f"{video_id}.npy"
 
 
-def labels_misfit(video: Video, frames: int) -> str | None:
-    """Why a video's labels cannot be used: they are for another number of frames, by more than a clip."""
-    labelled = _labelled_frames(video, frames)
+def labels_misfit(video: Video, frames: int, counted: Path | None = None) -> str | None:
+    """Why a video's labels cannot be used: they are for another number of frames, by more than a clip.
+
+    Args:
+        video: with its labels.
+        frames: how many there are.
+        counted: the file that has so many, which the reason names; by default the video.
+    """
+    labelled = labelled_frames(video, frames)
     if abs(labelled - frames) <= CLIP_FRAMES:
         return None
-    return f"{video.path}: its labels are for {labelled} frames and it has {frames}: more than a clip apart"
+    return f"{counted or video.path}: its labels are for {labelled} frames and it has {frames}: more than a clip apart"
 
 
-def _labelled_frames(video: Video, frames: int) -> int:
+def labelled_frames(video: Video, frames: int) -> int:
+    """How many frames a video's labels are for: as the dataset says, else `frames`, or more if an event ends later."""
     last = max((event.end or event.start + 1 for event in video.events), default=0)
     return video.n_frames or max(last, frames)
 
@@ -137,7 +144,7 @@ def check_labels(run: Run, videos: Sequence[Video], features: dict[str, VideoFea
         elif before and before.status == "failed":
             run.manifest.start(LABELS, video.id, fingerprint([video.n_frames, frames]))
             run.manifest.finish(LABELS, video.id, [], {})
-        elif (labelled := _labelled_frames(video, frames)) != frames:
+        elif (labelled := labelled_frames(video, frames)) != frames:
             result.warnings[video.id] = [f"its labels are for {labelled} frames, it has {frames}"]
 
 

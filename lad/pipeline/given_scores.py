@@ -15,7 +15,7 @@ from lad.dataset import Video
 from lad.files import read_npy
 from lad.pipeline.checkpoint import DEFAULT_THRESHOLD
 from lad.pipeline.evaluate import STAGE, label_indices, protocol, test_videos, write_evaluation
-from lad.pipeline.features import labels_misfit
+from lad.pipeline.features import labelled_frames, labels_misfit
 from lad.pipeline.results import ScoredVideo, compute_metrics
 from lad.pipeline.stage import Run, StageError, StageResult, folder_fps
 
@@ -34,15 +34,16 @@ def evaluate_given(run: Run, folder: Path) -> tuple[StageResult, dict[str, Any],
     test = test_videos(run.videos)
     for video in test:
         try:
-            scores = _read_given(_find_given(folder, video, test))
+            path = _find_given(folder, video, test)
+            scores = _read_given(path)
         except (OSError, ValueError) as error:
             result.failed[video.id] = f"{video.id}: {error}"
             continue
-        if reason := labels_misfit(video, len(scores)):
-            result.failed[video.id] = reason
+        if reason := labels_misfit(video, len(scores), path):
+            result.failed[video.id] = f"{video.id}: {reason}"
             continue
-        if video.n_frames not in (None, len(scores)):
-            result.warnings[video.id] = [f"{len(scores)} scores for {video.n_frames} labelled frames"]
+        if (labelled := labelled_frames(video, len(scores))) != len(scores):
+            result.warnings[video.id] = [f"{len(scores)} scores for {labelled} labelled frames"]
             run.say(f"warning: {video.id}: {result.warnings[video.id][0]}")
         scored.append(
             ScoredVideo(
@@ -98,18 +99,10 @@ def _read_given(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
         scores = np.atleast_1d(read_npy(path).squeeze())
     else:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            try:
-                header = [name.strip() for name in next(csv.reader(file), [])]
-            except csv.Error as error:
-                raise ValueError(f"{path}: {error}") from error
-        named = "score" in header
-        column = header.index("score") if named else 0
-        if not named and (len(header) != 1 or not _is_number(header[0])):
-            raise ValueError(f"{path}: no column `score` in its first line, {', '.join(header)!r}")
-        with warnings.catch_warnings():  # of no numbers at all: that is said below
-            warnings.simplefilter("ignore")
-            scores = np.loadtxt(path, delimiter=",", skiprows=int(named), usecols=column, ndmin=1, encoding="utf-8-sig")
+        try:
+            scores = _read_csv(path)
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}: {error}") from error
     real = np.issubdtype(scores.dtype, np.integer) or np.issubdtype(scores.dtype, np.floating)
     if scores.ndim != 1 or not len(scores) or not real:
         raise ValueError(f"{path}: holds {scores.dtype} {scores.shape}; scores are one number a frame")
@@ -118,6 +111,23 @@ def _read_given(path: Path) -> np.ndarray:
     if not np.isfinite(rounded).all():
         raise ValueError(f"{path}: a score is not finite as a float32")
     return rounded.astype(np.float64)
+
+
+def _read_csv(path: Path) -> np.ndarray:
+    """The column `score`, or the only one of a file without a header.
+
+    Raises:
+        OSError, ValueError, csv.Error: the file cannot be read so.
+    """
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = [name.strip() for name in next(csv.reader(file), [])]
+    named = "score" in header
+    column = header.index("score") if named else 0
+    if not named and (len(header) != 1 or not _is_number(header[0])):
+        raise ValueError(f"no column `score` in its first line, {', '.join(header)!r}")
+    with warnings.catch_warnings():  # of no numbers at all: who asked says that
+        warnings.simplefilter("ignore")
+        return np.loadtxt(path, delimiter=",", skiprows=int(named), usecols=column, ndmin=1, encoding="utf-8-sig")
 
 
 def _is_number(text: str) -> bool:
