@@ -27,9 +27,11 @@ def draw_evaluation(
     classes: Sequence[str],
     on_plot: Callable[[], None] = lambda: None,
 ) -> list[Path]:
-    """ROC, confusion matrix, and a score curve a video; returns the files."""
+    """ROC, confusion matrix, how reliable scores are, and a score curve a video; returns the files."""
     drawn = [_save(_roc(scored, metrics), folder / "roc.png")]
     drawn.append(_save(_confusion(metrics, classes), folder / "confusion.png"))
+    if metrics["reliability"]:
+        drawn.append(_save(_reliability(metrics), folder / "reliability.png"))
     for one in scored:
         drawn.append(_save(_curves([one], metrics["threshold"], 1), folder / "scores" / f"{one.video.id}.png"))
         on_plot()
@@ -85,6 +87,25 @@ def _confusion(metrics: dict[str, Any], classes: Sequence[str]) -> Figure:
     axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true", title="Category of each video")
+    return figure
+
+
+def _reliability(metrics: dict[str, Any]) -> Figure:
+    """What share of the frames that score so much is anomalous, and below how many they are."""
+    bins = metrics["reliability"]
+    scores = [one["score"] for one in bins]
+    figure = _new_figure(5, 5.5)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=[4, 1])
+    upper.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1)
+    upper.plot(scores, [one["anomalous"] for one in bins], color=SCORE, marker="o")
+    upper.set(
+        ylabel="share of anomalous frames",
+        title=f"Reliability: {metrics['calibration_error']:.3f} off on average",
+        xlim=(0, 1),
+        ylim=(0, 1.01),
+    )
+    lower.bar(scores, [one["frames"] for one in bins], width=0.05, color=QUIET)
+    lower.set(xlabel="score", ylabel="frames")
     return figure
 
 

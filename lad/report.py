@@ -31,6 +31,7 @@ METRIC_NAMES = {
     "far_normal": "false-alarm rate, normal videos",
     "far_abnormal": "false-alarm rate, abnormal videos",
     "false_alarms_hour": "false alarms an hour",
+    "calibration_error": "calibration error of the scores",
     "accuracy_window": "category accuracy, a window",
     "accuracy_video": "category accuracy, a video",
 }

@@ -36,7 +36,7 @@ train:
 threads: 1
 """
 METRICS = {"auc", "auc_abnormal", "ap", "far_all", "far_normal", "far_abnormal", "threshold"}
-METRICS |= {"accuracy_window", "accuracy_video", "protocol", "weights"}
+METRICS |= {"accuracy_window", "accuracy_video", "calibration_error", "reliability", "protocol", "weights"}
 SLOW_IMPORTS = {
     "torch",
     "torchvision",

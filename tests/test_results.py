@@ -410,14 +410,19 @@ def test_a_configured_threshold_takes_the_place_of_the_chosen_one(lad, root, wor
     assert load_checkpoint(work / "checkpoints" / "best.pt").threshold == before["threshold"]
 
 
-def test_cross_validation_takes_the_folds_mean_threshold_at_the_step_it_chose(lad, root, work, tmp_path):
+def test_cross_validation_takes_the_folds_mean_threshold_and_calibration_at_the_step_it_chose(lad, root, work, tmp_path):
     status, _, err = lad(*ours("run", root, work, *relabelled(tmp_path, v=[], w=[]), *FOLDS))
     assert status == 0, err
     checkpoint = load_checkpoint(work / "checkpoints" / "best.pt")
     folds = [json.loads((work / f"checkpoints/fold_{n}/curve.json").read_text())["history"] for n in range(2)]
-    chosen = [next(one for one in fold if one["step"] == checkpoint.step)["threshold"] for fold in folds]
-    assert chosen[0] != chosen[1]
-    assert checkpoint.threshold == pytest.approx(sum(chosen) / 2)
+    at_step = [next(one for one in fold if one["step"] == checkpoint.step) for fold in folds]
+    mean = {
+        key: np.mean([one[key] for one in at_step if one[key] is not None]) for key in ("threshold", "slope", "offset")
+    }
+    assert at_step[0]["threshold"] != at_step[1]["threshold"]
+    assert checkpoint.calibration == pytest.approx({key: mean[key] for key in ("slope", "offset")})
+    odds = np.log(mean["threshold"] / (1 - mean["threshold"]))
+    assert checkpoint.threshold == pytest.approx(1 / (1 + np.exp(-mean["slope"] * odds - mean["offset"])))
     assert read_metrics(work)["threshold"] == checkpoint.threshold
 
 

@@ -288,10 +288,11 @@ def test_a_journal_of_another_format_is_refused(data, work):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 1}, "its format is 1, this lad reads 2"),
-        ({"format": 99}, "its format is 99, this lad reads 2"),
-        ({"more": 1}, "not as lad writes format 2: more"),
-        ({"threshold": None, "history": None}, "not as lad writes format 2: history, threshold"),
+        ({"format": 1}, "its format is 1, this lad reads 3"),
+        ({"format": 99}, "its format is 99, this lad reads 3"),
+        ({"more": 1}, "not as lad writes format 3: more"),
+        ({"threshold": None, "history": None}, "not as lad writes format 3: history, threshold"),
+        ({"calibration": {"steepness": 1.0}}, "it cannot be used"),
     ],
 )
 def test_a_checkpoint_of_another_lad_is_refused(change, said, data, finished, tmp_path):
@@ -302,6 +303,18 @@ def test_a_checkpoint_of_another_lad_is_refused(change, said, data, finished, tm
     status, _, err = lad("score", *call)
     (line,) = errors(err)
     assert status == 2 and f"{tmp_path / 'other.pt'}: {said}" in line
+
+
+def test_a_checkpoint_from_before_calibration_scores_as_it_did(data, finished, tmp_path):
+    content = torch.load(finished / "checkpoints/best.pt", weights_only=True)
+    plain = {**content, "calibration": {"slope": 1.0, "offset": 0.0}}
+    older = {**{key: value for key, value in plain.items() if key != "calibration"}, "format": 2}
+    for name, saved in (("plain", plain), ("older", older)):
+        torch.save(saved, tmp_path / f"{name}.pt")
+        call = ["--checkpoint", str(tmp_path / f"{name}.pt"), "--work", str(tmp_path / name), str(data / "0.mp4")]
+        assert lad("score", *call)[0] == 0
+    plain_scores, older_scores = (next((tmp_path / name / "scores").glob("0*.csv")) for name in ("plain", "older"))
+    assert older_scores.read_bytes() == plain_scores.read_bytes()
 
 
 def test_a_row_of_training_by_an_older_lad_is_stale_not_a_traceback(data, finished, work):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lad.calibration import Calibration
 from lad.config import Config, load_config
 from lad.datasets import BENCHMARKS
 from lad.files import replacing
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 RELEASED_STREAMS = {1024: ["rgb"], 2048: ["rgb", "flow"]}  # length of a clip's features -> what they are made of
 SAFEGUARDS = ("max_pixels", "max_frames", "stall_seconds")
-FORMAT = 2
+FORMAT = 3
+UNCALIBRATED_FORMAT = 2  # the same without `calibration`
 DEFAULT_THRESHOLD = 0.5  # of a detector that was never validated
 
 
@@ -33,7 +35,8 @@ class Checkpoint:
         config: the resolved configuration that made it, or None.
         step: training steps done.
         metrics: of the validation videos at this step.
-        threshold: of the scores, chosen on the validation videos.
+        calibration: slope and offset of Platt's scaling of the scores, fitted on the validation videos.
+        threshold: of the calibrated scores, chosen on the validation videos.
         weights: stream -> identity of the feature weights.
         fingerprint: of the training run; another run's checkpoint is never resumed.
         optimizer, rng, history: to go on exactly where it was.
@@ -44,6 +47,7 @@ class Checkpoint:
     config: dict[str, Any] | None = None
     step: int = 0
     metrics: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, float] = field(default_factory=lambda: vars(Calibration()))
     threshold: float = DEFAULT_THRESHOLD
     weights: dict[str, str] = field(default_factory=dict)
     fingerprint: str = ""
@@ -124,8 +128,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise StageError(f"{path}: not a checkpoint: it holds a {type(data).__name__}")
     if "format" not in data:
         checkpoint = Checkpoint(model=data)
-    elif data["format"] == FORMAT:
+    elif data["format"] in (UNCALIBRATED_FORMAT, FORMAT):
         parts = {key: value for key, value in data.items() if key != "format"}
+        if data["format"] == UNCALIBRATED_FORMAT:
+            parts["calibration"] = vars(Calibration())
         if differing := parts.keys() ^ {one.name for one in fields(Checkpoint)}:
             raise StageError(f"{path}: not as lad writes format {FORMAT}: {', '.join(sorted(differing))}")
         checkpoint = Checkpoint(**parts)
@@ -135,6 +141,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with torch.device("meta"), warnings.catch_warnings():  # its sizes take no memory before they fit each other
             warnings.simplefilter("ignore")
             checkpoint.detector()
+        Calibration(**checkpoint.calibration)
     except (ValueError, AttributeError, TypeError, IndexError, RuntimeError) as error:
         raise StageError(f"{path}: it cannot be used: {' '.join(str(error).split())[:300]}") from error
     return checkpoint

@@ -22,7 +22,7 @@ from lad.pipeline.train import STAGE as TRAIN
 
 STAGE = "evaluate"
 ITEM = "metrics"
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 
 def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:

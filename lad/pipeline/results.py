@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lad.calibration import calibration_error, reliability
 from lad.dataset import Video
 from lad.metrics import (
     accuracy,
@@ -32,6 +33,7 @@ UNDEFINED = {
     "far_normal": "no test video is normal",
     "far_abnormal": "the abnormal test videos have no normal frame, or there are none",
     "false_alarms_hour": "the test videos have no duration",
+    "calibration_error": "a score is not within 0 and 1, as probabilities are",
     "accuracy_window": "the test videos have no labels, or the scores come without categories",
     "accuracy_video": "the test videos have no labels, or the scores come without categories",
 }
@@ -76,12 +78,14 @@ def compute_metrics(scored: Sequence[ScoredVideo], classes: Sequence[str], thres
     columns = [one.predicted for one in labelled if one.predicted is not None]
     matrix = confusion_matrix(rows, columns, len(classes))
     at_threshold = numbers_at(scored, threshold)
+    bins = reliability(*everything)
     numbers: dict[str, Any] = {
         "auc": roc_auc(*everything),
         "auc_abnormal": roc_auc(*_frames([one for one in scored if one.video.is_abnormal])),
         "ap": average_precision(*everything),
         **{name: at_threshold[name] for name in ("far_all", "far_normal", "far_abnormal", "false_alarms_hour")},
         "threshold": threshold,
+        "calibration_error": calibration_error(bins) if bins else None,
         "accuracy_window": right / windows if windows else None,
         "accuracy_video": accuracy([one.labels for one in labelled], columns),
     }
@@ -89,6 +93,7 @@ def compute_metrics(scored: Sequence[ScoredVideo], classes: Sequence[str], thres
         "undefined": {name: UNDEFINED[name] for name, value in numbers.items() if value is None},
         "events": at_threshold["events"],
         f"at_{FIXED_THRESHOLD}": numbers_at(scored, FIXED_THRESHOLD),
+        "reliability": bins,
         "frames": len(everything[0]),
         "anomalous_frames": int(everything[0].sum()),
         "confusion": {"classes": list(classes), "matrix": matrix.tolist()},

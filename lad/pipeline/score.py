@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from lad import __version__
+from lad.calibration import Calibration
 from lad.dataset import Video
 from lad.extract.clips import CLIP_FRAMES
 from lad.files import fingerprint, replacing, write_text
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lad.models.aed import AED
 
 STAGE = "score"
-CODE_VERSION = 2
+CODE_VERSION = 3
 WINDOWS_A_BLOCK = 64  # windows through the detector at a time: bounds the memory of a long video
 
 
@@ -166,6 +167,7 @@ def _score(
     device = prepare_torch(run.config)
     checkpoint = load_checkpoint(path)
     detector = checkpoint.detector().to(device)
+    calibration = Calibration(**checkpoint.calibration)
     chosen = run.config.score.threshold
     threshold = checkpoint.threshold if chosen is None else chosen
     classes = _class_names(run, checkpoint.classes, detector.classes)
@@ -181,7 +183,7 @@ def _score(
                 )
             run.manifest.start(STAGE, run.item(video.id), today)
             scores = score_features(detector, features, merge=run.config.score.merge)
-            info = _write_scores(score_path(run.work, video.id), source, scores, classes, threshold)
+            info = _write_scores(score_path(run.work, video.id), source, scores, calibration, classes, threshold)
             info |= {"warnings": source.warnings, "checkpoint": checkpoint_sha256, "lad": __version__}
             run.manifest.finish(STAGE, run.item(video.id), [score_path(run.work, video.id)], info)
             result.done += 1
@@ -217,12 +219,17 @@ def _class_names(run: Run, known: list[str], classes: int) -> list[str]:
 
 
 def _write_scores(
-    path: Path, source: VideoFeatures, scores: VideoScores, classes: list[str], threshold: float
+    path: Path,
+    source: VideoFeatures,
+    scores: VideoScores,
+    calibration: Calibration,
+    classes: list[str],
+    threshold: float,
 ) -> dict[str, Any]:
     """Write the CSV of one video and return what its row in the manifest says."""
     times = source.times
     ends = np.append(times[1:], times[-1] + 1 / source.fps)
-    frame_scores = source.by_frame(scores.clips)
+    frame_scores = calibration(source.by_frame(scores.clips))
     clips = source.clip_of_frame(len(scores.clips))
     class_columns = [",".join(f"{p:.5g}" for p in row) for row in scores.classes.tolist()]
     rows = enumerate(zip(times.tolist(), frame_scores.tolist(), clips.tolist(), strict=True))

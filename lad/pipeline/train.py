@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich import filesize
 
 from lad.dataset import Video
@@ -18,7 +19,14 @@ from lad.models.registry import DETECTORS
 from lad.pipeline.checkpoint import DEFAULT_THRESHOLD, Checkpoint, load_checkpoint, save_checkpoint
 from lad.pipeline.features import VideoFeatures, check_labels, find_features, weights_in_use
 from lad.pipeline.stage import Run, StageError, StageResult, numerics, prepare_torch
-from lad.pipeline.validation import best_evaluation, describe, divide, evaluate_detector, mean_curve
+from lad.pipeline.validation import (
+    best_evaluation,
+    chosen_calibration,
+    describe,
+    divide,
+    evaluate_detector,
+    mean_curve,
+)
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -28,7 +36,7 @@ if TYPE_CHECKING:
 
 STAGE = "train"
 ITEM = "detector"
-CODE_VERSION = 4
+CODE_VERSION = 5
 KEPT_STEPS = 3  # step_*.pt files
 STD_FLOOR = 0.01  # of the mean deviation: a feature that never varies in training must not explode in testing
 
@@ -147,7 +155,7 @@ class Training:
             curves.append(self._fold_curve(number, self.pick(rest), self.pick(held_out)))
         best = best_evaluation(mean_curve(curves))
         self.run.say(f"train: {best['step']} steps by cross-validation ({describe(best)})")
-        history = self.fit("train", self.folder, self.pick(train), [], best["step"], threshold=best.get("threshold"))
+        history = self.fit("train", self.folder, self.pick(train), [], best["step"], chosen=best)
         return self._outcome(best, f"cross-validation, {len(folds)} folds", train, history)
 
     def _outcome(
@@ -183,11 +191,11 @@ class Training:
         val: list[LabelledFeatures],
         steps: int,
         keep_best: bool = True,
-        threshold: float | None = None,
+        chosen: dict[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """Train for `steps` steps, evaluating on `val` on the way; returns the history of evaluations.
 
-        `threshold`: of the scores, where it was chosen before; by default the one that suits `val` best.
+        `chosen`: the evaluation whose threshold and calibration the checkpoints get; by default each gets its own.
 
         Writes `last.pt` at every evaluation and, for `keep_best`, `best.pt` and the last three `step_*.pt`; where
         `last.pt` of the same run is there already, goes on from it, bit for bit as if it had never stopped.
@@ -231,7 +239,7 @@ class Training:
                         entry["test_auc"] = evaluate_detector(model, self.test, merge="max")["auc"]
                     losses.clear()
                     history.append(entry)
-                    self._save(folder, model, optimizer, step, history, keep_best, threshold)
+                    self._save(folder, model, optimizer, step, history, keep_best, chosen)
                     self._log(name, writer, entry, history)
                     bar.update(task, note=describe(entry))
                 bar.update(task, completed=step)
@@ -282,20 +290,20 @@ class Training:
         step: int,
         history: list[dict[str, Any]],
         keep_best: bool,
-        threshold: float | None,
+        chosen: dict[str, Any] | None,
     ) -> None:
         import torch
 
-        if threshold is None:
-            threshold = history[-1].get("threshold")
-
+        chosen = chosen or history[-1]
+        calibration, threshold = chosen_calibration(chosen), chosen.get("threshold")
         rng = {"cpu": torch.get_rng_state()}
         if self.device.startswith("cuda"):
             rng["cuda"] = torch.cuda.get_rng_state(self.device)
         checkpoint = Checkpoint(
             model=model.state_dict(),
             classes=self.run.classes,
-            threshold=DEFAULT_THRESHOLD if threshold is None else threshold,
+            calibration=vars(calibration),
+            threshold=DEFAULT_THRESHOLD if threshold is None else float(calibration(np.array(threshold))),
             config=self.run.config.model_dump(mode="json"),
             step=step,
             metrics={key: value for key, value in history[-1].items() if key != "step"},

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from lad.calibration import Calibration, fit_calibration
 from lad.dataset import Video
 from lad.metrics import average_precision, best_threshold, roc_auc
 from lad.pipeline.score import score_features
@@ -42,7 +43,8 @@ def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
 def evaluate_detector(
     model: AED, videos: Sequence[LabelledFeatures], merge: Literal["mean", "max"] = "mean"
 ) -> dict[str, float | None]:
-    """Frame-level AUC and average precision of `videos`, the threshold that suits them best, the mean smooth-L1."""
+    """Frame-level AUC and average precision of `videos`, the threshold and the calibration that suit them best, the
+    mean smooth-L1."""
     if not videos:
         return {}
     model.eval()
@@ -50,10 +52,13 @@ def evaluate_detector(
     model.train()
     truth, predicted = np.concatenate([video.frame_labels for video in videos]), np.concatenate(scores)
     error = np.abs(predicted - truth)
+    calibration = fit_calibration(truth, predicted)
     return {
         "auc": roc_auc(truth, predicted),
         "ap": average_precision(truth, predicted),
         "threshold": best_threshold(truth, predicted),
+        "slope": calibration.slope if calibration else None,
+        "offset": calibration.offset if calibration else None,
         "score_loss": float(np.mean(0.5 * error**2)),
     }
 
@@ -65,6 +70,12 @@ def best_evaluation(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if all("score_loss" in entry for entry in history):
         return min(history, key=lambda entry: entry["score_loss"])
     return history[-1]
+
+
+def chosen_calibration(entry: dict[str, Any]) -> Calibration:
+    """The calibration of an evaluation; none where its validation had none."""
+    slope, offset = entry.get("slope"), entry.get("offset")
+    return Calibration() if slope is None or offset is None else Calibration(slope, offset)
 
 
 def mean_curve(curves: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
