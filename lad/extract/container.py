@@ -56,6 +56,9 @@ DECORD_MIN_WIDTH = 64
 
 # Markers of a JPEG's frame header: all of C0 to CF but the tables among them.
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Of a TIFF: the tags that say its size, and the types of number that stand in the tag itself, as struct has them.
+TIFF_WIDTH, TIFF_HEIGHT = 256, 257
+TIFF_NUMBERS = {3: "H", 4: "I"}
 
 EBML_SEGMENT = b"\x18\x53\x80\x67"  # the Matroska element that holds everything but the header
 
@@ -374,8 +377,11 @@ def _tiff_size(data: bytes, order: str) -> tuple[int, int] | None:
     (entries,) = struct.unpack(f"{order}H", data[directory : directory + 2])
     found: dict[int, int] = {}
     for place in range(directory + 2, directory + 2 + 12 * entries, 12):
-        tag, kind = struct.unpack(f"{order}HH", data[place : place + 4])
-        short = kind == 3  # else 32 bits
-        (value,) = struct.unpack(f"{order}{'H' if short else 'I'}", data[place + 8 : place + (10 if short else 12)])
+        tag, kind, count = struct.unpack(f"{order}HHI", data[place : place + 8])
+        if tag not in (TIFF_WIDTH, TIFF_HEIGHT):
+            continue
+        if kind not in TIFF_NUMBERS or count != 1:  # libtiff would look for the number elsewhere, as for one of 64 bits
+            return None
+        (value,) = struct.unpack_from(f"{order}{TIFF_NUMBERS[kind]}", data, place + 8)
         found[tag] = max(value, found.get(tag, 0))  # which of two OpenCV believes is not known
-    return (found[256], found[257]) if {256, 257} <= found.keys() else None
+    return (found[TIFF_WIDTH], found[TIFF_HEIGHT]) if len(found) == 2 else None
