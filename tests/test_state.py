@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import math
 import shutil
 import signal
 import sqlite3
@@ -293,6 +294,13 @@ def test_a_journal_of_another_format_is_refused(data, work):
         ({"more": 1}, "not as lad writes format 3: more"),
         ({"threshold": None, "history": None}, "not as lad writes format 3: history, threshold"),
         ({"calibration": {"steepness": 1.0}}, "it cannot be used"),
+        ({"calibration": {"slope": math.nan, "offset": 0.0}}, "it cannot be used: its calibration or its threshold"),
+        ({"threshold": "high"}, "it cannot be used"),
+        ({"classes": ["one"]}, "it cannot be used: it has 1 names for 2 categories"),
+        ({"classes": ["one", "one"]}, "it cannot be used: it has 1 names for 2 categories"),
+        ({"classes": ["one", {}]}, "it cannot be used: its classes are no list of names"),
+        ({"weights": {"rgb": 1}}, "it cannot be used: it names the weights of its features wrongly"),
+        ({"config": "none"}, "not a checkpoint: it does not say how it was made"),
     ],
 )
 def test_a_checkpoint_of_another_lad_is_refused(change, said, data, finished, tmp_path):
