@@ -47,6 +47,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 FEATURES_SUFFIX = ".npy"
 RESULT_SUFFIXES = (".npy", ".csv", ".png")  # of the files that are named after a video: no folder may be called so
+MIN_FPS = 1e-6  # a frame every 11 days; the times of far less are infinite
 MAX_PROBLEMS = 20  # of one file, named in one error
 MAX_NAME_BYTES = 255  # of a file or folder, on every usual filesystem
 MAX_ID_BYTES = 2048  # leaves room for the work directory in the 4095 of a whole path
@@ -210,8 +211,8 @@ def _parse_row(row: dict[str, str], root: Path) -> Video:
     split = row.get("split", "")
     if split and split not in SPLITS:
         raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
-    n_frames = _number(row, "n_frames", int)
-    fps = _number(row, "fps", float)
+    n_frames = _number(row, "n_frames", int, 1)
+    fps = _number(row, "fps", float, MIN_FPS)
     return Video(
         id=row["video"],
         path=root / row["path"],
@@ -224,7 +225,7 @@ def _parse_row(row: dict[str, str], root: Path) -> Video:
     )
 
 
-def _number(row: dict[str, str], column: str, kind: Callable[[str], Number]) -> Number | None:
+def _number(row: dict[str, str], column: str, kind: Callable[[str], Number], least: Number) -> Number | None:
     text = row.get(column, "")
     if not text:
         return None
@@ -232,7 +233,7 @@ def _number(row: dict[str, str], column: str, kind: Callable[[str], Number]) -> 
         value = kind(text)
     except ValueError:
         raise ValueError(f"{column} {text!r} is not a number") from None
-    if not 0 < value < 1e9:
+    if not least <= value < 1e9:
         raise ValueError(f"{column} {text!r} is out of range")
     return value
 

@@ -129,6 +129,7 @@ def test_every_problem_is_reported_with_its_line(tmp_path: Path) -> None:
         11: "i,x.mp4,,,,,,,too,many",
         12: "j",
         13: "k,x.mp4,,,,,nan,",
+        14: "l,x.mp4,,,,,5e-324,",
     }
     path = write(tmp_path, HEADER + "ok,x.mp4,,,,,,\n" + "\n".join(rows.values()) + "\n")
     found = problems(path)
@@ -136,7 +137,7 @@ def test_every_problem_is_reported_with_its_line(tmp_path: Path) -> None:
     text = dict(zip(rows, found, strict=True))
     for line, word in {
         3: "'../up'", 4: "path is empty", 5: "'training'", 6: "'5-2'", 7: "40 frames", 8: "'many'", 9: "'-1'",
-        10: "on line 2", 11: "more fields", 12: "path is empty", 13: "'nan'",
+        10: "on line 2", 11: "more fields", 12: "path is empty", 13: "'nan'", 14: "'5e-324'",
     }.items():  # fmt: skip
         assert word in text[line]
 
