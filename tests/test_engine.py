@@ -255,6 +255,27 @@ def test_a_stalled_decoder_is_ended_and_named(tmp_path: Path, make_video: MakeVi
     assert isinstance(found["good.mp4"][-1], Finished)
 
 
+def test_who_was_stopped_with_the_driver_has_not_stalled(tmp_path: Path, make_video: MakeVideo) -> None:
+    """Ctrl-Z and `fg`, a suspended job of a cluster, a paused container: nothing that was done is lost."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER.replace('("rgb",)', '("flow",)').replace("stall_seconds=60", "stall_seconds=3"))
+    video = make_video(tmp_path / "long.mp4", 400)
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(video)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert driver.stdout is not None
+        said = [driver.stdout.readline() for _ in range(3)]
+        os.killpg(driver.pid, signal.SIGSTOP)
+        time.sleep(4)
+        os.killpg(driver.pid, signal.SIGCONT)
+        said += driver.communicate(timeout=60)[0].splitlines(keepends=True)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)
+    assert said == ["Started\n", *["Clips\n"] * 25, "Finished\n"]
+
+
 def test_a_consumer_that_stops_early_leaves_no_process(tmp_path: Path, make_video: MakeVideo) -> None:
     jobs = [job(make_video(tmp_path / f"{number}.mp4", 64)) for number in range(3)]
     messages = decode_videos(jobs, workers=2, stall_seconds=60)
