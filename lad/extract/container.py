@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -232,8 +232,12 @@ def video_stream(container: Any, limits: Limits) -> Any:
     return stream
 
 
-def probe_file(path: Path, container_format: str, limits: Limits) -> Probe:
+def probe_file(
+    path: Path, container_format: str, limits: Limits, on_progress: Callable[[], None] = lambda: None
+) -> Probe:
     """Demux the whole file without decoding it, and decode one frame for what only a frame tells.
+
+    `on_progress` is called at every packet: a large file on a slow disk takes minutes.
 
     Raises:
         VideoError: it is no readable video, or beyond a limit.
@@ -252,6 +256,7 @@ def probe_file(path: Path, container_format: str, limits: Limits) -> Probe:
         fps = float(stream.average_rate or 0)
         try:
             for packet in demux(container, stream):
+                on_progress()
                 logged, name = logged_errors()
                 damages += packet.is_corrupt or (logged > known and name == container.format.name)
                 if first is None:  # the empty packet at the end flushes it out of a decoder that waits for more

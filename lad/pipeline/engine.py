@@ -237,14 +237,23 @@ def _work(pipe: Connection, driver: int) -> None:
         return  # the driver is gone
 
 
-def _reporting(frames: Iterator[ArrayLike], pipe: Connection) -> Iterator[ArrayLike]:
-    """The frames as they come, with a word to the driver at times: each frame is progress."""
-    last = time.monotonic()
+class _Progress:
+    """A word to the driver at times, for whoever calls it at every step forward."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._last = pipe, time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last > ALIVE_SECONDS:
+            self._pipe.send(ALIVE)
+            self._last = time.monotonic()
+
+
+def _reporting(frames: Iterator[ArrayLike], progress: _Progress) -> Iterator[ArrayLike]:
+    """The frames as they come: each is progress."""
     for frame in frames:
         yield frame
-        if time.monotonic() - last > ALIVE_SECONDS:
-            pipe.send(ALIVE)
-            last = time.monotonic()
+        progress()
 
 
 def _run_job(pipe: Connection, job: ClipJob) -> None:
@@ -253,12 +262,12 @@ def _run_job(pipe: Connection, job: ClipJob) -> None:
     from lad.extract.decode import ReaderGaveUp, read_frames, read_pictures
     from lad.extract.sampling import resample
 
-    info = VideoInfo()
+    info, progress = VideoInfo(), _Progress(pipe)
     read = read_pictures if job.skip_clips else read_frames
-    frames = read(job.path, info, reader=job.reader, folder_fps=job.folder_fps, limits=job.limits)
+    frames = read(job.path, info, reader=job.reader, folder_fps=job.folder_fps, limits=job.limits, on_progress=progress)
     try:
         for batch in clip_batches(
-            job.limits.counted(resample(_reporting(frames, pipe), info, job.fps)),
+            job.limits.counted(resample(_reporting(frames, progress), info, job.fps)),
             streams=job.streams,
             flow=job.flow,
             tail=job.tail,
