@@ -175,6 +175,17 @@ def test_a_torn_last_line_and_a_damaged_one_cost_only_their_items(data, finished
     assert_whole(work, finished)
 
 
+def test_lines_of_a_journal_that_are_no_journal_s_cost_only_their_items(data, finished, work):
+    journal = work / "manifest.jsonl"
+    lines = journal.read_text().splitlines()
+    odd = json.loads(lines[1])
+    odd["outputs"][0]["path"] = "a\0b"
+    journal.write_text("\n".join([lines[0], json.dumps(odd), *lines[2:], "[" * 100_000]) + "\n")
+    rebuilt = rebuild_manifest(work)
+    assert (rebuilt.unreadable, len(rebuilt.dropped)) == (1, 1)
+    assert rebuilt.dropped == [f"{odd['stage']} {odd['item']}"]
+
+
 def test_a_work_directory_without_a_journal_gets_one_or_says_that_nothing_can_be_rebuilt(data, work):
     (work / "manifest.jsonl").unlink()
     assert_nothing_is_done(data, work)
