@@ -55,7 +55,7 @@ class DataConfig(Section):
     dataset: Place | None = None  # a dataset.csv: as given, or below `root`
     root: Place | None = None  # --data; the dataset.csv's folder by default
     classes: list[str] | None = None  # the labels in the order of their index; alphabetical by default
-    frame_folder_fps: float = Field(25.0, gt=0, le=100_000)  # where a folder of frames has no fps of its own
+    frame_folder_fps: float = Field(25.0, ge=1e-6, le=100_000)  # where a folder of frames has no fps of its own
 
 
 class ExtractConfig(Section):

@@ -46,8 +46,11 @@ VIDEO_SUFFIXES = frozenset(
     ]
 )
 FEATURES_SUFFIX = ".npy"
+RESULT_SUFFIXES = (".npy", ".csv", ".png")  # of the files that are named after a video: no folder may be called so
+MIN_FPS = 1e-6  # a frame every 11 days; the times of far less are infinite
 MAX_PROBLEMS = 20  # of one file, named in one error
 MAX_NAME_BYTES = 255  # of a file or folder, on every usual filesystem
+MAX_ID_BYTES = 2048  # leaves room for the work directory in the 4095 of a whole path
 
 Number = TypeVar("Number", int, float)
 
@@ -137,6 +140,9 @@ def is_safe_id(video_id: str) -> bool:
         return False
     if video_id != video_id.strip():  # `dataset.csv` does not keep it
         return False
+    # Beside the features of `a`, which are a.npy, `a.npy/b` would need a folder a.npy.
+    if any(part.endswith(RESULT_SUFFIXES) for part in parts[:-1]) or len(video_id.encode()) > MAX_ID_BYTES:
+        return False
     # Its files are named after it, with a suffix of four characters.
     too_long = any(len(part.encode()) > MAX_NAME_BYTES for part in f"{video_id}{FEATURES_SUFFIX}".split("/"))
     return video_id not in ("", SUMMARY_ID) and not forbidden and not too_long and not {"", ".", ".."} & set(parts)
@@ -197,15 +203,16 @@ def _parse_row(row: dict[str, str], root: Path) -> Video:
     if not is_safe_id(row["video"]):
         raise ValueError(
             f"video {row['video']!r} must be a relative path without '..', empty parts, backslashes, line breaks, "
-            f"and names of more than {MAX_NAME_BYTES - len(FEATURES_SUFFIX)} bytes"
+            f"folders that end in {', '.join(RESULT_SUFFIXES)}, "
+            f"names of more than {MAX_NAME_BYTES - len(FEATURES_SUFFIX)} bytes, and of at most {MAX_ID_BYTES} bytes"
         )
     if not row["path"] or "\0" in row["path"]:
         raise ValueError("path is empty" if not row["path"] else "path holds a NUL character")
     split = row.get("split", "")
     if split and split not in SPLITS:
         raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
-    n_frames = _number(row, "n_frames", int)
-    fps = _number(row, "fps", float)
+    n_frames = _number(row, "n_frames", int, 1)
+    fps = _number(row, "fps", float, MIN_FPS)
     return Video(
         id=row["video"],
         path=root / row["path"],
@@ -218,7 +225,7 @@ def _parse_row(row: dict[str, str], root: Path) -> Video:
     )
 
 
-def _number(row: dict[str, str], column: str, kind: Callable[[str], Number]) -> Number | None:
+def _number(row: dict[str, str], column: str, kind: Callable[[str], Number], least: Number) -> Number | None:
     text = row.get(column, "")
     if not text:
         return None
@@ -226,7 +233,7 @@ def _number(row: dict[str, str], column: str, kind: Callable[[str], Number]) -> 
         value = kind(text)
     except ValueError:
         raise ValueError(f"{column} {text!r} is not a number") from None
-    if not 0 < value < 1e9:
+    if not least <= value < 1e9:
         raise ValueError(f"{column} {text!r} is out of range")
     return value
 
@@ -280,10 +287,12 @@ def find_videos(arguments: Sequence[str], root: Path | None = None) -> list[Vide
     problems: list[str] = []
     for argument in arguments:
         path = Path(argument)
-        if path.exists():
-            found = _videos_below(path)
-        else:
-            found = [p for match in sorted(glob.glob(argument, recursive=True)) for p in _videos_below(Path(match))]  # noqa: PTH207  (absolute patterns too)
+        try:
+            matches = [argument] if path.exists() else sorted(glob.glob(argument, recursive=True))  # noqa: PTH207  (absolute patterns too)
+            found = [video for match in matches for video in _videos_below(Path(match))]
+        except RecursionError:
+            problems.append(f"{argument}: holds folders in folders without end")
+            continue
         if not found:
             what = "holds no video" if path.is_dir() else "no such file, folder or match"
             problems.append(f"{argument}: {what}")

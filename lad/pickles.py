@@ -108,6 +108,8 @@ def _check_torch_file(path: Path) -> None:
             # torch packs nothing, so what is in there is hardly longer than the file.
             if sum(member.file_size for member in members) > 1.1 * path.stat().st_size + (1 << 20):
                 raise PickleRefused("it unpacks to more than it is long")
+            if (damaged := archive.testzip()) is not None:  # torch does not look at their checksums
+                raise PickleRefused(f"it is damaged: the checksum of {damaged[:120]!r} is wrong")
             for member in members:
                 if member.filename.endswith(".pkl"):
                     _check_torch_pickle(io.BytesIO(archive.read(member)))

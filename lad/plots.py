@@ -84,8 +84,8 @@ def _confusion(metrics: dict[str, Any], classes: Sequence[str]) -> Figure:
     for row, column in np.ndindex(*matrix.shape):
         colour = "white" if share[row, column] > 0.5 else "black"
         axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(range(len(classes)), classes, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true", title="Category of each video")
     return figure
 
@@ -122,7 +122,7 @@ def _curves(scored: Sequence[ScoredVideo], threshold: float, columns: int) -> Fi
             axes.axvspan(start, end, color=TRUTH, alpha=0.2, linewidth=0)
         axes.axhline(threshold, color=QUIET, linestyle=":", linewidth=1)
         axes.set(ylim=(0, 1.05), xlim=(0, len(one.scores)))
-        axes.set_title(one.video.id, fontsize=9)
+        axes.set_title(one.video.id, fontsize=9, parse_math=False)  # a name with two dollar signs is no formula
     for axes in list(panels)[len(scored) :]:
         axes.set_axis_off()
     figure.supxlabel("frame (shaded: the true event)", fontsize=9)

@@ -134,11 +134,12 @@ def print_scores(video_id: str, info: dict[str, Any]) -> None:
     """A video's peak and its events, as times and frames."""
     click.echo(
         f"{printable(video_id)}: peak {info['peak_score']:.3f} at {clock(info['peak_time'])} "
-        f"(frame {info['peak_frame']}), {info['category']}; {info['frames']} frames, {clock(info['seconds'])}"
+        f"(frame {info['peak_frame']}), {printable(info['category'])}; "
+        f"{info['frames']} frames, {clock(info['seconds'])}"
     )
     for event in info["events"]:
         times = f"{clock(event['start_time'])} - {clock(event['end_time'])}"
-        click.echo(f"  event {times}  frames {event['start']}-{event['end']}  {event['category']}")
+        click.echo(f"  event {times}  frames {event['start']}-{event['end']}  {printable(event['category'])}")
     if not info["events"]:
         click.echo(f"  no event above {info['threshold']:g}")
     for warning in info["warnings"]:
@@ -239,7 +240,7 @@ def _print_rebuilt(data: dict[str, Any]) -> None:
     said += f", {data['unreadable']} unreadable lines left out" if data["unreadable"] else ""
     click.echo(said + (f"; the old one is {data['old']}" if data["old"] else ""))
     for item in data["dropped"]:
-        click.echo(f"  dropped, its files are missing or others: {item}")
+        click.echo(f"  dropped, its files are missing or others: {printable(item)}")
 
 
 @contextmanager

@@ -190,6 +190,23 @@ def test_a_checkpoint_cut_anywhere_is_one_line(tmp_path: Path) -> None:
             load_checkpoint(tmp_path / "cut.pt")
 
 
+def test_a_damaged_number_in_a_checkpoint_is_no_other_detector(tmp_path: Path) -> None:
+    """torch reads it as if nothing were wrong, and every score would be."""
+    model = detector().state_dict()
+    save_checkpoint(tmp_path / "whole.pt", Checkpoint(model))
+    content = bytearray((tmp_path / "whole.pt").read_bytes())
+    content[content.index(model["fc_down.weight"].numpy().tobytes()[:64])] ^= 1
+    (tmp_path / "flipped.pt").write_bytes(content)
+    with pytest.raises(StageError, match="it is damaged: the checksum of"):
+        load_checkpoint(tmp_path / "flipped.pt")
+    model["fc_down.weight"][0, 0] = torch.nan
+    save_checkpoint(tmp_path / "nan.pt", Checkpoint(model))
+    torch.save(model, tmp_path / "bare.pt")
+    for name in ("nan.pt", "bare.pt"):
+        with pytest.raises(StageError, match=r"it cannot be used: fc_down\.weight holds numbers that are not finite"):
+            load_checkpoint(tmp_path / name)
+
+
 def test_a_checkpoint_with_a_configuration_that_is_none_is_one_line(tmp_path: Path) -> None:
     from lad.pipeline.checkpoint import scoring_config
 

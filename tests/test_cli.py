@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -17,8 +18,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import tensors
+from rich.console import Console
 
+from lad.config import Config
 from lad.dataset import COLUMNS
+from lad.pipeline.stage import Run
+from lad.text import printable
 
 CONFIG = """
 data: {dataset: dataset.csv}
@@ -450,6 +455,18 @@ def test_what_a_terminal_would_obey_is_shown_and_not_sent(lad, tmp_path):
     status, out, err = lad("extract", "-o", "extract.backbone=tiny", "--work", str(tmp_path / "work"), str(video))
     assert status == 1 and "gotcha" in err
     assert not {"\x1b", "\x07", "\x9b"} & set(out + err)
+
+
+@pytest.mark.parametrize("name", ["x[/b]", "[red]b", "\x1b]0;gotcha\x07b", "\udcffb"])
+def test_a_progress_bar_shows_names_as_they_are(name, tmp_path):
+    """In a terminal: `[/b]` there is no tag that ends nothing, and escape codes are not sent."""
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, color_system=None, width=200)
+    with Run(Config(), tmp_path, None, [], console).progress("extract", 1) as (bar, task):
+        bar.update(task, note=name)
+        bar.refresh()
+    assert printable(name) in shown.getvalue()
+    assert "\x1b]0" not in shown.getvalue()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["weights", "list", "--json"]])

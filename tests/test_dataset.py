@@ -129,6 +129,7 @@ def test_every_problem_is_reported_with_its_line(tmp_path: Path) -> None:
         11: "i,x.mp4,,,,,,,too,many",
         12: "j",
         13: "k,x.mp4,,,,,nan,",
+        14: "l,x.mp4,,,,,5e-324,",
     }
     path = write(tmp_path, HEADER + "ok,x.mp4,,,,,,\n" + "\n".join(rows.values()) + "\n")
     found = problems(path)
@@ -136,7 +137,7 @@ def test_every_problem_is_reported_with_its_line(tmp_path: Path) -> None:
     text = dict(zip(rows, found, strict=True))
     for line, word in {
         3: "'../up'", 4: "path is empty", 5: "'training'", 6: "'5-2'", 7: "40 frames", 8: "'many'", 9: "'-1'",
-        10: "on line 2", 11: "more fields", 12: "path is empty", 13: "'nan'",
+        10: "on line 2", 11: "more fields", 12: "path is empty", 13: "'nan'", 14: "'5e-324'",
     }.items():  # fmt: skip
         assert word in text[line]
 
@@ -175,8 +176,27 @@ def test_ids_that_stay_in_the_work_directory_are_safe(video_id: str, tmp_path: P
     assert (tmp_path / video_id).resolve().is_relative_to(tmp_path)
 
 
+BESIDE_RESULTS = ["a.npy/b", "summary.csv/b", "c/a.png/b"]  # a folder where a result of another video may have to lie
+
+
 @pytest.mark.parametrize(
-    "video_id", ["", "/x", "../x", "a/../b", "a/..", ".", "./a", "a//b", "a/", "a\\b", "a\0b", "a\nb"]
+    "video_id",
+    [
+        "",
+        "/x",
+        "../x",
+        "a/../b",
+        "a/..",
+        ".",
+        "./a",
+        "a//b",
+        "a/",
+        "a\\b",
+        "a\0b",
+        "a\nb",
+        "a/" * 1100 + "a",
+        *BESIDE_RESULTS,
+    ],
 )
 def test_unsafe_ids_are_refused(video_id: str, tmp_path: Path) -> None:
     assert not is_safe_id(video_id)
@@ -314,7 +334,8 @@ def test_colliding_ids_keep_their_suffix_and_others_do_not(tmp_path: Path) -> No
 
 
 def test_ids_are_always_different_and_safe(tmp_path: Path) -> None:
-    names = ("a.mp4", "a.avi", "a.mp4.mkv", "back\\slash.mp4", "line\nbreak.mp4", os.fsdecode(b"\xff.mp4"))
+    names = ["a.mp4", "a.avi", "a.mp4.mkv", "back\\slash.mp4", "line\nbreak.mp4", os.fsdecode(b"\xff.mp4")]
+    names += [f"{name}.mp4" for name in BESIDE_RESULTS]
     found = video_ids([tmp_path / name for name in names], tmp_path)
     assert len(set(found)) == len(names)
     assert all(is_safe_id(video_id) for video_id in found)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,8 +32,10 @@ from lad.pipeline.engine import (
     Finished,
     Message,
     Started,
+    _Progress,
     _receive,
     _reporting,
+    _run_job,
     _Worker,
     decode_videos,
 )
@@ -197,13 +200,29 @@ def test_pyav_skips_nothing_that_decord_gave(tmp_path: Path, make_video: MakeVid
 def test_a_decoder_that_skips_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "ALIVE_SECONDS", -1.0)
     ours, theirs = multiprocessing.Pipe()
-    frames = _reporting((numbered_frame(number, (64, 48)) for number in range(50)), theirs)
+    frames = _reporting((numbered_frame(number, (64, 48)) for number in range(50)), _Progress(theirs))
     batches = clip_batches(frames, streams=("rgb",), flow="dis", tail="pad", batch_clips=1, skip_clips=2)
     next(batches)
     for _ in range(47):  # all frames of both skipped clips, and those of the third but the last
         assert ours.poll()
         assert ours.recv() == ALIVE
     assert not ours.poll()
+
+
+def test_a_decoder_shows_that_it_lives_while_no_frame_comes(
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a file of a hundred gigabytes is looked through, or images that cannot be read go by."""
+    monkeypatch.setattr(engine, "ALIVE_SECONDS", -1.0)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"{number}.png").touch()
+    for path in (make_video(tmp_path / "a.mp4", 20), folder):
+        said: list[object] = []
+        _run_job(SimpleNamespace(send=said.append), replace(job(path), reader="pyav", batch_clips=2))  # type: ignore[arg-type]
+        before = next(place for place, message in enumerate(said) if not isinstance(message, str))
+        assert before >= (20 + 20 + 20 if path.is_file() else 20)  # packets twice, and frames
 
 
 def kill_children() -> None:
@@ -253,6 +272,27 @@ def test_a_stalled_decoder_is_ended_and_named(tmp_path: Path, make_video: MakeVi
     assert failed.failure == "worker"
     assert "no progress for 2 s" in failed.error
     assert isinstance(found["good.mp4"][-1], Finished)
+
+
+def test_who_was_stopped_with_the_driver_has_not_stalled(tmp_path: Path, make_video: MakeVideo) -> None:
+    """Ctrl-Z and `fg`, a suspended job of a cluster, a paused container: nothing that was done is lost."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER.replace('("rgb",)', '("flow",)').replace("stall_seconds=60", "stall_seconds=3"))
+    video = make_video(tmp_path / "long.mp4", 400)
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(video)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert driver.stdout is not None
+        said = [driver.stdout.readline() for _ in range(3)]
+        os.killpg(driver.pid, signal.SIGSTOP)
+        time.sleep(4)
+        os.killpg(driver.pid, signal.SIGCONT)
+        said += driver.communicate(timeout=60)[0].splitlines(keepends=True)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)
+    assert said == ["Started\n", *["Clips\n"] * 25, "Finished\n"]
 
 
 def test_a_consumer_that_stops_early_leaves_no_process(tmp_path: Path, make_video: MakeVideo) -> None:

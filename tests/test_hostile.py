@@ -22,8 +22,9 @@ import pytest
 import torch
 from conftest import numbered_frame, read_number, write_video
 
-from lad.extract.container import Limits, VideoError, image_size
+from lad.extract.container import DEFAULT_LIMITS, Limits, VideoError, image_size
 from lad.extract.decode import ReaderGaveUp, VideoInfo, read_frames
+from lad.extract.images import read_image
 from lad.pipeline.manifest import Item, read_manifest
 
 Lad = Callable[..., tuple[int, str, str]]
@@ -291,6 +292,21 @@ def test_headers_of_other_encoders_tell_the_size() -> None:
     entries = struct.pack(">HHIIHHII", 256, 4, 1, 5000, 257, 4, 1, 70000)
     assert image_size(b"MM\0*" + struct.pack(">IH", 8, 2) + entries) == (5000, 70000)
     assert image_size(cv2.imencode(".bmp", picture)[1].tobytes()) is None
+
+
+def test_a_tiff_whose_size_stands_elsewhere_is_refused(tmp_path: Path) -> None:
+    """libtiff reads a number of 64 bits where the tag points to: the tag itself may say anything."""
+    width, height, rows = 9000, 8000, zlib.compress(bytes(9000 * 8000), 9)
+    short = {258: 8, 259: 8, 262: 1, 277: 1}  # 8 bits, deflate, black is zero, one channel
+    begin = 8 + 2 + 12 * 9 + 4
+    values = {256: (16, begin), 257: (16, begin + 8), **{tag: (3, value) for tag, value in short.items()}}
+    values |= {273: (4, begin + 16), 278: (4, height), 279: (4, len(rows))}  # one strip
+    tags = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in sorted(values.items()))
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(values)) + tags + bytes(4) + struct.pack("<QQ", width, height)
+    (tmp_path / "1.tif").write_bytes(head + rows)
+    assert begin * (begin + 8) < DEFAULT_LIMITS.max_pixels < width * height
+    image, _ = read_image(tmp_path / "1.tif", DEFAULT_LIMITS)
+    assert image is None
 
 
 def test_limits_are_configured_and_what_they_refused_is_tried_again(lad: Lad, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ Item: where it is stated (`decode` is test_decode.py, `cli` test_cli.py, `datase
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import subprocess
 import sys
@@ -483,6 +484,17 @@ def test_links_to_videos_are_videos_of_their_own(tmp_path: Path) -> None:
     assert counts == {"folder/a": 3, "folder/seq": 2, "linked": 3, "sequence": 2}
     below_view = ["view/folder/a", "view/folder/seq", "view/linked", "view/sequence"]
     assert ids_below(tmp_path) == ["all/a", "all/seq", *below_view]
+
+
+def test_folders_in_folders_without_end_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "/".join(["top", *["d"] * 250])).mkdir(parents=True)
+    usual = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(len(inspect.stack()) + 200)
+        with pytest.raises(DatasetError, match="top: holds folders in folders without end"):
+            find_videos([str(tmp_path / "top")])
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 def test_links_that_lead_back_are_not_followed_for_ever(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from lad.cli import run as run_cli
 from lad.dataset import COLUMNS
 from lad.files import file_sha256
 from lad.pipeline.checkpoint import load_checkpoint
+from lad.pipeline.score import read_scores
 
 CONFIG = """
 data: {dataset: dataset.csv}
@@ -290,6 +291,22 @@ def test_a_video_of_one_frame_has_one_score(lad, by_hand):
     np.save(by_hand / "theirs" / "dot.npy", np.array([0.2]))
     status, _, err = lad(*given(by_hand))
     assert status == 0, err
+
+
+def test_names_with_dollars_are_drawn_as_they_are(lad, by_hand):
+    """Not as formulas, which these are not."""
+    write_rows(by_hand, [row("a$^$b", "test", "run$^$", "20-40", 100), row("c", "test", "walk", "", 100)])
+    write_scores(by_hand / "theirs" / "a$^$b.csv", given_scores([(25, 45, 0.9)]))
+    status, _, err = lad(*given(by_hand))
+    assert status == 0, err
+    plots = by_hand.parent / "work" / "evaluations" / "theirs" / "plots"
+    assert {"confusion.png", "scores/a$^$b.png"} <= {str(path.relative_to(plots)) for path in plots.rglob("*.png")}
+
+
+def test_scores_are_read_whatever_categories_are_called(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('frame,time,score,"a\n,b",#c\n0,0.000,0.25,0.5,0.5\n1,0.040,0.75,0.5,0.5\n')
+    assert read_scores(path).tolist() == [0.25, 0.75]
 
 
 def test_no_scores_at_all_are_one_line_and_status_2(lad, by_hand):

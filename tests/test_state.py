@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import math
 import shutil
 import signal
 import sqlite3
@@ -174,6 +175,17 @@ def test_a_torn_last_line_and_a_damaged_one_cost_only_their_items(data, finished
     assert_whole(work, finished)
 
 
+def test_lines_of_a_journal_that_are_no_journal_s_cost_only_their_items(data, finished, work):
+    journal = work / "manifest.jsonl"
+    lines = journal.read_text().splitlines()
+    odd = json.loads(lines[1])
+    odd["outputs"][0]["path"] = "a\0b"
+    journal.write_text("\n".join([lines[0], json.dumps(odd), *lines[2:], "[" * 100_000]) + "\n")
+    rebuilt = rebuild_manifest(work)
+    assert (rebuilt.unreadable, len(rebuilt.dropped)) == (1, 1)
+    assert rebuilt.dropped == [f"{odd['stage']} {odd['item']}"]
+
+
 def test_a_work_directory_without_a_journal_gets_one_or_says_that_nothing_can_be_rebuilt(data, work):
     (work / "manifest.jsonl").unlink()
     assert_nothing_is_done(data, work)
@@ -293,6 +305,13 @@ def test_a_journal_of_another_format_is_refused(data, work):
         ({"more": 1}, "not as lad writes format 3: more"),
         ({"threshold": None, "history": None}, "not as lad writes format 3: history, threshold"),
         ({"calibration": {"steepness": 1.0}}, "it cannot be used"),
+        ({"calibration": {"slope": math.nan, "offset": 0.0}}, "it cannot be used: its calibration or its threshold"),
+        ({"threshold": "high"}, "it cannot be used"),
+        ({"classes": ["one"]}, "it cannot be used: it has 1 names for 2 categories"),
+        ({"classes": ["one", "one"]}, "it cannot be used: it has 1 names for 2 categories"),
+        ({"classes": ["one", {}]}, "it cannot be used: its classes are no list of names"),
+        ({"weights": {"rgb": 1}}, "it cannot be used: it names the weights of its features wrongly"),
+        ({"config": "none"}, "not a checkpoint: it does not say how it was made"),
     ],
 )
 def test_a_checkpoint_of_another_lad_is_refused(change, said, data, finished, tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -56,6 +56,9 @@ DECORD_MIN_WIDTH = 64
 
 # Markers of a JPEG's frame header: all of C0 to CF but the tables among them.
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Of a TIFF: the tags that say its size, and the types of number that stand in the tag itself, as struct has them.
+TIFF_WIDTH, TIFF_HEIGHT = 256, 257
+TIFF_NUMBERS = {3: "H", 4: "I"}
 
 EBML_SEGMENT = b"\x18\x53\x80\x67"  # the Matroska element that holds everything but the header
 
@@ -229,8 +232,12 @@ def video_stream(container: Any, limits: Limits) -> Any:
     return stream
 
 
-def probe_file(path: Path, container_format: str, limits: Limits) -> Probe:
+def probe_file(
+    path: Path, container_format: str, limits: Limits, on_progress: Callable[[], None] = lambda: None
+) -> Probe:
     """Demux the whole file without decoding it, and decode one frame for what only a frame tells.
+
+    `on_progress` is called at every packet: a large file on a slow disk takes minutes.
 
     Raises:
         VideoError: it is no readable video, or beyond a limit.
@@ -249,6 +256,7 @@ def probe_file(path: Path, container_format: str, limits: Limits) -> Probe:
         fps = float(stream.average_rate or 0)
         try:
             for packet in demux(container, stream):
+                on_progress()
                 logged, name = logged_errors()
                 damages += packet.is_corrupt or (logged > known and name == container.format.name)
                 if first is None:  # the empty packet at the end flushes it out of a decoder that waits for more
@@ -374,8 +382,11 @@ def _tiff_size(data: bytes, order: str) -> tuple[int, int] | None:
     (entries,) = struct.unpack(f"{order}H", data[directory : directory + 2])
     found: dict[int, int] = {}
     for place in range(directory + 2, directory + 2 + 12 * entries, 12):
-        tag, kind = struct.unpack(f"{order}HH", data[place : place + 4])
-        short = kind == 3  # else 32 bits
-        (value,) = struct.unpack(f"{order}{'H' if short else 'I'}", data[place + 8 : place + (10 if short else 12)])
+        tag, kind, count = struct.unpack(f"{order}HHI", data[place : place + 8])
+        if tag not in (TIFF_WIDTH, TIFF_HEIGHT):
+            continue
+        if kind not in TIFF_NUMBERS or count != 1:  # libtiff would look for the number elsewhere, as for one of 64 bits
+            return None
+        (value,) = struct.unpack_from(f"{order}{TIFF_NUMBERS[kind]}", data, place + 8)
         found[tag] = max(value, found.get(tag, 0))  # which of two OpenCV believes is not known
-    return (found[256], found[257]) if {256, 257} <= found.keys() else None
+    return (found[TIFF_WIDTH], found[TIFF_HEIGHT]) if len(found) == 2 else None

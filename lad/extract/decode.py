@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -96,7 +96,13 @@ class VideoInfo:
 
 
 def read_frames(
-    path: Path, info: VideoInfo, *, reader: Reader = "auto", folder_fps: float = 25.0, limits: Limits = DEFAULT_LIMITS
+    path: Path,
+    info: VideoInfo,
+    *,
+    reader: Reader = "auto",
+    folder_fps: float = 25.0,
+    limits: Limits = DEFAULT_LIMITS,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> Iterator[np.ndarray]:
     """Yield every frame as `(height, width, 3)` uint8 RGB, upright, and fill `info` on the way.
 
@@ -106,17 +112,24 @@ def read_frames(
         reader: `pyav` passes decord over.
         folder_fps: frames a second of a folder of images.
         limits: of frames and their size.
+        on_progress: called at every packet or image that is read, also where no frame comes of it.
 
     Raises:
         VideoError: nothing can be read from it, or it is beyond a limit.
         ReaderGaveUp: decord failed halfway; call again with `reader="pyav"`.
     """
-    for frame in _frames(path, info, reader, folder_fps, limits, lazy=False):
+    for frame in _frames(path, info, reader, folder_fps, limits, on_progress, lazy=False):
         yield np.asarray(frame)
 
 
 def read_pictures(
-    path: Path, info: VideoInfo, *, reader: Reader = "auto", folder_fps: float = 25.0, limits: Limits = DEFAULT_LIMITS
+    path: Path,
+    info: VideoInfo,
+    *,
+    reader: Reader = "auto",
+    folder_fps: float = 25.0,
+    limits: Limits = DEFAULT_LIMITS,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> Iterator[np.ndarray | Picture]:
     """As `read_frames`, for who will not look at most frames: to decode them takes half the time of their conversion.
 
@@ -126,19 +139,26 @@ def read_pictures(
     Raises:
         VideoError, ReaderGaveUp: as `read_frames`; a picture that cannot be converted raises VideoError, too.
     """
-    yield from _frames(path, info, reader, folder_fps, limits, lazy=True)
+    yield from _frames(path, info, reader, folder_fps, limits, on_progress, lazy=True)
 
 
 def _frames(
-    path: Path, info: VideoInfo, reader: Reader, folder_fps: float, limits: Limits, *, lazy: bool
+    path: Path,
+    info: VideoInfo,
+    reader: Reader,
+    folder_fps: float,
+    limits: Limits,
+    on_progress: Callable[[], None],
+    *,
+    lazy: bool,
 ) -> Iterator[np.ndarray | Picture]:
     import av
 
     try:
         if path.is_dir():
-            yield from limits.counted(_image_frames(path, info, folder_fps, limits))
+            yield from limits.counted(_image_frames(path, info, folder_fps, limits, on_progress))
         else:
-            yield from limits.counted(_file_frames(path, info, reader, limits, lazy))
+            yield from limits.counted(_file_frames(path, info, reader, limits, on_progress, lazy))
     except OSError as error:  # PyAV's own errors for the disk's faults (no permission, not there) are OSErrors too
         raise VideoError(f"cannot be read: {error.strerror or error}", kind="io") from error
     except av.error.FFmpegError as error:
@@ -159,7 +179,9 @@ def _average_fps(times: list[float], nominal: float) -> float:
 # Image folders ---------------------------------------------------------------------------------------------------
 
 
-def _image_frames(folder: Path, info: VideoInfo, fps: float, limits: Limits) -> Iterator[np.ndarray]:
+def _image_frames(
+    folder: Path, info: VideoInfo, fps: float, limits: Limits, on_progress: Callable[[], None]
+) -> Iterator[np.ndarray]:
     info.reader, info.fps = "images", fps
     bad: list[str] = []
     damaged: list[str] = []
@@ -168,6 +190,7 @@ def _image_frames(folder: Path, info: VideoInfo, fps: float, limits: Limits) -> 
     waiting = 0
     files = frame_files(folder)
     for file in files:
+        on_progress()
         try:
             image, whole = read_image(file, limits)
         except VideoError as error:
@@ -220,10 +243,10 @@ def _first_gap(names: list[str]) -> tuple[str, str] | None:
 
 
 def _file_frames(
-    path: Path, info: VideoInfo, reader: Reader, limits: Limits, lazy: bool
+    path: Path, info: VideoInfo, reader: Reader, limits: Limits, on_progress: Callable[[], None], lazy: bool
 ) -> Iterator[np.ndarray | Picture]:
     container_format = sniff_container(path)
-    probe = probe_file(path, container_format, limits)
+    probe = probe_file(path, container_format, limits, on_progress)
     info.fps = probe.fps
     info.warnings += probe.warnings
     if reader == "auto" and probe.intact and probe.times is not None and probe.plain:
@@ -234,12 +257,12 @@ def _file_frames(
                 yield from _decord_frames(frames, probe.times, info)
                 return
             del frames  # it would decode ahead
-            yield from _pyav_frames(path, container_format, info, limits, whole=True)
+            yield from _pyav_frames(path, container_format, info, limits, on_progress, whole=True)
             if info.frames != probe.packets:
                 raise ReaderGaveUp(f"PyAV in decord's place gave {info.frames} of {probe.packets} frames")
             return
     info.reader = "pyav"
-    yield from _pyav_frames(path, container_format, info, limits, whole=False)
+    yield from _pyav_frames(path, container_format, info, limits, on_progress, whole=False)
 
 
 def _open_decord(path: Path, probe: Probe) -> Any | None:
@@ -307,7 +330,13 @@ def _decord_frames(frames: Any, times: list[float], info: VideoInfo) -> Iterator
 
 
 def _pyav_frames(
-    path: Path, container_format: str, info: VideoInfo, limits: Limits, *, whole: bool
+    path: Path,
+    container_format: str,
+    info: VideoInfo,
+    limits: Limits,
+    on_progress: Callable[[], None],
+    *,
+    whole: bool,
 ) -> Iterator[Picture]:
     """PyAV's frames; `whole`: the first damage is the end."""
     import av
@@ -320,6 +349,7 @@ def _pyav_frames(
         context = stream.codec_context
         fps = float(stream.average_rate or DEFAULT_FPS)
         for packet in _packets(container, stream, info):
+            on_progress()
             known, _ = logged_errors()
             try:
                 frames = context.decode(packet)

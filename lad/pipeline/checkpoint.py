@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -83,8 +84,12 @@ def scoring_config(path: Path, overrides: list[str]) -> Config:
         kept["extract"] = {key: value for key, value in kept["extract"].items() if key not in SAFEGUARDS}
         kept["score"] = {**made_with["score"], "checkpoint": None}
     except (KeyError, TypeError, AttributeError) as error:
-        raise StageError(f"{path}: not a checkpoint: it does not say how it was made") from error
+        raise _does_not_say(path) from error
     return load_config(None, overrides, base={"name": "score", **kept})
+
+
+def _does_not_say(path: Path) -> StageError:
+    return StageError(f"{path}: not a checkpoint: it does not say how it was made")
 
 
 def _released_config(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -109,6 +114,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
     with replacing(path) as temporary:
         torch.save({"format": FORMAT, **vars(checkpoint)}, temporary)
+
+
+def _check_parts(checkpoint: Checkpoint, classes: int) -> None:
+    """What scoring believes of a file: a wrong number there would become a wrong score, or end the run.
+
+    Raises:
+        ValueError, AttributeError, TypeError: it cannot be meant.
+    """
+    for name, tensor in checkpoint.model.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} holds numbers that are not finite")
+    names = checkpoint.classes
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("its classes are no list of names")
+    if names and (len(names) != classes or len(set(names)) != classes):
+        raise ValueError(f"it has {len(set(names))} names for {classes} categories")
+    calibration = Calibration(**checkpoint.calibration)
+    if not all(math.isfinite(number) for number in (calibration.slope, calibration.offset, checkpoint.threshold)):
+        raise ValueError("its calibration or its threshold is not finite")
+    if not all(isinstance(identity, str) for identity in dict(checkpoint.weights).values()):
+        raise ValueError("it names the weights of its features wrongly")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -136,13 +162,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if differing := parts.keys() ^ {one.name for one in fields(Checkpoint)}:
             raise StageError(f"{path}: not as lad writes format {FORMAT}: {', '.join(sorted(differing))}")
         checkpoint = Checkpoint(**parts)
+        made_with = checkpoint.config
+        if made_with is not None and not (
+            isinstance(made_with, Mapping) and isinstance(made_with.get("extract"), Mapping)
+        ):
+            raise _does_not_say(path)
     else:
         raise StageError(f"{path}: its format is {data['format']}, this lad reads {FORMAT}")
     try:
         with torch.device("meta"), warnings.catch_warnings():  # its sizes take no memory before they fit each other
             warnings.simplefilter("ignore")
-            checkpoint.detector()
-        Calibration(**checkpoint.calibration)
+            detector = checkpoint.detector()
+        _check_parts(checkpoint, detector.classes)
     except (ValueError, AttributeError, TypeError, IndexError, RuntimeError) as error:
         raise StageError(f"{path}: it cannot be used: {' '.join(str(error).split())[:300]}") from error
     return checkpoint

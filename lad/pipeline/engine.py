@@ -7,6 +7,7 @@ time; it sends back batches of clips, a few at a time, because a pipe that nobod
 from __future__ import annotations
 
 import ctypes
+import math
 import multiprocessing
 import os
 import signal
@@ -32,6 +33,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 AGAIN = "again"  # what a decoder sends where decord gave up
 ALIVE = "alive"  # and while a batch takes it long, as slow flow methods do
 ALIVE_SECONDS = 1.0
+LOOK_SECONDS = 1.0  # from one look at silent decoders to the next
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class _Worker:
     process: SpawnProcess
     pipe: Connection
     job: ClipJob | None = None
-    heard: float = 0.0  # time.monotonic() of its last message
+    silent: float = 0.0  # seconds since its last message, without those in which nobody could run
 
 
 def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float) -> Iterator[Message]:
@@ -111,6 +113,7 @@ def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float
     """
     waiting = list(reversed(jobs))
     crew: list[_Worker] = []
+    looked = time.monotonic()
     try:
         while waiting or any(worker.job for worker in crew):
             while waiting and len(crew) < workers:
@@ -119,15 +122,19 @@ def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float
                 if worker.job is None and waiting:
                     yield from _assign(worker, waiting.pop())
             busy = [worker for worker in crew if worker.job]
-            ready = wait([worker.pipe for worker in busy], timeout=1.0)
+            ready = wait([worker.pipe for worker in busy], timeout=LOOK_SECONDS)
+            before, looked = looked, time.monotonic()
+            # All of us may have been stopped for hours (Ctrl-Z, a paused container): that is nobody's silence.
+            passed = min(looked - before, max(LOOK_SECONDS, stall_seconds / 10))
             for worker in busy:
+                worker.silent += passed
                 message, alive = None, True
                 if worker.pipe in ready:
                     try:
                         message = _receive(worker, stall_seconds)
                     except (EOFError, OSError):
                         alive = False
-                elif time.monotonic() - worker.heard > stall_seconds and not worker.pipe.poll():
+                elif worker.silent > stall_seconds and not worker.pipe.poll():
                     alive = False
                 job = worker.job
                 assert job is not None
@@ -153,7 +160,7 @@ def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float
 
 
 def _assign(worker: _Worker, job: ClipJob) -> Iterator[Message]:
-    worker.job, worker.heard = job, time.monotonic()
+    worker.job, worker.silent = job, 0.0
     with suppress(OSError):  # it died while idle: the next wait() finds its pipe at the end
         worker.pipe.send(job)
     yield Started(job.item, job.reader, job.skip_clips)
@@ -184,14 +191,21 @@ def _receive(worker: _Worker, stall_seconds: float) -> Message | str:
     Raises:
         EOFError, OSError: it is dead.
     """
-    timer = threading.Timer(stall_seconds, worker.process.kill)
-    timer.daemon = True
-    timer.start()
+    received = threading.Event()
+    threading.Thread(target=_end_unless, args=(received, worker.process, stall_seconds), daemon=True).start()
     try:
         return worker.pipe.recv()
     finally:
-        timer.cancel()
-        worker.heard = time.monotonic()
+        received.set()
+        worker.silent = 0.0
+
+
+def _end_unless(received: threading.Event, process: SpawnProcess, stall_seconds: float) -> None:
+    """End a decoder after so many seconds, of which a stop of all of us takes one look at most."""
+    for _ in range(math.ceil(stall_seconds / LOOK_SECONDS)):
+        if received.wait(min(stall_seconds, LOOK_SECONDS)):
+            return
+    process.kill()
 
 
 def _bury(worker: _Worker, stall_seconds: float) -> str:
@@ -223,14 +237,23 @@ def _work(pipe: Connection, driver: int) -> None:
         return  # the driver is gone
 
 
-def _reporting(frames: Iterator[ArrayLike], pipe: Connection) -> Iterator[ArrayLike]:
-    """The frames as they come, with a word to the driver at times: each frame is progress."""
-    last = time.monotonic()
+class _Progress:
+    """A word to the driver at times, for whoever calls it at every step forward."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._last = pipe, time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last > ALIVE_SECONDS:
+            self._pipe.send(ALIVE)
+            self._last = time.monotonic()
+
+
+def _reporting(frames: Iterator[ArrayLike], progress: _Progress) -> Iterator[ArrayLike]:
+    """The frames as they come: each is progress."""
     for frame in frames:
         yield frame
-        if time.monotonic() - last > ALIVE_SECONDS:
-            pipe.send(ALIVE)
-            last = time.monotonic()
+        progress()
 
 
 def _run_job(pipe: Connection, job: ClipJob) -> None:
@@ -239,12 +262,12 @@ def _run_job(pipe: Connection, job: ClipJob) -> None:
     from lad.extract.decode import ReaderGaveUp, read_frames, read_pictures
     from lad.extract.sampling import resample
 
-    info = VideoInfo()
+    info, progress = VideoInfo(), _Progress(pipe)
     read = read_pictures if job.skip_clips else read_frames
-    frames = read(job.path, info, reader=job.reader, folder_fps=job.folder_fps, limits=job.limits)
+    frames = read(job.path, info, reader=job.reader, folder_fps=job.folder_fps, limits=job.limits, on_progress=progress)
     try:
         for batch in clip_batches(
-            job.limits.counted(resample(_reporting(frames, pipe), info, job.fps)),
+            job.limits.counted(resample(_reporting(frames, progress), info, job.fps)),
             streams=job.streams,
             flow=job.flow,
             tail=job.tail,

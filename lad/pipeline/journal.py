@@ -96,7 +96,7 @@ def parse_journal_line(line: bytes) -> Item:
     Raises:
         ValueError: it is none.
     """
-    values = json.loads(line)
+    values = _parse(line)
     if not isinstance(values, dict) or values.keys() != {one.name for one in fields(Item)}:
         raise ValueError("not an item")
     if values["status"] not in ("done", "failed") or not isinstance(values["info"], dict):
@@ -107,6 +107,13 @@ def parse_journal_line(line: bytes) -> Item:
         raise ValueError(str(error)) from error
 
 
+def _parse(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except RecursionError as error:  # of brackets without end
+        raise ValueError("nested too deep") from error
+
+
 def check_journal_format(path: Path, content: bytes) -> None:
     """Refuse a journal of another format; a damaged first line is none.
 
@@ -114,7 +121,7 @@ def check_journal_format(path: Path, content: bytes) -> None:
         ManifestError: it is of another lad.
     """
     try:
-        first = json.loads(content.partition(b"\n")[0])
+        first = _parse(content.partition(b"\n")[0])
     except ValueError:
         return
     if isinstance(first, dict) and "format" in first and first["format"] != FORMAT:

@@ -90,9 +90,10 @@ def _begin_journal(work: Path) -> None:
 
 def _last_of_each(journal: bytes, rebuilt: Rebuilt) -> list[Item]:
     found: dict[tuple[str, str], Item] = {}
+    first = json.dumps({"format": FORMAT}).encode()
     for number, line in enumerate(journal.splitlines()):
         try:
-            if number == 0 and json.loads(line) == {"format": FORMAT}:
+            if number == 0 and line == first:
                 continue
             item = parse_journal_line(line)
         except ValueError:
@@ -103,10 +104,10 @@ def _last_of_each(journal: bytes, rebuilt: Rebuilt) -> list[Item]:
 
 
 def _is_intact(work: Path, output: Output) -> bool:
-    path = work / output.path
     try:
+        path = work / output.path
         return path.stat().st_size == output.bytes and file_sha256(path) == output.sha256
-    except OSError:
+    except (OSError, ValueError, TypeError):  # also of what can be no path
         return False
 
 

@@ -292,4 +292,6 @@ def _write_summary(run: Run, checkpoint_sha256: str) -> None:
 
 def read_scores(path: Path) -> np.ndarray:
     """A `scores/<video id>.csv` -> scores `(frames,)` float64."""
-    return np.loadtxt(path, delimiter=",", skiprows=1, usecols=2, ndmin=1)
+    with path.open(encoding="utf-8", newline="") as file:
+        next(csv.reader(file))  # the names of categories, which may be of several lines
+        return np.loadtxt(file, delimiter=",", usecols=2, ndmin=1)

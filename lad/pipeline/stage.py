@@ -15,11 +15,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from lad.config import Config, ExtractConfig, Stream
 from lad.dataset import Video, class_names
@@ -121,13 +124,20 @@ class Run:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            _NoteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
         shown = self.console.is_terminal and not self.console.quiet
         with Progress(*columns, console=self.console, transient=True, disable=not shown) as bar:
             yield bar, bar.add_task(what, total=total, note="")
+
+
+class _NoteColumn(ProgressColumn):
+    """What is being worked on: a file's name, in which nothing is markup and nothing is for the terminal to obey."""
+
+    def render(self, task: Task) -> Text:
+        return Text(printable(task.fields["note"]))
 
 
 def say(console: Console, text: str) -> None:
