@@ -406,7 +406,7 @@ def test_a_reader_that_dies_voids_what_it_gave_and_its_successor_is_resumed(lad,
         add(self, batch)
         if self.reader == "auto" and self.clips == 6:
             for child in multiprocessing.active_children():
-                os.kill(child.pid or 0, signal.SIGKILL)
+                os.kill(child.pid or 0, signal.SIGSEGV)
 
     monkeypatch.setattr(Partial, "restart", noting)
     monkeypatch.setattr(Partial, "add", killing)

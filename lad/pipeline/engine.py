@@ -104,16 +104,19 @@ class _Worker:
     pipe: Connection
     job: ClipJob | None = None
     silent: float = 0.0  # seconds since its last message, without those in which nobody could run
+    given: int = 0  # clips of its job, those of earlier runs included
 
 
 def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float) -> Iterator[Message]:
     """Decode `jobs` in `workers` processes and yield what they send, a video's messages always in order.
 
-    A reader that gives up, dies or stalls gets a second chance with PyAV alone before its video counts as failed.
+    A reader that gives up, dies or stalls gets a second chance with PyAV alone before its video counts as failed. One
+    that was killed by somebody else, as for want of memory, goes on from what it gave, once.
     """
     waiting = list(reversed(jobs))
     crew: list[_Worker] = []
     looked = time.monotonic()
+    killed: set[str] = set()
     try:
         while waiting or any(worker.job for worker in crew):
             while waiting and len(crew) < workers:
@@ -140,14 +143,19 @@ def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float
                 assert job is not None
                 if not alive:
                     crew.remove(worker)
-                    reason = _bury(worker, stall_seconds)
-                    if job.reader == "auto":
+                    code = _bury(worker)
+                    if code == -signal.SIGKILL and job.item not in killed:
+                        killed.add(job.item)
+                        waiting.append(replace(job, skip_clips=worker.given))
+                    elif job.reader == "auto":
                         waiting.append(_with_pyav(job))
                     else:
-                        yield Failed(job.item, "worker", reason)
+                        yield Failed(job.item, "worker", _death(code, stall_seconds))
                 elif message == AGAIN:
                     yield from _assign(worker, _with_pyav(job))
                 elif message is not None and not isinstance(message, str):
+                    if isinstance(message, Clips):
+                        worker.given += len(message.batch[job.streams[0]])
                     yield message
                     if isinstance(message, Finished | Failed):
                         worker.job = None
@@ -160,7 +168,7 @@ def decode_videos(jobs: Sequence[ClipJob], *, workers: int, stall_seconds: float
 
 
 def _assign(worker: _Worker, job: ClipJob) -> Iterator[Message]:
-    worker.job, worker.silent = job, 0.0
+    worker.job, worker.silent, worker.given = job, 0.0, job.skip_clips
     with suppress(OSError):  # it died while idle: the next wait() finds its pipe at the end
         worker.pipe.send(job)
     yield Started(job.item, job.reader, job.skip_clips)
@@ -208,12 +216,17 @@ def _end_unless(received: threading.Event, process: SpawnProcess, stall_seconds:
     process.kill()
 
 
-def _bury(worker: _Worker, stall_seconds: float) -> str:
+def _bury(worker: _Worker) -> int | None:
+    """How it died; None: it lives, and is ended now."""
     worker.process.join(timeout=0.5)
     code = worker.process.exitcode
     worker.process.kill()
     worker.process.join()
     worker.pipe.close()
+    return code
+
+
+def _death(code: int | None, stall_seconds: float) -> str:
     if code is None:
         return f"the decoder showed no progress for {stall_seconds:g} s and was ended"
     how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
