@@ -40,7 +40,7 @@ def write_page(folder: Path, data: Path) -> None:
         draw_calibration(folder / f"calibration_{name}.png", default["splits"])
         if name == "surveillance":
             draw_trade_off(folder / "trade_off_surveillance.png", rows)
-        draw_worst(folder / f"errors_{name}.png", name, rows[0][0], data, default)
+        draw_worst(folder / f"errors_{name}.jpg", name, rows[0][0], data, default)
     page.write_text(text)
 
 

@@ -73,7 +73,7 @@ def draw_errors(path: Path, alarms: Sequence[Error], misses: Sequence[Error], th
         axes[-1].axvline(error.worst, color="#8d99ae", linewidth=0.8)
         axes[-1].set(ylim=(0, 1.02), xlim=(0, len(error.scores)))
         axes[-1].tick_params(labelsize=6)
-    figure.savefig(path, dpi=80)
+    figure.savefig(path, dpi=70, pil_kwargs={"quality": 80})
 
 
 def _strip(error: Error) -> list[tuple[int, np.ndarray]]:
