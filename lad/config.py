@@ -95,7 +95,7 @@ class ExtractConfig(Section):
 class TrainConfig(Section):
     """Features to a detector."""
 
-    detector: str = "aed_t"
+    detector: str = "aed_t"  # the paper's two layers; `aed`: one; `linear`: for sets of a few dozen videos
     window: int = Field(5, ge=1, le=1024)  # K, clips
     hidden: int = Field(128, ge=1, le=4096)
     dropout: float = Field(0.0, ge=0, lt=1)
