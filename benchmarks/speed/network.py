@@ -9,6 +9,7 @@ import torch
 from rows import REPEATS, Row, medians
 
 from lad.extract.features import FeatureExtractor
+from lad.extract.runtime import choose_runtime
 from lad.models import weights
 
 CLIP_GFLOP = 55.6  # of Inception-I3D on 16x224x224, two for a multiplication with its addition
@@ -30,21 +31,28 @@ def measure() -> list[Row]:
         with torch.inference_mode():
             return plain(torch.from_numpy(clips[:1]).float().permute(0, 4, 1, 2, 3) / 127.5 - 1).numpy()
 
-    ours = {"OpenVINO": extractor("openvino"), "torch": extractor("torch")}
+    ours = {"torch": extractor("torch"), "openvino": extractor("openvino")}
+    taken_here = choose_runtime("auto", "cpu", "i3d")
     square = torch.rand(4096, 4096)
     works = [eager, *(lambda one=one: one("rgb", clips) for one in ours.values()), lambda: square @ square]
     baseline, *taken, matmul = medians(works, REPEATS)
     peak = 2 * 4096**3 / matmul / 1e9
     expected = eager()
     rows = []
-    for (name, one), seconds, target in zip(ours.items(), taken, (2.8, 1.9), strict=True):
+    for (name, one), seconds in zip(ours.items(), taken, strict=True):
         ratio, clip = baseline * BATCH / seconds, seconds / BATCH
+        # 2.8 with everything that can be installed, 1.9 with torch alone; what nobody is given has no target.
+        target = 2.8 if name == taken_here else 1.9 if name == "torch" else None
         rows.append(
             Row(
-                f"rgb network, {name}", f"{baseline:.2f} s a clip", f"{clip:.2f} s a clip",
-                f"{ratio:.1f}x", f">= {target}x", ratio >= target,
+                f"rgb network, {name}{', the default' if name == taken_here else ''}",
+                f"{baseline:.2f} s a clip",
+                f"{clip:.2f} s a clip",
+                f"{ratio:.1f}x",
+                f">= {target}x" if target else "",
+                ratio >= target if target else None,
             )
-        )  # fmt: skip
+        )
         distance = float(np.abs(one("rgb", clips[:1]) - expected).max() / np.abs(expected).max())
         rows.append(Row("... features differ, of the largest", "", "", f"{distance:.0e}", "<= 1e-4", distance <= 1e-4))
         achieved = CLIP_GFLOP / clip
