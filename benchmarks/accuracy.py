@@ -81,7 +81,13 @@ BENCHMARKS = {
         (
             Row("default", "short_360"),
             Row("the paper's recipe", "squashed", config="ped2-paper", splits=2),
-            Row("... its first 1,000 steps", "squashed", ("train.steps=1000",), config="ped2-paper", splits=2),
+            Row(
+                "the paper's recipe, its first 1,000 steps",
+                "squashed",
+                ("train.steps=1000",),
+                config="ped2-paper",
+                splits=2,
+            ),
             Row("logistic regression, features of the default", "short_360", regression=1e-2),
             Row("logistic regression, features of the paper", "squashed", (SQUASHED,), regression=1e-2),
             Row("default, frames squashed to 224x224", "squashed", (SQUASHED,), splits=5),
@@ -103,7 +109,12 @@ BENCHMARKS = {
         (
             Row("default", "short_256"),
             Row("the paper's recipe", "squashed", config="surveillance-paper"),
-            Row("... its first 1,000 steps", "squashed", ("train.steps=1000",), config="surveillance-paper"),
+            Row(
+                "the paper's recipe, its first 1,000 steps",
+                "squashed",
+                ("train.steps=1000",),
+                config="surveillance-paper",
+            ),
             Row("logistic regression, features of the default", "short_256", regression=1e-3),
             Row("logistic regression, rgb squashed to 224x224", "squashed", (SQUASHED,), regression=1e-3),
             Row("default, frames squashed to 224x224", "squashed", (SQUASHED,)),

@@ -68,7 +68,8 @@ def ped2_table(rows: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     most = max(len(measured["splits"]) for _, measured in rows)
     lines += [_line(("seed", *(str(n) for n in range(most)))), "|---" * (most + 1) + "|"]
     for row, measured in rows:
-        lines.append(_line([row.name, *(f"{split['auc']:.3f}" for split in measured["splits"])]))
+        aucs = [f"{split['auc']:.3f}" for split in measured["splits"]]
+        lines.append(_line([row.name, *aucs, *[""] * (most - len(aucs))]))
     return lines
 
 
