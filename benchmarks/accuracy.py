@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accuracy_cost import measure_cost
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -45,7 +46,8 @@ from lad.pipeline.train import STAGE as TRAIN
 ROOT = Path(__file__).parents[1]
 WORK = Path("runs/accuracy")
 SMOOTHING_CLIPS = 3  # of the linear baseline's decisions
-SQUASHED = "extract.rgb_short_side=null"
+SQUASHED = ("extract.rgb_short_side=null", "extract.rgb_also_squashed=false")
+OWN_SHAPE = ("extract.rgb_also_squashed=false",)
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,14 @@ class Row:
 @dataclass(frozen=True)
 class Benchmark:
     folder: str  # below --data
+    video: str  # below the folder: a test video, which the cost of a clip is measured on
     rows: tuple[Row, ...]
 
 
 BENCHMARKS = {
     "ped2": Benchmark(
         "ucsd_ped2",
+        "testing/frames/01",
         (
             Row("default", "short_360"),
             Row("the paper's recipe", "squashed", config="ped2-paper", splits=2),
@@ -89,13 +93,13 @@ BENCHMARKS = {
                 splits=2,
             ),
             Row("logistic regression, features of the default", "short_360", regression=1e-2),
-            Row("logistic regression, features of the paper", "squashed", (SQUASHED,), regression=1e-2),
-            Row("default, frames squashed to 224x224", "squashed", (SQUASHED,), splits=5),
-            Row("default, rgb alone", "short_360", ("extract.streams=[rgb]",), splits=5),
-            Row("default, flow alone", "short_360", ("extract.streams=[flow]",), splits=5),
-            Row("default, features not standardised", "short_360", ("train.standardize=false",), splits=5),
-            Row("default, single clips (K = 1)", "short_360", ("train.window=1",), splits=5),
-            Row("default, K = 5", "short_360", ("train.window=5",), splits=5),
+            Row("logistic regression, features of the paper", "squashed", SQUASHED, regression=1e-2),
+            Row("default, frames squashed to 224x224", "squashed", SQUASHED),
+            Row("default, rgb alone", "short_360", ("extract.streams=[rgb]",)),
+            Row("default, flow alone", "short_360", ("extract.streams=[flow]",)),
+            Row("default, features not standardised", "short_360", ("train.standardize=false",)),
+            Row("default, single clips (K = 1)", "short_360", ("train.window=1",)),
+            Row("default, K = 5", "short_360", ("train.window=5",)),
             Row(
                 "default, the paper's network",
                 "short_360",
@@ -106,8 +110,9 @@ BENCHMARKS = {
     ),
     "surveillance": Benchmark(
         "surveillance",
+        "videos/Falling/subject1_fall_13.mp4",
         (
-            Row("default", "short_256"),
+            Row("default", "both"),
             Row("the paper's recipe", "squashed", config="surveillance-paper"),
             Row(
                 "the paper's recipe, its first 1,000 steps",
@@ -115,14 +120,15 @@ BENCHMARKS = {
                 ("train.steps=1000",),
                 config="surveillance-paper",
             ),
-            Row("logistic regression, features of the default", "short_256", regression=1e-3),
-            Row("logistic regression, rgb squashed to 224x224", "squashed", (SQUASHED,), regression=1e-3),
-            Row("default, frames squashed to 224x224", "squashed", (SQUASHED,)),
-            Row("default, squashed, and flow", "squashed", (SQUASHED, "extract.streams=[rgb,flow]")),
-            Row("default, features not standardised", "short_256", ("train.standardize=false",)),
-            Row("default, single clips (K = 1)", "short_256", ("train.window=1",)),
-            Row("default, K = 5", "short_256", ("train.window=5",)),
-            Row("default, the paper's network", "short_256", ("train.detector=aed_t", "train.learning_rate=1e-4")),
+            Row("logistic regression, features of the default", "both", regression=1e-3),
+            Row("logistic regression, rgb squashed to 224x224", "squashed", SQUASHED, regression=1e-3),
+            Row("default, frames at 256 in their own shape alone", "short_256", OWN_SHAPE),
+            Row("default, frames squashed to 224x224 alone", "squashed", SQUASHED),
+            Row("default, squashed alone, and flow", "squashed", (*SQUASHED, "extract.streams=[rgb,flow]")),
+            Row("default, features not standardised", "both", ("train.standardize=false",)),
+            Row("default, single clips (K = 1)", "both", ("train.window=1",)),
+            Row("default, K = 5", "both", ("train.window=5",)),
+            Row("default, the paper's network", "both", ("train.detector=aed_t", "train.learning_rate=1e-4")),
         ),
     ),
 }
@@ -144,12 +150,26 @@ def main() -> int:
                 measured = measure(name, row, arguments.data)
                 aucs = [split["auc"] for split in measured["splits"]]
                 print(f"{name}: {row.name}: {np.mean(aucs):.4f} ({measured['seconds']:.0f} s)", flush=True)
+        costs = measure_cost(cost_configs(name), arguments.data / BENCHMARKS[name].folder / BENCHMARKS[name].video)
+        write_json(cost_file(name), costs)
     importlib.import_module("accuracy_page").write_page(arguments.pages, arguments.data)
     return 0
 
 
 def row_file(name: str, row: Row) -> Path:
     return WORK / "rows" / name / f"{row.name.replace(' ', '_').replace('/', '_')}.json"
+
+
+def cost_file(name: str) -> Path:
+    return WORK / "rows" / name / "cost.json"
+
+
+def cost_configs(name: str) -> dict[str, Config]:
+    """What the cost of a clip is compared of: the default, and the paper's recipe."""
+    return {
+        "default": load_config(ROOT / "configs" / f"{name}.yaml", []),
+        "the paper's recipe": load_config(ROOT / "configs" / f"{name}-paper.yaml", []),
+    }
 
 
 def row_config(name: str, row: Row) -> tuple[Path, list[str], Config]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import BENCHMARKS, WORK, Row, frames_of, row_config, row_file, split_homes, truth_of
+from accuracy import BENCHMARKS, WORK, Row, cost_file, frames_of, row_config, row_file, split_homes, truth_of
 from error_pictures import draw_errors, find_errors
 from matplotlib.figure import Figure
 
@@ -34,14 +34,31 @@ def write_page(folder: Path, data: Path) -> None:
         if not rows:
             continue
         table = ped2_table(rows) if name == "ped2" else surveillance_table(rows)
-        pattern = re.compile(f"(<!-- {name}: begin -->\n).*(<!-- {name}: end -->)", re.DOTALL)
-        text = pattern.sub(lambda match, table=table: match[1] + "\n".join(table) + "\n" + match[2], text)  # type: ignore[misc]
+        text = _between(text, name, table)
+        if cost_file(name).exists():
+            text = _between(text, f"cost of {name}", cost_table(json.loads(cost_file(name).read_text())))
         default = rows[0][1]
         draw_calibration(folder / f"calibration_{name}.png", default["splits"])
         if name == "surveillance":
             draw_trade_off(folder / "trade_off_surveillance.png", rows)
         draw_worst(folder / f"errors_{name}.jpg", name, rows[0][0], data, default)
     page.write_text(text)
+
+
+def _between(text: str, marks: str, lines: Sequence[str]) -> str:
+    """The page with the lines between two of its marks replaced."""
+    pattern = re.compile(f"(<!-- {marks}: begin -->\n).*(<!-- {marks}: end -->)", re.DOTALL)
+    return pattern.sub(lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text)
+
+
+def cost_table(costs: dict[str, dict[str, float]]) -> list[str]:
+    """Seconds a clip of each configuration, against the last one."""
+    lines = [_line(("", "features", "detector", "all, against the paper's")), "|---|---|---|---|"]
+    paper = sum(list(costs.values())[-1].values())
+    for name, cost in costs.items():
+        ratio = sum(cost.values()) / paper
+        lines.append(_line((name, f"{cost['features']:.2f} s", f"{1e3 * cost['detector']:.1f} ms", f"{ratio:.1f}x")))
+    return lines
 
 
 def ped2_table(rows: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:

@@ -14,6 +14,7 @@ import torch
 from conftest import items
 
 from lad.extract import runtime
+from lad.extract.cuda_graphs import GRAPHS, Graphs, Network
 from lad.extract.decode import VideoInfo
 from lad.extract.features import FeatureExtractor, Scaled
 from lad.extract.runtime import RuntimeMissing, choose_dtype, choose_runtime
@@ -142,6 +143,55 @@ def test_half_precision_moves_features_by_less_than_a_hundredth() -> None:
     half = extractor("i3d", "rgb", dtype="float16")("rgb", clips)
     assert half.dtype == np.float32
     assert 0 < np.linalg.norm(half - expected) < 0.01 * np.linalg.norm(expected)
+
+
+def test_shapes_that_come_again_are_captured_and_few_are_kept() -> None:
+    """What a GPU does with batches of all shapes; a capture itself needs one."""
+    captured: list[int] = []
+
+    def capture(network: Network, pixels: torch.Tensor) -> Network:
+        captured.append(len(pixels))
+        return lambda pixels: network(pixels) + 1000
+
+    graphs = Graphs(lambda pixels: pixels * 2, capture)
+
+    def replayed(clips: int) -> bool:
+        return bool(graphs(torch.ones(clips))[0] == 1002)
+
+    assert [replayed(4) for _ in range(3)] == [False, True, True] and captured == [4]
+    for clips in range(5, 5 + GRAPHS - 1):
+        assert [replayed(clips) for _ in range(2)] == [False, True]
+    assert replayed(4), "it is kept while there is room"
+    assert [replayed(100) for _ in range(2)] == [False, True], "one more than are kept"
+    captured.clear()
+    assert replayed(4) and captured == [], "the one that was used before it is kept"
+    assert replayed(5) and captured == [5], "the one that nobody used for longest is not"
+
+
+def test_a_network_that_cannot_be_captured_runs_without() -> None:
+    tries: list[int] = []
+
+    def capture(network: Network, pixels: torch.Tensor) -> Network:
+        tries.append(len(pixels))
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    graphs = Graphs(lambda pixels: pixels * 2, capture)
+    assert graphs(torch.ones(4)).tolist() == [2] * 4
+    with pytest.warns(UserWarning, match="it runs without: operation not permitted"):
+        assert graphs(torch.ones(4)).tolist() == [2] * 4
+    assert [graphs(torch.ones(clips)).tolist() for clips in (4, 4, 2, 2)] == [[2] * n for n in (4, 4, 2, 2)]
+    assert tries == [4]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_graph_gives_the_same_features_as_kernel_by_kernel() -> None:
+    found = extractor("i3d", "rgb", device="cuda", dtype="float16")
+    clips = clips_of("rgb", 4)
+    first, *again = [found("rgb", clips) for _ in range(3)]  # the second captures, the third replays
+    assert all(np.array_equal(features, first) for features in again)
+    other = clips[::-1].copy()
+    # A graph sees what it is given, not what it was made with.
+    np.testing.assert_allclose(found("rgb", other), first[::-1], rtol=0, atol=1e-2 * np.abs(first).max())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

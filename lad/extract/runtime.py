@@ -127,14 +127,16 @@ def _on_gpu(network: Any, device: str) -> ClipFunction:
 
     import torch
 
+    from lad.extract.cuda_graphs import Graphs
+
     local = threading.local()
 
     def features(clips: np.ndarray) -> np.ndarray:
         if not hasattr(local, "stream"):
-            local.stream = torch.cuda.Stream(device)
+            local.stream, local.network = torch.cuda.Stream(device), Graphs(network)
         with torch.inference_mode(), torch.cuda.stream(local.stream):
             pixels = torch.from_numpy(clips).pin_memory().to(device, non_blocking=True)
-            return network(pixels).float().cpu().numpy()
+            return local.network(pixels).float().cpu().numpy()
 
     return features
 
