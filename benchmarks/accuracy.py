@@ -150,8 +150,9 @@ def main() -> int:
                 measured = measure(name, row, arguments.data)
                 aucs = [split["auc"] for split in measured["splits"]]
                 print(f"{name}: {row.name}: {np.mean(aucs):.4f} ({measured['seconds']:.0f} s)", flush=True)
-        costs = measure_cost(cost_configs(name), arguments.data / BENCHMARKS[name].folder / BENCHMARKS[name].video)
-        write_json(cost_file(name), costs)
+        if not arguments.rows:
+            video = arguments.data / BENCHMARKS[name].folder / BENCHMARKS[name].video
+            write_json(cost_file(name), measure_cost(cost_configs(name), video))
     importlib.import_module("accuracy_page").write_page(arguments.pages, arguments.data)
     return 0
 
