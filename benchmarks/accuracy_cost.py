@@ -18,10 +18,9 @@ from lad.extract.decode import VideoInfo, read_frames
 from lad.extract.features import FeatureExtractor
 from lad.extract.runtime import choose_runtime
 from lad.models import weights
-from lad.models.registry import DETECTORS
+from lad.models.registry import BACKBONES, DETECTORS
 from lad.pipeline.clip_features import ClipFeatures
 from lad.pipeline.score import score_features
-from lad.pipeline.stage import features_dim
 
 REPEATS = 5
 
@@ -59,11 +58,11 @@ def _pass(config: Config, video: Path) -> Callable[[Cost], None]:
     extractor = FeatureExtractor(
         {stream: weights.load("random", backbone=extract.backbone, stream=stream) for stream in extract.streams},
         backbone=extract.backbone,
-        also_squashed=extract.rgb_also_squashed,
         runtime=choose_runtime("auto", "cpu", extract.backbone),
         threads=len(os.sched_getaffinity(0)),
     )
-    sizes = {"feature_dim": features_dim(extract), "classes": 2, "window": train.window, "hidden": train.hidden}
+    dim = BACKBONES[extract.backbone].feature_dim * len(extract.streams)
+    sizes = {"feature_dim": dim, "classes": 2, "window": train.window, "hidden": train.hidden}
     detector = DETECTORS[train.detector](**sizes, dropout=0.0).eval()
 
     def once(cost: Cost) -> None:

@@ -78,7 +78,6 @@ class ExtractConfig(Section):
     # With one crop: rgb frames keep their shape, their short side so many pixels, where people are small in the whole
     # frame squashed to 224x224. I3D takes any size; its time and memory grow with the pixels.
     rgb_short_side: int | None = Field(None, ge=224, le=1024)
-    rgb_also_squashed: bool = False  # and the whole frame at 224x224: the features of both stand side by side
     fps: float | None = Field(
         None, gt=0, le=1000
     )  # frames are picked by their times to this rate; the video's own by default

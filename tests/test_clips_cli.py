@@ -117,31 +117,6 @@ def test_rgb_of_another_size_is_made_anew_alone_and_its_detector_says_so(lad, fo
     assert status == 0 and "trained on other features: rgb_short_side None, now 256" in err
 
 
-def test_rgb_is_seen_at_two_sizes_whose_features_stand_side_by_side(lad, folder, tmp_path):
-    alone, work = tmp_path / "alone", tmp_path / "work"
-    extract(lad, folder, alone, "extract.rgb_short_side=256")
-    both = ("extract.rgb_short_side=256", "extract.rgb_also_squashed=true")
-    status, out, err = lad("run", *arguments(folder, work, *both))
-    assert status == 0, out + err
-    for video in VIDEOS:
-        found = features(work, "rgb", video)
-        assert found.shape[1] == 256 and found.dtype == np.float32
-        assert np.array_equal(found[:, :128], features(alone, "rgb", video))
-        assert not np.allclose(found[:, 128:], found[:, :128])
-        assert np.array_equal(features(work, "flow", video), features(alone, "flow", video))
-    status, _, err = lad("score", *arguments(folder, work, "extract.rgb_short_side=256"))
-    assert status == 2 and "run `lad extract` first" in err
-    status, _, err = lad(
-        "export", "--layout", "released", "--out", str(tmp_path / "out"), *arguments(folder, work, *both)
-    )
-    assert status == 2 and "no place for two sizes of rgb" in err and not (tmp_path / "out").exists()
-
-
-def test_rgb_that_is_squashed_as_it_is_cannot_be_squashed_too(lad, folder, tmp_path):
-    status, _, err = lad("extract", *arguments(folder, tmp_path / "work", "extract.rgb_also_squashed=true"))
-    assert status == 2 and "extract.rgb_also_squashed: frames are squashed as it is" in err
-
-
 def test_crops_and_a_size_of_rgb_do_not_go_together(lad, folder, tmp_path):
     both = ("extract.crops=5", "extract.rgb_short_side=256")
     status, _, err = lad("extract", *arguments(folder, tmp_path / "work", *both))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -92,17 +91,6 @@ def test_features_of_a_crop_are_as_if_it_were_the_only_one(stream, crops):
     for view, features in zip(crop_views(larger, crops, stream), found, strict=True):
         assert np.array_equal(alone(stream, view), features)
     assert len(np.unique(found[:, 0], axis=0)) == crops
-
-
-def test_rgb_that_is_also_squashed_has_both_features_side_by_side():
-    larger = np.random.default_rng(1).integers(0, 256, (2, 16, 256, 300, 3), dtype=np.uint8)
-    network = weights.load("random", backbone="tiny", stream="rgb")
-    both = FeatureExtractor({"rgb": network}, backbone="tiny", also_squashed=True)("rgb", larger)
-    alone = FeatureExtractor({"rgb": weights.load("random", backbone="tiny", stream="rgb")}, backbone="tiny")
-    squashed = np.stack([[cv2.resize(frame, (224, 224)) for frame in clip] for clip in larger])
-    assert np.array_equal(both, np.hstack([alone("rgb", larger), alone("rgb", squashed)]))
-    flow = FeatureExtractor({"flow": Recorder()}, backbone="i3d", also_squashed=True)("flow", clips(1, "flow"))
-    assert flow.shape == (1, 2), "flow is seen once"
 
 
 def test_the_mirrored_flow_goes_the_other_way():

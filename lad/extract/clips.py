@@ -134,11 +134,6 @@ def resize(frame: np.ndarray, shape: tuple[int, int] = (FRAME_SIZE, FRAME_SIZE))
     return cv2.resize(np.ascontiguousarray(frame), shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def squash(clips: np.ndarray) -> np.ndarray:
-    """`(n, 16, height, width, 3)` uint8 -> `(n, 16, 224, 224, 3)`: the full field of view of every frame."""
-    return np.stack([[resize(frame) for frame in clip] for clip in clips])
-
-
 def with_flow(
     frames: Iterable[np.ndarray], method: str, *, device: str = "cpu", weights: str | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lad.extract.clips import CROPS, crop_views, squash
+from lad.extract.clips import CROPS, crop_views
 from lad.extract.runtime import Dtype, Preset, Runtime, has_fast_form, openvino_function, torch_function
 from lad.models.i3d import fold_batch_norm
 from lad.models.i3d_cpu import fast_form
@@ -25,7 +25,6 @@ class FeatureExtractor:
             flow in both flow channels, as the LAD2000 authors' released extractor does.
         device: where the networks run.
         crops: 1, 5 or 10 views of every clip, see `clips.crop_views`.
-        also_squashed: rgb clips are seen as they are and squashed to 224x224: one's features stand beside the other's.
         runtime, dtype: see `runtime`.
         threads: of a CPU.
     """
@@ -38,14 +37,13 @@ class FeatureExtractor:
         preset: Preset = "kinetics",
         device: str = "cpu",
         crops: int = 1,
-        also_squashed: bool = False,
         runtime: Runtime = "torch",
         dtype: Dtype = "float32",
         threads: int = 1,
     ) -> None:
         if crops not in CROPS:
             raise ValueError(f"{crops} crops; choose from {CROPS}")
-        self.crops, self.also_squashed = crops, also_squashed
+        self.crops = crops
         folded = {stream: fold_batch_norm(network.eval()) for stream, network in networks.items()}
         if has_fast_form(device, runtime, dtype):
             folded = {stream: fast_form(network) for stream, network in folded.items()}
@@ -69,15 +67,11 @@ class FeatureExtractor:
                 where there are several crops, and of `rgb` where it keeps its shape.
 
         Returns:
-            `(n, dim)` float32, or `(crops, n, dim)` where there are several: each as if it were the only one;
-            `(n, 2 * dim)` of rgb that is also squashed.
+            `(n, dim)` float32, or `(crops, n, dim)` where there are several: each as if it were the only one.
         """
         # A copy even of one view: what torch returns lies among its temporaries, and kept for minutes, as features are,
         # it would leave of each batch's memory a hole that is too small for the next batch.
-        function = self.functions[stream]
-        if self.also_squashed and stream == "rgb":
-            return np.hstack([function(clips), function(squash(clips))])
-        views = np.stack([function(view) for view in crop_views(clips, self.crops, stream)])
+        views = np.stack([self.functions[stream](view) for view in crop_views(clips, self.crops, stream)])
         return views[0] if self.crops == 1 else views
 
 

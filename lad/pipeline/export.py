@@ -36,8 +36,6 @@ def export_released(run: Run, out: Path) -> StageResult:
         StageError: two videos would bear one name, features are not there yet, or the layout has no place for them.
         OSError: `out` cannot be written to.
     """
-    if run.config.extract.rgb_also_squashed:
-        raise StageError("this layout has no place for two sizes of rgb: extract with extract.rgb_also_squashed=false")
     result = StageResult(STAGE)
     names = _names(run.videos)
     features, failed = find_features(run, run.videos)

@@ -264,7 +264,6 @@ def load_extractor(run: Run) -> FeatureExtractor:
         preset=config.preset,
         device=device,
         crops=config.crops,
-        also_squashed=config.rgb_also_squashed,
         runtime=runtime,
         dtype=dtype,
         threads=threads,

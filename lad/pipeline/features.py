@@ -237,8 +237,6 @@ def _stream_facts(run: Run) -> dict[str, dict[str, object]]:
         }
         if stream == "rgb" and extract.rgb_short_side:
             facts[stream]["short_side"] = extract.rgb_short_side
-        if stream == "rgb" and extract.rgb_also_squashed:
-            facts[stream]["also_squashed"] = True
     return facts
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from lad.dataset import Video
 from lad.extract.clips import CLIP_FRAMES
 from lad.files import fingerprint
+from lad.models.registry import BACKBONES
 from lad.pipeline.clip_features import open_features
 from lad.pipeline.manifest import READERS
-from lad.pipeline.stage import EXTRACT, Run, features_dim, folder_fps
+from lad.pipeline.stage import EXTRACT, Run, folder_fps
 
 GIVEN = "given"  # stands for the stream in the items of such features
 
@@ -89,7 +90,7 @@ def _check_given(run: Run, video: Video, paths: Sequence[Path]) -> tuple[int, li
             raise ValueError(f"{path}: holds numbers that are not finite")
         shapes.append(features.shape)
     extract = run.config.extract
-    dim, wanted = sum(shape[2] for shape in shapes), features_dim(extract)
+    dim, wanted = sum(shape[2] for shape in shapes), BACKBONES[extract.backbone].feature_dim * len(extract.streams)
     if dim != wanted:
         streams = " + ".join(extract.streams)
         raise ValueError(

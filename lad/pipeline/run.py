@@ -21,7 +21,7 @@ from lad.files import write_json, write_text
 from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
 from lad.pipeline.manifest import Manifest, open_manifest
-from lad.pipeline.stage import Run, StageError, StageResult, features_dim, say, weights_name
+from lad.pipeline.stage import Run, StageError, StageResult, say, weights_name
 
 ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
 
@@ -78,8 +78,6 @@ def check_config(config: Config) -> None:
         problems.append("extract.streams: a stream stands twice")
     if extract.crops > 1 and extract.rgb_short_side:
         problems.append("extract.rgb_short_side: crops have a size of their own: set extract.crops=1")
-    if extract.rgb_also_squashed and not extract.rgb_short_side:
-        problems.append("extract.rgb_also_squashed: frames are squashed as it is: set extract.rgb_short_side as well")
     if known("extract.backbone", extract.backbone, list(BACKBONES)):
         backbone = BACKBONES[extract.backbone]
         for stream in extract.streams:
@@ -91,7 +89,7 @@ def check_config(config: Config) -> None:
                 weights.check(name, backbone=extract.backbone, stream=stream)
             except weights.WeightsError as error:
                 problems.append(f"extract.weights.{stream}: {error}")
-        if (dim := features_dim(extract)) % 16:
+        if (dim := backbone.feature_dim * len(extract.streams)) % 16:
             problems.append(f"extract: {dim} numbers a clip; the detector needs a multiple of 16")
     if data.classes is not None and len(set(data.classes)) != len(data.classes):
         problems.append("data.classes: a class stands twice")

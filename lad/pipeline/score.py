@@ -12,7 +12,6 @@ import numpy as np
 
 from lad import __version__
 from lad.calibration import Calibration
-from lad.config import ExtractConfig
 from lad.dataset import Video
 from lad.extract.clips import CLIP_FRAMES
 from lad.files import fingerprint, replacing, write_text
@@ -204,12 +203,9 @@ def _other_features(run: Run, checkpoint: Checkpoint, videos: list[Video]) -> li
         return [f"{whose[given]}, and these are {whose[not given]}"]
     if given:
         return []
-    # An older checkpoint lacks keys that came later: their defaults are what lad did before it had them.
-    then = {**ExtractConfig().model_dump(mode="json"), **checkpoint.config["extract"]}
-    now = run.config.extract.model_dump(mode="json")
+    then, now = checkpoint.config["extract"], run.config.extract.model_dump(mode="json")
     keys = ["backbone", "preset", "crops", "fps", "clip_stride"]
-    of_stream = (("rgb_short_side", "rgb"), ("rgb_also_squashed", "rgb"), ("flow", "flow"))
-    keys += [key for key, stream in of_stream if stream in now["streams"]]
+    keys += [key for key, stream in (("rgb_short_side", "rgb"), ("flow", "flow")) if stream in now["streams"]]
     found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
     for stream, identity in weights_in_use(run).items():
         if checkpoint.weights.get(stream, identity) != identity:

@@ -29,7 +29,6 @@ from lad.dataset import Video, class_names
 from lad.datasets import BENCHMARKS
 from lad.extract.runtime import Dtype, Runtime, RuntimeMissing, choose_dtype, choose_runtime
 from lad.models import weights
-from lad.models.registry import BACKBONES
 from lad.pipeline.manifest import Manifest
 from lad.text import printable
 
@@ -154,12 +153,6 @@ def folder_fps(run: Run, video: Video) -> float:
 def weights_name(config: ExtractConfig, stream: Stream) -> str:
     """The weights of a stream: the configured ones, or its backbone's default."""
     return config.weights.get(stream) or weights.default_name(config.backbone, stream)
-
-
-def features_dim(config: ExtractConfig) -> int:
-    """Numbers a clip, of all streams together."""
-    sizes = 1 + config.rgb_also_squashed
-    return BACKBONES[config.backbone].feature_dim * sum(sizes if stream == "rgb" else 1 for stream in config.streams)
 
 
 def resolve_device(device: str) -> str:
