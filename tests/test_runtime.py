@@ -6,6 +6,7 @@ import importlib.util
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,17 @@ def test_the_fast_network_leaves_the_threads_of_torch_as_they_were() -> None:
     before = torch.get_num_threads()
     extractor("tiny", "rgb", threads=3)("rgb", clips_of("rgb", 2))
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("backbone", "runtime"), [("i3d", "torch"), ("tiny", "torch"), ("tiny", "openvino")])
+def test_several_threads_may_ask_for_features_at_once(backbone: str, runtime: str) -> None:
+    pytest.importorskip(runtime)
+    clips, found = clips_of("rgb", 6, (64, 64)), extractor(backbone, "rgb", runtime=runtime, threads=2)
+    expected = found("rgb", clips)
+    batches = [clips[first : first + 2] for first in (0, 2, 4)] * 3
+    with ThreadPoolExecutor(3) as callers:
+        together = list(callers.map(lambda batch: found("rgb", batch), batches))
+    assert np.array_equal(np.concatenate(together), np.concatenate([expected] * 3))
 
 
 def test_openvino_keeps_the_network_for_few_sizes_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ FLOW_BOUND_PX = 20.0  # displacements beyond it are clamped, as in the data that
 
 
 class FeatureExtractor:
-    """A feature network for each stream, ready on its device. On a GPU, several threads may call it.
+    """A feature network for each stream, ready on its device. Several threads may call it.
 
     Args:
         networks: stream -> module `(clips, channels, 16, height, width)` -> `(clips, dim)`; taken over and changed.

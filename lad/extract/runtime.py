@@ -104,21 +104,17 @@ def _on_cpu(network: Any, threads: int) -> ClipFunction:
         with torch.inference_mode():
             return network(torch.from_numpy(clip[None])).float().numpy()
 
-    def features(clips: np.ndarray) -> np.ndarray:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads // min(threads, CLIPS_AT_ONCE))  # which the workers take over as they start
-        try:
-            return np.concatenate(list(_workers(threads).map(alone, clips)))
-        finally:
-            torch.set_num_threads(before)
-
-    return features
+    return lambda clips: np.concatenate(list(_workers(threads).map(alone, clips)))
 
 
 @lru_cache(maxsize=1)
 def _workers(threads: int) -> ThreadPoolExecutor:
     """The same for all networks: each keeps some memory for its next clip."""
-    return ThreadPoolExecutor(min(threads, CLIPS_AT_ONCE), thread_name_prefix="clip")
+    import torch
+
+    workers = min(threads, CLIPS_AT_ONCE)
+    # How many threads torch has is a thread's own.
+    return ThreadPoolExecutor(workers, "clip", initializer=torch.set_num_threads, initargs=(threads // workers,))
 
 
 def _on_gpu(network: Any, device: str) -> ClipFunction:
@@ -147,9 +143,11 @@ def openvino_function(network: Any, threads: int) -> ClipFunction:
     It is compiled for each size of frame, for one clip: more at once are no faster a clip, and so a clip's
     features do not depend on its company.
     """
+    import threading
+
     import openvino
 
-    core = openvino.Core()
+    core, one_at_a_time = openvino.Core(), threading.Lock()
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
@@ -163,8 +161,9 @@ def openvino_function(network: Any, threads: int) -> ClipFunction:
         return core.compile_model(model, "CPU", settings).create_infer_request()
 
     def features(clips: np.ndarray) -> np.ndarray:
-        compiled = request(clips.shape[1:], clips.dtype)
-        return np.concatenate([compiled.infer([clip[None]])[0] for clip in clips])
+        with one_at_a_time:
+            compiled = request(clips.shape[1:], clips.dtype)
+            return np.concatenate([compiled.infer([clip[None]])[0] for clip in clips])
 
     return features
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from lad.extract.features import FeatureExtractor
 
 
-BATCHES_ON_GPU = 2  # one is copied while the other is computed
+# A GPU copies one while it computes the other; the threads of a CPU, a clip each, go on to the next one's clips.
+BATCHES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,10 @@ def _extract(run: Run, jobs: list[ClipJob], fingerprints: Mapping[str, Mapping[s
         partials[job.item] = partial
     clips_done = 0
     stall_seconds = run.config.extract.stall_seconds
-    on_gpu = resolve_device(run.config.device).startswith("cuda")
 
     with run.progress("extract", len(jobs)) as (bar, task):
         messages = decode_videos(jobs, workers=run.config.workers, stall_seconds=stall_seconds)
-        for message in _computed(messages, extractor, BATCHES_ON_GPU if on_gpu else 1):
+        for message in _computed(messages, extractor, BATCHES_AT_ONCE):
             item = message.item
             partial = partials[item]
             if isinstance(message, Started):
