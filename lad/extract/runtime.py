@@ -5,6 +5,7 @@ Which of them a run uses, and in which precision, is decided here and nowhere el
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -119,8 +120,6 @@ def _workers(threads: int) -> ThreadPoolExecutor:
 
 def _on_gpu(network: Any, device: str) -> ClipFunction:
     """Each thread that calls it has a stream of its own, so that one batch is copied while another is computed."""
-    import threading
-
     import torch
 
     from lad.extract.cuda_graphs import Graphs
@@ -143,8 +142,6 @@ def openvino_function(network: Any, threads: int) -> ClipFunction:
     It is compiled for each size of frame, for one clip: more at once are no faster a clip, and so a clip's
     features do not depend on its company.
     """
-    import threading
-
     import openvino
 
     core, one_at_a_time = openvino.Core(), threading.Lock()
