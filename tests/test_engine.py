@@ -6,11 +6,8 @@ import multiprocessing
 import os
 import signal
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +18,6 @@ import torch
 from conftest import numbered_frame, read_number
 
 from lad.extract.clips import clip_batches
-from lad.extract.features import FeatureExtractor
 from lad.extract.flow import FLOW_METHODS
 from lad.pipeline import engine
 from lad.pipeline.engine import (
@@ -280,27 +276,6 @@ def test_a_stalled_decoder_is_ended_and_named(tmp_path: Path, make_video: MakeVi
     assert isinstance(found["good.mp4"][-1], Finished)
 
 
-def test_who_was_stopped_with_the_driver_has_not_stalled(tmp_path: Path, make_video: MakeVideo) -> None:
-    """Ctrl-Z and `fg`, a suspended job of a cluster, a paused container: nothing that was done is lost."""
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER.replace('("rgb",)', '("flow",)').replace("stall_seconds=60", "stall_seconds=3"))
-    video = make_video(tmp_path / "long.mp4", 400)
-    driver = subprocess.Popen(
-        [sys.executable, str(script), str(video)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        assert driver.stdout is not None
-        said = [driver.stdout.readline() for _ in range(3)]
-        os.killpg(driver.pid, signal.SIGSTOP)
-        time.sleep(4)
-        os.killpg(driver.pid, signal.SIGCONT)
-        said += driver.communicate(timeout=60)[0].splitlines(keepends=True)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(driver.pid, signal.SIGKILL)
-    assert said == ["Started\n", *["Clips\n"] * 25, "Finished\n"]
-
-
 def test_a_consumer_that_stops_early_leaves_no_process(tmp_path: Path, make_video: MakeVideo) -> None:
     jobs = [job(make_video(tmp_path / f"{number}.mp4", 64)) for number in range(3)]
     messages = decode_videos(jobs, workers=2, stall_seconds=60)
@@ -322,78 +297,6 @@ def test_nothing_to_do_starts_nothing() -> None:
     assert run([]) == {}
 
 
-DRIVER = """
-import signal, sys
-from pathlib import Path
-from lad.pipeline.engine import ClipJob, decode_videos
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in a shell's background
-    for message in decode_videos([ClipJob("x", Path(sys.argv[1]), ("rgb",), "dis", "pad", 1, 25.0)],
-                                 workers=2, stall_seconds=60):
-        print(type(message).__name__, flush=True)
-"""
-
-
-@pytest.mark.parametrize("delay", [0.0, 0.1, 0.16, 1.5])
-def test_ctrl_c_ends_the_decoders_without_a_word_of_theirs(delay: float, tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo.mp4"
-    os.mkfifo(fifo)
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER)
-    driver = subprocess.Popen(
-        [sys.executable, str(script), str(fifo)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        assert driver.stdout is not None
-        assert driver.stdout.readline() == "Started\n"
-        time.sleep(delay)
-        os.killpg(driver.pid, signal.SIGINT)
-        _, errors = driver.communicate(timeout=20)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(driver.pid, signal.SIGKILL)
-    assert errors.count("Traceback") <= 1, errors  # the driver's own
-    assert errors.count("KeyboardInterrupt") >= 1
-
-
-@pytest.mark.parametrize("delay", [0.0, 1.5])  # before the decoder has begun, and while it waits for the FIFO
-def test_decoders_end_with_a_driver_that_is_killed(delay: float, tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo.mp4"
-    os.mkfifo(fifo)
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER)
-    driver = subprocess.Popen(
-        [sys.executable, str(script), str(fifo)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        assert driver.stdout is not None
-        assert driver.stdout.readline() == "Started\n"
-        time.sleep(delay)
-        driver.kill()
-        driver.wait()
-        end = time.monotonic() + 30
-        while _session_lives(driver.pid) and time.monotonic() < end:
-            time.sleep(0.1)
-        assert not _session_lives(driver.pid)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(driver.pid, signal.SIGKILL)
-
-
-def _session_lives(group: int) -> bool:
-    """Whether a process of the group runs (a dead one that nobody has waited for does not count)."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state not in "ZX":
-                return True
-    return False
-
-
 def test_a_decoder_that_stops_in_the_middle_of_a_message_is_ended() -> None:
     """One that is frozen while it sends leaves a pipe that is readable, and a message that never ends."""
     ours, theirs = multiprocessing.Pipe()
@@ -404,22 +307,3 @@ def test_a_decoder_that_stops_in_the_middle_of_a_message_is_ended() -> None:
 
     with pytest.raises((EOFError, OSError)):
         _receive(_Worker(Frozen(), ours), stall_seconds=0.2)  # type: ignore[arg-type]
-
-
-def test_features_that_are_kept_keep_nothing_of_the_network() -> None:
-    """They are kept for minutes, and memory between the temporaries of a pass would break up the heap."""
-
-    class Network(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.given: list[torch.Tensor] = []
-
-        def forward(self, clips: torch.Tensor) -> torch.Tensor:
-            self.given.append(clips.mean(dim=(2, 3, 4)))
-            return self.given[-1]
-
-    network = Network()
-    extractor = FeatureExtractor({"rgb": network}, backbone="tiny")
-    features = extractor("rgb", np.ones((2, 16, 224, 224, 3), np.uint8))
-    assert np.array_equal(features, torch.cat(network.given).numpy())
-    assert not any(np.shares_memory(features, given.numpy()) for given in network.given)

@@ -105,6 +105,25 @@ def test_other_numbers_of_crops_are_refused():
         FeatureExtractor({}, backbone="tiny", crops=3)
 
 
+def test_features_that_are_kept_keep_nothing_of_the_network() -> None:
+    """They are kept for minutes, and memory between the temporaries of a pass would break up the heap."""
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.given: list[torch.Tensor] = []
+
+        def forward(self, clips: torch.Tensor) -> torch.Tensor:
+            self.given.append(clips.mean(dim=(2, 3, 4)))
+            return self.given[-1]
+
+    network = Network()
+    extractor = FeatureExtractor({"rgb": network}, backbone="tiny")
+    features = extractor("rgb", np.ones((2, 16, 224, 224, 3), np.uint8))
+    assert np.array_equal(features, torch.cat(network.given).numpy())
+    assert not any(np.shares_memory(features, given.numpy()) for given in network.given)
+
+
 def test_folding_batch_norm_changes_nothing_but_the_cost():
     torch.manual_seed(0)
     net = create_inception_i3d(input_channels=2, num_classes=5).eval()

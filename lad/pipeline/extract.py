@@ -168,7 +168,7 @@ def _extract(run: Run, jobs: list[ClipJob], fingerprints: Mapping[str, Mapping[s
 
 
 def _computed(messages: Iterator[Message], extractor: FeatureExtractor, at_once: int) -> Iterator[Computed]:
-    """The messages in their order, features in the place of clips: the next batch is received while one is computed."""
+    """The messages in their order, features in the place of clips, of `at_once` batches at a time."""
 
     def compute(clips: Clips) -> Features:
         return Features(clips.item, {stream: extractor(stream, batch) for stream, batch in clips.batch.items()})

@@ -1,0 +1,106 @@
+"""A driver of decoding processes that is interrupted, stopped or killed, and what its decoders do then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+DRIVER = """
+import signal, sys
+from pathlib import Path
+from lad.pipeline.engine import ClipJob, decode_videos
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in a shell's background
+    for message in decode_videos([ClipJob("x", Path(sys.argv[1]), ("rgb",), "dis", "pad", 1, 25.0)],
+                                 workers=2, stall_seconds=60):
+        print(type(message).__name__, flush=True)
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.16, 1.5])
+def test_ctrl_c_ends_the_decoders_without_a_word_of_theirs(delay: float, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo.mp4"
+    os.mkfifo(fifo)
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(fifo)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "Started\n"
+        time.sleep(delay)
+        os.killpg(driver.pid, signal.SIGINT)
+        _, errors = driver.communicate(timeout=20)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)
+    assert errors.count("Traceback") <= 1, errors  # the driver's own
+    assert errors.count("KeyboardInterrupt") >= 1
+
+
+@pytest.mark.parametrize("delay", [0.0, 1.5])  # before the decoder has begun, and while it waits for the FIFO
+def test_decoders_end_with_a_driver_that_is_killed(delay: float, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo.mp4"
+    os.mkfifo(fifo)
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(fifo)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "Started\n"
+        time.sleep(delay)
+        driver.kill()
+        driver.wait()
+        end = time.monotonic() + 30
+        while _session_lives(driver.pid) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not _session_lives(driver.pid)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)
+
+
+def test_who_was_stopped_with_the_driver_has_not_stalled(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    """Ctrl-Z and `fg`, a suspended job of a cluster, a paused container: nothing that was done is lost."""
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER.replace('("rgb",)', '("flow",)').replace("stall_seconds=60", "stall_seconds=3"))
+    video = make_video(tmp_path / "long.mp4", 400)
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(video)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert driver.stdout is not None
+        said = [driver.stdout.readline() for _ in range(3)]
+        os.killpg(driver.pid, signal.SIGSTOP)
+        time.sleep(4)
+        os.killpg(driver.pid, signal.SIGCONT)
+        said += driver.communicate(timeout=60)[0].splitlines(keepends=True)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)
+    assert said == ["Started\n", *["Clips\n"] * 25, "Finished\n"]
+
+
+def _session_lives(group: int) -> bool:
+    """Whether a process of the group runs (a dead one that nobody has waited for does not count)."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False
