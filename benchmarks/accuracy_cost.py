@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import statistics
-import time
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,51 +22,44 @@ from lad.models.registry import BACKBONES, DETECTORS
 from lad.pipeline.clip_features import ClipFeatures
 from lad.pipeline.score import score_features
 
-REPEATS = 5
+sys.path.append(str(Path(__file__).parent / "speed"))
+from rows import medians
 
-
-@dataclass
-class Cost:
-    """Seconds a clip, of each repeat: of decoding, resizing, flow and features; and of the detector."""
-
-    features: list[float] = field(default_factory=list)
-    detector: list[float] = field(default_factory=list)
-
-    def medians(self) -> dict[str, float]:
-        return {"features": statistics.median(self.features), "detector": statistics.median(self.detector)}
+if TYPE_CHECKING:
+    from lad.models.registry import Detector
 
 
 def measure_cost(configs: dict[str, Config], video: Path) -> dict[str, dict[str, float]]:
-    """Medians of five repeats after one to warm up, the configurations taking turns; weights are random.
+    """Medians of repeats, the configurations and their two parts taking turns; weights are random.
 
     Returns:
-        Name of the configuration -> `{"features", "detector"}`, seconds a clip.
+        Name of the configuration -> seconds a clip: `features`, of decoding, resizing, flow and networks, and
+        `detector`.
     """
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    passes = {name: _pass(config, video) for name, config in configs.items()}
-    costs = {name: Cost() for name in configs}
-    for one in passes.values():
-        one(Cost())
-    for _ in range(REPEATS):
-        for name, one in passes.items():
-            one(costs[name])
-    return {name: cost.medians() for name, cost in costs.items()}
+    works: list[Callable[[], object]] = []
+    clips: list[int] = []
+    for config in configs.values():
+        extract = _extraction(config, video)
+        features = extract()
+        works += [extract, partial(score_features, _detector(config), ClipFeatures([features[None]]))]
+        clips += [len(features)] * 2
+    taken = [seconds / count for seconds, count in zip(medians(works), clips, strict=True)]
+    parts = zip(taken[::2], taken[1::2], strict=True)
+    return {name: {"features": made, "detector": scored} for name, (made, scored) in zip(configs, parts, strict=True)}
 
 
-def _pass(config: Config, video: Path) -> Callable[[Cost], None]:
-    extract, train = config.extract, config.train
+def _extraction(config: Config, video: Path) -> Callable[[], np.ndarray]:
+    """What makes the features `(clips, dim)` of a video from its file."""
+    extract = config.extract
     extractor = FeatureExtractor(
         {stream: weights.load("random", backbone=extract.backbone, stream=stream) for stream in extract.streams},
         backbone=extract.backbone,
         runtime=choose_runtime("auto", "cpu", extract.backbone),
         threads=len(os.sched_getaffinity(0)),
     )
-    dim = BACKBONES[extract.backbone].feature_dim * len(extract.streams)
-    sizes = {"feature_dim": dim, "classes": 2, "window": train.window, "hidden": train.hidden}
-    detector = DETECTORS[train.detector](**sizes, dropout=0.0).eval()
 
-    def once(cost: Cost) -> None:
-        began = time.perf_counter()
+    def features() -> np.ndarray:
         batches = clip_batches(
             read_frames(video, VideoInfo()),
             streams=extract.streams,
@@ -75,11 +68,16 @@ def _pass(config: Config, video: Path) -> Callable[[Cost], None]:
             batch_clips=extract.batch_clips,
             rgb_short_side=extract.rgb_short_side,
         )
-        found = [np.hstack([extractor(stream, batch[stream]) for stream in extract.streams]) for batch in batches]
-        features = np.concatenate(found)
-        made = time.perf_counter()
-        score_features(detector, ClipFeatures([features[None]]))
-        cost.features.append((made - began) / len(features))
-        cost.detector.append((time.perf_counter() - made) / len(features))
+        return np.concatenate(
+            [np.hstack([extractor(stream, batch[stream]) for stream in extract.streams]) for batch in batches]
+        )
 
-    return once
+    return features
+
+
+def _detector(config: Config) -> Detector:
+    dim = BACKBONES[config.extract.backbone].feature_dim * len(config.extract.streams)
+    train = config.train
+    return DETECTORS[train.detector](
+        feature_dim=dim, classes=2, window=train.window, hidden=train.hidden, dropout=0.0
+    ).eval()
