@@ -117,6 +117,31 @@ def test_rgb_of_another_size_is_made_anew_alone_and_its_detector_says_so(lad, fo
     assert status == 0 and "trained on other features: rgb_short_side None, now 256" in err
 
 
+def test_clips_seen_as_one_are_made_anew_and_their_detector_says_so(lad, folder, tmp_path):
+    work = tmp_path / "work"
+    assert lad("run", *arguments(folder, work))[0] == 0
+    before = items(work, "extract")
+    status, _, err = lad("score", *arguments(folder, work, "extract.context=batch"))
+    assert status == 2 and "run `lad extract` first" in err
+    extract(lad, folder, work, "extract.context=batch")
+    after = items(work, "extract")
+    assert {item for item in after if after[item].fingerprint != before[item].fingerprint} == set(before)
+    status, _, err = lad("score", *arguments(folder, work, "extract.context=batch"))
+    assert status == 0 and "trained on other features: context clip, now batch" in err
+
+
+def test_clips_that_overlap_are_not_seen_as_one(lad, folder, tmp_path):
+    both = ("extract.context=batch", "extract.clip_stride=8")
+    status, _, err = lad("extract", *arguments(folder, tmp_path / "work", *both))
+    assert status == 2 and "extract.context: clips that overlap are no piece of video" in err
+
+
+def test_no_more_clips_are_seen_as_one_than_memory_has_room_for(lad, folder, tmp_path):
+    both = ("extract.context=batch", "extract.batch_clips=17")
+    status, _, err = lad("extract", *arguments(folder, tmp_path / "work", *both))
+    assert status == 2 and "extract.batch_clips: a network sees at most 16 clips as one" in err
+
+
 def test_crops_and_a_size_of_rgb_do_not_go_together(lad, folder, tmp_path):
     both = ("extract.crops=5", "extract.rgb_short_side=256")
     status, _, err = lad("extract", *arguments(folder, tmp_path / "work", *both))

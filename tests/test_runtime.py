@@ -105,6 +105,33 @@ def test_inception_i3d_has_its_plain_features_in_frames_of_any_shape(stream: str
         np.testing.assert_allclose(found(stream, clips), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_clips_that_are_seen_as_one_have_their_own_part_of_what_the_network_makes_of_them(runtime: str) -> None:
+    pytest.importorskip(runtime)
+    found = extractor("i3d", "rgb", runtime=runtime, context="batch", threads=2)
+    plain = weights.load("random", backbone="i3d", stream="rgb").eval()
+    clips = clips_of("rgb", 3, (64, 48))
+    with torch.inference_mode():
+        maps = torch.from_numpy(clips).reshape(1, 48, 64, 48, 3).permute(0, 4, 1, 2, 3) / 127.5 - 1
+        for block in list(plain.net.blocks)[:-1]:
+            maps = block(maps)
+    expected = maps[0].unflatten(1, (3, 2)).mean(dim=(2, 3, 4)).T.numpy()  # two frames are left of sixteen
+    np.testing.assert_allclose(found("rgb", clips), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("backbone", "dim"), [("i3d", 1024), ("i3d_r50", 2048), ("tiny", 128)])
+def test_only_what_is_seen_as_one_tells_of_its_neighbours(backbone: str, dim: int) -> None:
+    clips = clips_of("rgb", 2, (224, 224) if backbone == "i3d_r50" else (64, 64))
+    by_clip, as_one = (extractor(backbone, "rgb", context=context, threads=2) for context in ("clip", "batch"))
+    alone, together = by_clip("rgb", clips), as_one("rgb", clips)
+    assert alone.shape == together.shape == (2, dim) and together.dtype == np.float32
+    assert np.array_equal(as_one("rgb", clips[:1]), by_clip("rgb", clips[:1])), "of one clip there is no more to see"
+    moved = np.linalg.norm(together - alone, axis=1) / np.linalg.norm(alone, axis=1)
+    # The tiny network looks at nothing beyond a clip's own frames.
+    assert (moved < 1e-5).all() if backbone == "tiny" else (moved > 1e-3).all()
+    assert all(np.array_equal(as_one("rgb", clips), together) for _ in range(2))
+
+
 @pytest.mark.parametrize(("backbone", "runtime"), [("i3d", "torch"), ("tiny", "torch"), ("tiny", "openvino")])
 def test_a_clip_has_the_same_features_in_any_batch_and_at_any_time(backbone: str, runtime: str) -> None:
     pytest.importorskip(runtime)

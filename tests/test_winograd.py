@@ -38,7 +38,8 @@ def test_a_tile_is_what_a_convolution_makes_of_it(tile: int, taps: int) -> None:
     torch.testing.assert_close(found, F.conv1d(pixels[None], weights[None, None])[0])
 
 
-@pytest.mark.parametrize("size", [(8, 56, 56), (8, 28, 28), (4, 14, 14), (2, 7, 7), (1, 1, 1), (5, 9, 31), (3, 4, 2)])
+@pytest.mark.parametrize("size", [(8, 56, 56), (8, 28, 28), (4, 14, 14), (2, 7, 7), (1, 1, 1), (5, 9, 31), (3, 4, 2),
+                                  (9, 6, 5), (16, 5, 6), (19, 4, 7)])  # fmt: skip
 @pytest.mark.parametrize("tile", [2, 4])
 def test_the_3x3x3_convolution_is_that_of_torch(size: tuple[int, int, int], tile: int) -> None:
     clip, weight, bias = clip_of(*size, 6), torch.randn(10, 6, 3, 3, 3) / 10, torch.randn(10)
@@ -50,10 +51,12 @@ def test_the_3x3x3_convolution_is_that_of_torch(size: tuple[int, int, int], tile
 
 
 @pytest.mark.parametrize("channels", [2, 3])
-@pytest.mark.parametrize("size", [(16, 32, 32), (16, 23, 41), (5, 6, 7), (2, 1, 3), (1, 36, 54)])
+@pytest.mark.parametrize(
+    "size", [(16, 32, 32), (16, 23, 41), (5, 6, 7), (2, 1, 3), (1, 36, 54), (17, 6, 5), (48, 7, 4)]
+)
 def test_the_7x7x7_convolution_is_that_of_torch(size: tuple[int, int, int], channels: int) -> None:
     clip, weight, bias = clip_of(*size, channels), torch.randn(9, channels, 7, 7, 7) / 30, torch.randn(9)
-    found = Convolution7x7x7(weight, bias)(clip)
+    found = torch.cat(list(Convolution7x7x7(weight, bias)(clip)))
     assert_close(found, plain(clip, weight, bias, 2))
 
 

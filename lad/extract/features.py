@@ -7,7 +7,16 @@ import torch
 from torch import nn
 
 from lad.extract.clips import CROPS, crop_views
-from lad.extract.runtime import Dtype, Preset, Runtime, has_fast_form, openvino_function, torch_function
+from lad.extract.runtime import (
+    AT_ONCE,
+    Context,
+    Dtype,
+    Preset,
+    Runtime,
+    has_fast_form,
+    openvino_function,
+    torch_function,
+)
 from lad.models.i3d import fold_batch_norm
 from lad.models.i3d_cpu import fast_form
 from lad.models.registry import BACKBONES, Backbone
@@ -19,12 +28,16 @@ class FeatureExtractor:
     """A feature network for each stream, ready on its device. Several threads may call it.
 
     Args:
-        networks: stream -> module `(clips, channels, 16, height, width)` -> `(clips, dim)`; taken over and changed.
+        networks: stream -> module `(pieces, channels, 16 k, height, width)` -> `(pieces * k, dim)`; taken over and
+            changed.
         backbone: its name in `BACKBONES`, which says how pixels are scaled.
         preset: `kinetics` scales to what the network was trained on; `wan2021` feeds raw 0..255 and the horizontal
             flow in both flow channels, as the LAD2000 authors' released extractor does.
         device: where the networks run.
         crops: 1, 5 or 10 views of every clip, see `clips.crop_views`.
+        context: what a network sees as one. `clip`: each clip by itself. `batch`: the clips that come together, which
+            then have to follow one another in their video; a clip's features are of its own part of what the network
+            makes of them.
         runtime, dtype: see `runtime`.
         threads: of a CPU.
     """
@@ -37,13 +50,14 @@ class FeatureExtractor:
         preset: Preset = "kinetics",
         device: str = "cpu",
         crops: int = 1,
+        context: Context = "clip",
         runtime: Runtime = "torch",
         dtype: Dtype = "float32",
         threads: int = 1,
     ) -> None:
         if crops not in CROPS:
             raise ValueError(f"{crops} crops; choose from {CROPS}")
-        self.crops = crops
+        self.crops, self.context = crops, context
         folded = {stream: fold_batch_norm(network.eval()) for stream, network in networks.items()}
         if has_fast_form(device, runtime, dtype):
             folded = {stream: fast_form(network) for stream, network in folded.items()}
@@ -54,7 +68,7 @@ class FeatureExtractor:
         self.functions = {
             stream: openvino_function(network, threads)
             if runtime == "openvino"
-            else torch_function(network, device, dtype, threads)
+            else torch_function(network, device, dtype, threads, AT_ONCE[context])
             for stream, network in scaled.items()
         }
 
@@ -71,14 +85,17 @@ class FeatureExtractor:
         """
         # A copy even of one view: what torch returns lies among its temporaries, and kept for minutes, as features are,
         # it would leave of each batch's memory a hole that is too small for the next batch.
-        views = np.stack([self.functions[stream](view) for view in crop_views(clips, self.crops, stream)])
+        views = np.stack([self.functions[stream](self._pieces(view)) for view in crop_views(clips, self.crops, stream)])
         return views[0] if self.crops == 1 else views
+
+    def _pieces(self, clips: np.ndarray) -> np.ndarray:
+        return clips if self.context == "clip" else clips.reshape(1, -1, *clips.shape[2:])
 
 
 class Scaled(nn.Module):
     """A feature network from the pixels of clips, which it scales in float32 as the network needs them.
 
-    `forward` takes `(n, 16, height, width, channels)`, uint8 RGB or float32 flow in pixels, and gives `(n, dim)`.
+    `forward` takes `(n, 16 k, height, width, channels)`, uint8 RGB or float32 flow in pixels, and gives `(n * k, dim)`.
     """
 
     def __init__(self, network: nn.Module, backbone: Backbone, preset: Preset, stream: str, dtype: Dtype) -> None:
@@ -94,10 +111,10 @@ class Scaled(nn.Module):
     def scale_rgb(self, pixels: torch.Tensor) -> torch.Tensor:
         if self.preset == "wan2021":
             return pixels
-        return (pixels / 255 - self.backbone.rgb_mean) / self.backbone.rgb_std
+        return (pixels / 255).sub_(self.backbone.rgb_mean).div_(self.backbone.rgb_std)
 
     def scale_flow(self, flow: torch.Tensor) -> torch.Tensor:
-        unit = flow.clamp(-FLOW_BOUND_PX, FLOW_BOUND_PX) / FLOW_BOUND_PX
+        unit = flow.clamp(-FLOW_BOUND_PX, FLOW_BOUND_PX).div_(FLOW_BOUND_PX)
         if self.preset == "wan2021":
             # Theirs went through 8-bit images, and the horizontal one was read twice.
             grey = ((unit[..., :1] + 1) / 2 * 255).round()

@@ -5,6 +5,7 @@ Which of them a run uses, and in which precision, is decided here and nowhere el
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import warnings
 from collections.abc import Callable
@@ -19,15 +20,27 @@ Runtime = Literal["torch", "openvino"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 Preset = Literal["kinetics", "wan2021"]
 
-# Clips `(n, 16, height, width, channels)`, uint8 or float32, to features `(n, dim)` float32.
+# What the network is to see as one: each clip by itself, or the clips of a batch as the piece of video that they are.
+Context = Literal["clip", "batch"]
+
+# Pieces of video `(n, 16 k, height, width, channels)`, uint8 or float32, to features `(n * k, dim)` float32.
 ClipFunction = Callable[[np.ndarray], np.ndarray]
 
 
 # Backbones whose fast form, see `lad.models.i3d_cpu`, makes torch faster on a CPU than OpenVINO is.
 FASTER_IN_TORCH = ("i3d",)
 
-# Clips that a CPU computes side by side, each on its share of the threads: `extract.batch_clips` is 4.
-CLIPS_AT_ONCE = 4
+# Batches that are computed at a time. A GPU copies one while it computes the other; the threads of a CPU go on to the
+# next one's clips.
+BATCHES_AT_ONCE = 2
+
+# What a CPU computes side by side, each on its share of the threads: the clips of a batch of `extract.batch_clips`, or
+# the batches themselves.
+AT_ONCE: dict[Context, int] = {"clip": 4, "batch": BATCHES_AT_ONCE}
+
+MAX_PIECE_CLIPS = 16  # seen as one: the memory that they take grows with them
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 # Sizes of frames that OpenVINO's network is kept for: an archive may have any number, and each takes memory.
 COMPILED_SIZES = 3
@@ -78,42 +91,57 @@ def has_fast_form(device: str, runtime: Runtime, dtype: Dtype) -> bool:
     return is_cpu(device) and runtime == "torch" and dtype == "float32"
 
 
-def torch_function(network: Any, device: str, dtype: Dtype, threads: int) -> ClipFunction:
+def torch_function(network: Any, device: str, dtype: Dtype, threads: int, at_once: int) -> ClipFunction:
     """A network run by torch.
 
     Args:
-        network: a module from clips, as in `ClipFunction`, to features; taken over and changed.
+        network: a module from pieces of video, as in `ClipFunction`, to features; taken over and changed.
         device: `cpu`, `cuda` or `cuda:<index>`.
         dtype: of the weights and activations; pixels are scaled in float32.
-        threads: on a CPU, of all clips together.
+        threads: on a CPU, of all pieces together.
+        at_once: pieces that a CPU computes side by side.
     """
     import torch
 
+    if is_cpu(device):
+        _keep_freed_memory()
     network = network.to(device=device, dtype=getattr(torch, dtype), memory_format=torch.channels_last_3d)
-    return _on_cpu(network, threads) if is_cpu(device) else _on_gpu(network, device)
+    return _on_cpu(network, threads, at_once) if is_cpu(device) else _on_gpu(network, device)
 
 
-def _on_cpu(network: Any, threads: int) -> ClipFunction:
-    """Every clip by itself, and several side by side, so that a clip's features do not depend on its company.
+def _keep_freed_memory() -> None:
+    """Have the C library keep what is freed, where it is glibc, for the next tensor of its kind.
 
-    A thread a clip needs no waiting for other threads after each small operation, which costs most where decoders
+    By itself it gives every large tensor's memory back at once, and the next one's pages have to be zeroed anew: a
+    sixth of the network's time. mallopt(3); the numbers are of glibc's malloc.h.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def _on_cpu(network: Any, threads: int, at_once: int) -> ClipFunction:
+    """Every piece by itself, and several side by side, so that a piece's features do not depend on its company.
+
+    A thread a piece needs no waiting for other threads after each small operation, which costs most where decoders
     need the same cores.
     """
     import torch
 
-    def alone(clip: np.ndarray) -> np.ndarray:
+    def alone(piece: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return network(torch.from_numpy(clip[None])).float().numpy()
+            return network(torch.from_numpy(piece[None])).float().numpy()
 
-    return lambda clips: np.concatenate(list(_workers(threads).map(alone, clips)))
+    return lambda pieces: np.concatenate(list(_workers(threads, at_once).map(alone, pieces)))
 
 
 @lru_cache(maxsize=1)
-def _workers(threads: int) -> ThreadPoolExecutor:
-    """The same for all networks: each keeps some memory for its next clip."""
+def _workers(threads: int, at_once: int) -> ThreadPoolExecutor:
+    """The same for all networks: each keeps some memory for its next piece."""
     import torch
 
-    workers = min(threads, CLIPS_AT_ONCE)
+    workers = min(threads, at_once)
     # How many threads torch has is a thread's own.
     return ThreadPoolExecutor(workers, "clip", initializer=torch.set_num_threads, initargs=(threads // workers,))
 
@@ -126,11 +154,11 @@ def _on_gpu(network: Any, device: str) -> ClipFunction:
 
     local = threading.local()
 
-    def features(clips: np.ndarray) -> np.ndarray:
+    def features(pieces: np.ndarray) -> np.ndarray:
         if not hasattr(local, "stream"):
             local.stream, local.network = torch.cuda.Stream(device), Graphs(network)
         with torch.inference_mode(), torch.cuda.stream(local.stream):
-            pixels = torch.from_numpy(clips).pin_memory().to(device, non_blocking=True)
+            pixels = torch.from_numpy(pieces).pin_memory().to(device, non_blocking=True)
             return local.network(pixels).float().cpu().numpy()
 
     return features
@@ -139,8 +167,8 @@ def _on_gpu(network: Any, device: str) -> ClipFunction:
 def openvino_function(network: Any, threads: int) -> ClipFunction:
     """A network run by OpenVINO on the CPU, in float32.
 
-    It is compiled for each size of frame, for one clip: more at once are no faster a clip, and so a clip's
-    features do not depend on its company.
+    It is compiled for each size of frame, for one piece: more at once are no faster, and so a piece's features
+    do not depend on its company.
     """
     import openvino
 
@@ -157,10 +185,10 @@ def openvino_function(network: Any, threads: int) -> ClipFunction:
         model = _converted(network, np.zeros((1, *shape), dtype))
         return core.compile_model(model, "CPU", settings).create_infer_request()
 
-    def features(clips: np.ndarray) -> np.ndarray:
+    def features(pieces: np.ndarray) -> np.ndarray:
         with one_at_a_time:
-            compiled = request(clips.shape[1:], clips.dtype)
-            return np.concatenate([compiled.infer([clip[None]])[0] for clip in clips])
+            compiled = request(pieces.shape[1:], pieces.dtype)
+            return np.concatenate([compiled.infer([piece[None]])[0] for piece in pieces])
 
     return features
 

@@ -1,7 +1,8 @@
 """Inception-I3D (Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017) and the other backbones.
 
 Inception-I3D is written in pytorchvideo's idiom: a `Net` of blocks and a `create_...` function. Every backbone here is
-a module whose `forward` takes `(clips, channels, frames, height, width)` float32 and returns one vector a clip.
+a module whose `forward` takes `(pieces, channels, 16 k, height, width)` float32, pieces of video of `k` clips each, and
+returns one vector a clip, `(pieces * k, dim)`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import warnings
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from lad.models.aed import CLIP_FRAMES
 
 with warnings.catch_warnings():  # pytorchvideo 0.1.5 calls torch.jit.script at import, which today's torch deprecates
     warnings.simplefilter("ignore")
@@ -150,26 +153,40 @@ def create_inception_i3d(*, input_channels: int = 3, num_classes: int = 400) -> 
     return Net(blocks=nn.ModuleList(blocks))
 
 
+def by_clip(maps: torch.Tensor, frames: int) -> torch.Tensor:
+    """What a network makes of pieces of video, cut into what it makes of each clip.
+
+    Args:
+        maps: `(pieces, channels, time, height, width)`.
+        frames: of a piece, a multiple of 16.
+
+    Returns:
+        `(clips, channels, time of a clip, height, width)`, a piece's clips one after the other.
+    """
+    return maps.unflatten(2, (frames // CLIP_FRAMES, -1)).transpose(1, 2).flatten(0, 1)
+
+
 class PooledFeatures(nn.Module):
-    """A `Net` without its head: the last block's output, averaged over time and space."""
+    """A `Net` without its head: the last block's output, averaged over the time of a clip and space."""
 
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        frames = x.shape[2]
         for block in list(self.net.blocks)[:-1]:
             x = block(x)
-        return x.mean(dim=(2, 3, 4))
+        return by_clip(x, frames).mean(dim=(2, 3, 4))
 
 
 def inception_i3d_features(input_channels: int) -> PooledFeatures:
-    """Inception-I3D up to `Mixed_5c`, average-pooled: `(clips, channels, 16, 224, 224)` -> `(clips, 1024)`."""
+    """Inception-I3D up to `Mixed_5c`, average-pooled: `(pieces, channels, 16 k, 224, 224)` -> `(pieces * k, 1024)`."""
     return PooledFeatures(create_inception_i3d(input_channels=input_channels))
 
 
 def i3d_r50_features(input_channels: int) -> PooledFeatures:
-    """pytorchvideo's I3D-ResNet-50 without its head: `(clips, 3, 16, 224, 224)` -> `(clips, 2048)`. RGB only."""
+    """pytorchvideo's I3D-ResNet-50 without its head, of rgb: `(pieces, 3, 16 k, 224, 224)` -> `(pieces * k, 2048)`."""
     if input_channels != 3:
         raise ValueError("i3d_r50 takes 3 channels: it has no flow stream")
     return PooledFeatures(i3d_r50(pretrained=False))
@@ -189,7 +206,7 @@ class TinyNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # Every fourth pixel of every second frame is plenty here and keeps the cost of a clip near nothing.
-        maps = self.layers(x[:, :, ::2, ::4, ::4])
+        maps = by_clip(self.layers(x[:, :, ::2, ::4, ::4]), x.shape[2])
         return torch.cat([maps.mean(dim=(2, 3, 4)), maps.amax(dim=(2, 3, 4))], dim=1)
 
 

@@ -1,4 +1,4 @@
-"""Inception-I3D as a CPU runs it fastest, in float32: a clip at a time, channels innermost.
+"""Inception-I3D as a CPU runs it fastest, in float32: a clip, or a piece of several, at a time, channels innermost.
 
 Its numbers are those of the plain network but for the last digits. Convolutions are Winograd's, poolings go along one
 dimension after the other, and what can be done to a frame is done while it lies in the cache.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from lad.models.aed import CLIP_FRAMES
 from lad.models.i3d import ConvUnit, MaxPoolSame, Mixed, PooledFeatures
 from lad.models.winograd import Convolution3x3x3, Convolution7x7x7
 
@@ -108,7 +109,7 @@ class Pool(nn.Module):
 
 
 class FastInception(nn.Module):
-    """`inception_i3d_features` after `fold_batch_norm`: `(clips, channels, 16, height, width)` -> `(clips, 1024)`."""
+    """`inception_i3d_features`, folded: `(pieces, channels, 16 k, height, width)` -> `(pieces * k, 1024)`."""
 
     def __init__(self, network: PooledFeatures) -> None:
         super().__init__()
@@ -122,15 +123,15 @@ class FastInception(nn.Module):
               for block, tile in zip(rest, tiles, strict=True))
         )  # fmt: skip
 
-    def forward(self, clips: torch.Tensor) -> torch.Tensor:
-        return torch.stack([self._features(clip) for clip in clips.permute(0, 2, 3, 4, 1)])
+    def forward(self, pieces: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self._features(piece) for piece in pieces.permute(0, 2, 3, 4, 1)])
 
-    def _features(self, clip: torch.Tensor) -> torch.Tensor:
-        halved = torch.cat([self.second(_pool_frames(frame[None])) for frame in self.stem(clip)])
+    def _features(self, piece: torch.Tensor) -> torch.Tensor:
+        halved = torch.cat([self.second(_pool_frames(frame[None])) for few in self.stem(piece) for frame in few])
         frames, height, width, _ = halved.shape
         quartered = halved.new_empty(frames, -(-height // 2), -(-width // 2), len(self.third.bias))
         self.third(halved, quartered, _pool_frames)
-        return self.rest(quartered).mean(dim=(0, 1, 2))
+        return self.rest(quartered).unflatten(0, (len(piece) // CLIP_FRAMES, -1)).mean(dim=(1, 2, 3))
 
 
 def parameters(unit: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

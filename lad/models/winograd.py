@@ -5,12 +5,13 @@ and a kernel's weights are each seen as polynomials and evaluated at a few point
 point. Summed over channels those are products of matrices, one a point, and so are the changes to and from the points.
 Time is left as it is: the taps of a kernel in time are summed as channels are.
 
-Clips are `(frames, height, width, channels)` float32 here, channels innermost, and one at a time.
+Clips, and pieces of video of several, are `(frames, height, width, channels)` float32 here, channels innermost, and one
+at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,9 @@ POINTS = {
     6: (0.0, 0.75, -0.75, 1.5, -1.5),
     7: (0.375, -0.375, 0.875, -0.875, 1.625, -1.625),
 }
-# Work is done in blocks that stay in a core's cache: of patches until they are evaluated, and of rows of products.
+# Work is done in blocks that stay in a core's cache: of frames of the result, of patches until they are evaluated, and
+# of rows of products.
+FRAMES = 8
 PATCH_FLOATS = 2**17
 PRODUCT_ROWS = 192
 
@@ -104,26 +107,35 @@ class Convolution3x3x3(TiledConvolution):
     def forward(self, clip: torch.Tensor, out: torch.Tensor, then: Frames) -> None:
         """`clip` `(frames, height, width, in)` -> `out` `(frames, ...)`: what `then` makes of each few frames."""
         length, height, width, channels = clip.shape
-        tall, wide = tiles = -(-height // self.tile), -(-width // self.tile)
-        count = tall * wide
-        padded = F.pad(clip, (0, 0, 1, self.tile * wide - width + 1, 1, self.tile * tall - height + 1))
-        factors = clip.new_empty(self.side**2, length + 2, count, channels)  # the frames before and after are zeros
-        factors[:, 0].zero_()
-        factors[:, -1].zero_()
-        for number, frame in enumerate(padded, 1):
-            self.first_factors(frame, factors[:, number].flatten(1))
-        rows, by_tap = factors.flatten(1, 2), self.factors.unflatten(0, (3, -1))
-        step = -(-PRODUCT_ROWS // count)
-        for first in range(0, length, step):
-            frames = min(step, length - first)
-            products: torch.Tensor | None = None
-            for tap, second in enumerate(by_tap, first):
-                if tap + frames == 1 or tap == length + 1:
-                    continue  # a tap on nothing but zeros
-                block = rows[:, tap * count : (tap + frames) * count]
-                products = block @ second if products is None else torch.baddbmm(products, block, second, out=products)
-            assert products is not None  # the middle tap is never on zeros
-            out[first : first + frames] = then(self.frames(products, tiles, (height, width)))
+        tall, wide = -(-height // self.tile), -(-width // self.tile)
+        pads = (0, 0, 1, self.tile * wide - width + 1, 1, self.tile * tall - height + 1)
+        few, step = min(FRAMES, length), -(-PRODUCT_ROWS // (tall * wide))
+        factors = clip.new_empty(self.side**2, few + 2, tall * wide, channels)  # of the frames before and after, too
+        for start in range(0, length, few):
+            stop = min(start + few, length)
+            if start > 0:
+                factors[:, :2] = factors[:, few:]
+            for place in range(2 if start > 0 else 0, stop - start + 2):
+                if 0 <= (number := start - 1 + place) < length:
+                    self.first_factors(F.pad(clip[number], pads), factors[:, place].flatten(1))
+                else:
+                    factors[:, place].zero_()
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
+                seen = factors[:, first - start : last - start + 2]
+                # Where it is the only frame of these, the one before the first or after the last is nothing but zeros.
+                taps = range(int(last == 1), 3 - int(first == length - 1))
+                out[first:last] = then(self.frames(self._products(seen, taps), (tall, wide), (height, width)))
+
+    def _products(self, factors: torch.Tensor, taps: range) -> torch.Tensor:
+        """First factors `(n * n, frames + 2, tiles, in)` -> products `(n * n, frames * tiles, out)`."""
+        by_tap = self.factors.unflatten(0, (3, -1))
+        frames = factors.shape[1] - 2
+        first, *others = ((factors[:, tap : tap + frames].flatten(1, 2), by_tap[tap]) for tap in taps)
+        products = first[0] @ first[1]
+        for block, second in others:
+            torch.baddbmm(products, block, second, out=products)
+        return products
 
 
 class Convolution7x7x7(TiledConvolution):
@@ -137,18 +149,28 @@ class Convolution7x7x7(TiledConvolution):
         halves = F.pad(weight.detach(), (0, 1, 0, 1)).unflatten(4, (4, 2)).unflatten(3, (4, 2))
         super().__init__(halves.permute(0, 4, 6, 1, 2, 3, 5).flatten(1, 3), bias)
 
-    def forward(self, clip: torch.Tensor) -> torch.Tensor:
-        """`(frames, height, width, in)` -> `(frames / 2, height / 2, width / 2, out)`, halves rounded up."""
+    def forward(self, clip: torch.Tensor) -> Iterator[torch.Tensor]:
+        """`(frames, height, width, in)` -> `(frames / 2, height / 2, width / 2, out)`, rounded up, a few at a time."""
+        length = len(clip)
+        frames = -(-length // 2)
+        earlier = ((frames - 1) * 2 + 7 - length) // 2
+        for first in range(0, frames, FRAMES):
+            starts = range(2 * first - earlier, 2 * min(first + FRAMES, frames) - earlier, 2)
+            before = max(starts[0], 0)
+            yield self._few(clip[before : starts[-1] + 7], [start - before for start in starts])
+
+    def _few(self, clip: torch.Tensor, starts: Sequence[int]) -> torch.Tensor:
+        """The frames of the result whose seven frames of `clip` begin at `starts`; those beyond it are zeros."""
         length, height, width, channels = clip.shape
-        frames, tall, wide = (-(-n // 2) for n in (length, height, width))
-        earlier, above, left = (((-(-n // 2) - 1) * 2 + 7 - n) // 2 for n in (length, height, width))
+        tall, wide = (-(-n // 2) for n in (height, width))
+        above, left = (((-(-n // 2) - 1) * 2 + 7 - n) // 2 for n in (height, width))
         tiles_down, tiles_across = -(-tall // self.tile), -(-wide // self.tile)
         rows, columns = self.tile * tiles_down + 3, self.tile * tiles_across + 3
         padded = F.pad(clip, (0, 0, left, 2 * columns - width - left, above, 2 * rows - height - above))
         halves = padded.view(length, rows, 2, columns, 2, channels).permute(1, 3, 0, 2, 4, 5).reshape(rows, columns, -1)
         values = 4 * channels  # of a frame
         second = self.factors.unflatten(0, (7, -1)).transpose(0, 1).flatten(1, 2)
-        found = clip.new_empty(frames, tall, wide, len(self.bias))
+        found = clip.new_empty(len(starts), tall, wide, len(self.bias))
         step = -(-PRODUCT_ROWS // tiles_across)
         for top in range(0, tiles_down, step):
             block = halves[self.tile * top : self.tile * (top + step) + 3]
@@ -156,7 +178,7 @@ class Convolution7x7x7(TiledConvolution):
             factors = clip.new_empty(self.side**2, tiles[0] * tiles[1], length * values)
             self.first_factors(block, factors.flatten(1))
             part = found[:, self.tile * top : self.tile * (top + step)]
-            for number, start in enumerate(range(-earlier, 2 * frames - earlier, 2)):
+            for number, start in enumerate(starts):
                 first, last = max(start, 0), min(start + 7, length)
                 seen = factors[:, :, first * values : last * values]
                 products = seen @ second[:, (first - start) * values : (last - start) * values]

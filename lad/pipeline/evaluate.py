@@ -174,6 +174,7 @@ def protocol(run: Run, videos: Sequence[Video], left_out: Sequence[str]) -> dict
         "flow": extract.flow if "flow" in extract.streams and not given else None,
         "crops": None if given else extract.crops,
         "rgb_short_side": None if given else extract.rgb_short_side,
+        "context": None if given else extract.context,
         "fps": None if given else extract.fps,
         "clip_stride": None if given else extract.clip_stride,
         "detector": train.detector,

@@ -13,6 +13,7 @@ import numpy as np
 from lad import __version__
 from lad.dataset import Video
 from lad.extract.container import Limits
+from lad.extract.runtime import BATCHES_AT_ONCE
 from lad.extract.sampling import clip_starts, sample_indices
 from lad.files import replacing
 from lad.models import weights
@@ -35,10 +36,6 @@ from lad.pipeline.stage import (
 if TYPE_CHECKING:
     from lad.extract.decode import VideoInfo
     from lad.extract.features import FeatureExtractor
-
-
-# A GPU copies one while it computes the other; the threads of a CPU, a clip each, go on to the next one's clips.
-BATCHES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -264,6 +261,7 @@ def load_extractor(run: Run) -> FeatureExtractor:
         preset=config.preset,
         device=device,
         crops=config.crops,
+        context=config.context,
         runtime=runtime,
         dtype=dtype,
         threads=threads,

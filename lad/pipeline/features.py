@@ -237,6 +237,8 @@ def _stream_facts(run: Run) -> dict[str, dict[str, object]]:
         }
         if stream == "rgb" and extract.rgb_short_side:
             facts[stream]["short_side"] = extract.rgb_short_side
+        if extract.context != "clip":
+            facts[stream]["context"] = extract.context
     return facts
 
 

@@ -17,6 +17,8 @@ from lad.dataset import MAX_PROBLEMS, DatasetError, Video, find_videos, read_dat
 from lad.datasets import BENCHMARKS, Options
 from lad.datasets.released import read_released
 from lad.extract.flow import FLOW_METHODS
+from lad.extract.runtime import MAX_PIECE_CLIPS
+from lad.extract.sampling import CLIP_FRAMES
 from lad.files import write_json, write_text
 from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
@@ -78,6 +80,10 @@ def check_config(config: Config) -> None:
         problems.append("extract.streams: a stream stands twice")
     if extract.crops > 1 and extract.rgb_short_side:
         problems.append("extract.rgb_short_side: crops have a size of their own: set extract.crops=1")
+    if extract.context == "batch" and extract.clip_stride != CLIP_FRAMES:
+        problems.append(f"extract.context: clips that overlap are no piece of video: set clip_stride={CLIP_FRAMES}")
+    if extract.context == "batch" and extract.batch_clips > MAX_PIECE_CLIPS:
+        problems.append(f"extract.batch_clips: a network sees at most {MAX_PIECE_CLIPS} clips as one")
     if known("extract.backbone", extract.backbone, list(BACKBONES)):
         backbone = BACKBONES[extract.backbone]
         for stream in extract.streams:

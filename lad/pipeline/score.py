@@ -12,6 +12,7 @@ import numpy as np
 
 from lad import __version__
 from lad.calibration import Calibration
+from lad.config import ExtractConfig
 from lad.dataset import Video
 from lad.extract.clips import CLIP_FRAMES
 from lad.files import fingerprint, replacing, write_text
@@ -203,8 +204,9 @@ def _other_features(run: Run, checkpoint: Checkpoint, videos: list[Video]) -> li
         return [f"{whose[given]}, and these are {whose[not given]}"]
     if given:
         return []
-    then, now = checkpoint.config["extract"], run.config.extract.model_dump(mode="json")
-    keys = ["backbone", "preset", "crops", "fps", "clip_stride"]
+    now = run.config.extract.model_dump(mode="json")
+    then = ExtractConfig().model_dump(mode="json") | checkpoint.config["extract"]  # it may be older than a key
+    keys = ["backbone", "preset", "crops", "context", "fps", "clip_stride"]
     keys += [key for key, stream in (("rgb_short_side", "rgb"), ("flow", "flow")) if stream in now["streams"]]
     found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
     for stream, identity in weights_in_use(run).items():
