@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,10 @@ import numpy as np
 import torch
 
 from lad.config import Config
-from lad.extract.clips import clip_batches
+from lad.extract.clips import ClipBatch, clip_batches
 from lad.extract.decode import VideoInfo, read_frames
 from lad.extract.features import FeatureExtractor
-from lad.extract.runtime import choose_runtime
+from lad.extract.runtime import BATCHES_AT_ONCE, choose_runtime
 from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
 from lad.pipeline.clip_features import ClipFeatures
@@ -56,8 +57,12 @@ def _extraction(config: Config, video: Path) -> Callable[[], np.ndarray]:
         {stream: weights.load("random", backbone=extract.backbone, stream=stream) for stream in extract.streams},
         backbone=extract.backbone,
         runtime=choose_runtime("auto", "cpu", extract.backbone),
+        context=extract.context,
         threads=len(os.sched_getaffinity(0)),
     )
+
+    def of_batch(batch: ClipBatch) -> np.ndarray:
+        return np.hstack([extractor(stream, batch[stream]) for stream in extract.streams])
 
     def features() -> np.ndarray:
         batches = clip_batches(
@@ -68,9 +73,8 @@ def _extraction(config: Config, video: Path) -> Callable[[], np.ndarray]:
             batch_clips=extract.batch_clips,
             rgb_short_side=extract.rgb_short_side,
         )
-        return np.concatenate(
-            [np.hstack([extractor(stream, batch[stream]) for stream in extract.streams]) for batch in batches]
-        )
+        with ThreadPoolExecutor(BATCHES_AT_ONCE) as network:  # as `lad extract` has it
+            return np.concatenate(list(network.map(of_batch, batches)))
 
     return features
 

@@ -10,6 +10,8 @@ import threading
 from contextlib import suppress
 from types import FrameType
 
+from lad.memory import keep_freed
+
 EXIT_INTERRUPTED = 130
 GRACE_SECONDS = 4.0  # for a stage to stop by itself; all that is done is on disk at every moment
 SAID = "\ninterrupted: what is done is kept; the same command goes on from here\n"
@@ -43,6 +45,7 @@ def main() -> None:
     # So many turns a thread of torch waits for the others before it lets its core go; by default so many that beside
     # other work, which the others are waiting for, a training step takes two to five times as long.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    keep_freed()
     threading.Thread(target=_end_in_time, args=[signals], daemon=True).start()
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)

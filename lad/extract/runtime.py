@@ -5,7 +5,6 @@ Which of them a run uses, and in which precision, is decided here and nowhere el
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import warnings
 from collections.abc import Callable
@@ -39,8 +38,6 @@ BATCHES_AT_ONCE = 2
 AT_ONCE: dict[Context, int] = {"clip": 4, "batch": BATCHES_AT_ONCE}
 
 MAX_PIECE_CLIPS = 16  # seen as one: the memory that they take grows with them
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 # Sizes of frames that OpenVINO's network is kept for: an archive may have any number, and each takes memory.
 COMPILED_SIZES = 3
@@ -103,22 +100,8 @@ def torch_function(network: Any, device: str, dtype: Dtype, threads: int, at_onc
     """
     import torch
 
-    if is_cpu(device):
-        _keep_freed_memory()
     network = network.to(device=device, dtype=getattr(torch, dtype), memory_format=torch.channels_last_3d)
     return _on_cpu(network, threads, at_once) if is_cpu(device) else _on_gpu(network, device)
-
-
-def _keep_freed_memory() -> None:
-    """Have the C library keep what is freed, where it is glibc, for the next tensor of its kind.
-
-    By itself it gives every large tensor's memory back at once, and the next one's pages have to be zeroed anew: a
-    sixth of the network's time. mallopt(3); the numbers are of glibc's malloc.h.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _on_cpu(network: Any, threads: int, at_once: int) -> ClipFunction:

@@ -89,13 +89,14 @@ class FastMixed(nn.Module):
         self.widths = [self.reduced[0], *(len(bias) for bias in biases)]
 
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
-        of_branch_0, for_branch_1, for_branch_2 = self.pointwise(clip).split(self.reduced, dim=-1)
         found = clip.new_empty(*clip.shape[:3], sum(self.widths))
         branch_0, branch_1, branch_2, branch_3 = found.split(self.widths, dim=-1)
+        # First, because it needs the most memory beside its result.
+        branch_3.copy_(self.branch_3(max_pool_same(clip, (3, 3, 3), (1, 1, 1))))
+        of_branch_0, for_branch_1, for_branch_2 = self.pointwise(clip).split(self.reduced, dim=-1)
         branch_0.copy_(of_branch_0)
         self.branch_1(for_branch_1, branch_1, _as_they_are)
         self.branch_2(for_branch_2, branch_2, _as_they_are)
-        branch_3.copy_(self.branch_3(max_pool_same(clip, (3, 3, 3), (1, 1, 1))))
         return found
 
 
@@ -118,20 +119,26 @@ class FastInception(nn.Module):
         self.third = Convolution3x3x3(*parameters(third))
         # The last two blocks see 7x7 pixels of two frames: their time is that of reading the factors of kernels.
         tiles = [4] * (len(rest) - 2) + [2] * 2
-        self.rest = nn.Sequential(
-            *(FastMixed(block, tile) if isinstance(block, Mixed) else Pool(block)
-              for block, tile in zip(rest, tiles, strict=True))
-        )  # fmt: skip
+        self.rest = nn.ModuleList(
+            FastMixed(block, tile) if isinstance(block, Mixed) else Pool(block)
+            for block, tile in zip(rest, tiles, strict=True)
+        )
 
     def forward(self, pieces: torch.Tensor) -> torch.Tensor:
         return torch.cat([self._features(piece) for piece in pieces.permute(0, 2, 3, 4, 1)])
 
     def _features(self, piece: torch.Tensor) -> torch.Tensor:
+        maps = self._quartered(piece)
+        for block in self.rest:
+            maps = block(maps)
+        return maps.unflatten(0, (len(piece) // CLIP_FRAMES, -1)).mean(dim=(1, 2, 3))
+
+    def _quartered(self, piece: torch.Tensor) -> torch.Tensor:
         halved = torch.cat([self.second(_pool_frames(frame[None])) for few in self.stem(piece) for frame in few])
         frames, height, width, _ = halved.shape
         quartered = halved.new_empty(frames, -(-height // 2), -(-width // 2), len(self.third.bias))
         self.third(halved, quartered, _pool_frames)
-        return self.rest(quartered).unflatten(0, (len(piece) // CLIP_FRAMES, -1)).mean(dim=(1, 2, 3))
+        return quartered
 
 
 def parameters(unit: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
