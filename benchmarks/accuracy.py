@@ -110,7 +110,7 @@ BENCHMARKS = {
     ),
     "surveillance": Benchmark(
         "surveillance",
-        "videos/Falling/subject1_fall_13.mp4",
+        "videos/Falling/subject1_fall_15.mp4",
         (
             Row("default", "short_256_context"),
             Row("the paper's recipe", "squashed", config="surveillance-paper"),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,7 @@ def measure_cost(configs: dict[str, Config], video: Path) -> dict[str, dict[str,
 
 
 def _extraction(config: Config, video: Path) -> Callable[[], np.ndarray]:
-    """What makes the features `(clips, dim)` of a video from its file."""
+    """What makes the features `(clips, dim)` of a video from its file, and again."""
     extract = config.extract
     extractor = FeatureExtractor(
         {stream: weights.load("random", backbone=extract.backbone, stream=stream) for stream in extract.streams},
@@ -65,16 +66,19 @@ def _extraction(config: Config, video: Path) -> Callable[[], np.ndarray]:
         return np.hstack([extractor(stream, batch[stream]) for stream in extract.streams])
 
     def features() -> np.ndarray:
-        batches = clip_batches(
-            read_frames(video, VideoInfo()),
-            streams=extract.streams,
-            flow=extract.flow,
-            tail=extract.tail,
-            batch_clips=extract.batch_clips,
-            rgb_short_side=extract.rgb_short_side,
-        )
-        with ThreadPoolExecutor(BATCHES_AT_ONCE) as network:  # as `lad extract` has it
-            return np.concatenate(list(network.map(of_batch, batches)))
+        videos = [
+            clip_batches(
+                read_frames(video, VideoInfo()),
+                streams=extract.streams,
+                flow=extract.flow,
+                tail=extract.tail,
+                batch_clips=extract.batch_clips,
+                rgb_short_side=extract.rgb_short_side,
+            )
+            for _ in range(BATCHES_AT_ONCE)  # so that no batch is computed alone, as none is where videos follow
+        ]
+        with ThreadPoolExecutor(BATCHES_AT_ONCE) as network:
+            return np.concatenate(list(network.map(of_batch, chain.from_iterable(videos))))
 
     return features
 

@@ -167,7 +167,9 @@ class Convolution7x7x7(TiledConvolution):
         tiles_down, tiles_across = -(-tall // self.tile), -(-wide // self.tile)
         rows, columns = self.tile * tiles_down + 3, self.tile * tiles_across + 3
         padded = F.pad(clip, (0, 0, left, 2 * columns - width - left, above, 2 * rows - height - above))
-        halves = padded.view(length, rows, 2, columns, 2, channels).permute(1, 3, 0, 2, 4, 5).reshape(rows, columns, -1)
+        # In two steps, each of long runs of numbers: half the time of one.
+        by_row = padded.view(length, rows, 2, columns, -1).transpose(0, 1).reshape(rows, 2 * length, columns, -1)
+        halves = by_row.transpose(1, 2).reshape(rows, columns, -1)
         values = 4 * channels  # of a frame
         second = self.factors.unflatten(0, (7, -1)).transpose(0, 1).flatten(1, 2)
         found = clip.new_empty(len(starts), tall, wide, len(self.bias))
