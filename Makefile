@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/lad demo --work $(DEMO)
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
