@@ -79,8 +79,8 @@ class ExtractConfig(Section):
     # frame squashed to 224x224. I3D takes any size; its time and memory grow with the pixels.
     rgb_short_side: int | None = Field(None, ge=224, le=1024)
     # What I3D sees as one: each clip, as the paper has it, or the clips of a batch as the piece of video that they are,
-    # from which each clip takes its own part. I3D learned from 64 frames, and more of what is before and after costs
-    # nothing.
+    # from which each clip takes its own part. I3D learned from 64 frames, and to see what is before and after costs
+    # hardly anything.
     context: Literal["clip", "batch"] = "clip"
     fps: float | None = Field(
         None, gt=0, le=1000

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -157,6 +160,28 @@ def test_several_threads_may_ask_for_features_at_once(backbone: str, runtime: st
     with ThreadPoolExecutor(3) as callers:
         together = list(callers.map(lambda batch: found("rgb", batch), batches))
     assert np.array_equal(np.concatenate(together), np.concatenate([expected] * 3))
+
+
+def test_memory_that_is_freed_is_kept_for_what_is_needed_next() -> None:
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("the C library is not glibc")
+    script = """
+import resource, sys, threading
+from lad.memory import keep_freed
+if sys.argv[1] == "kept": keep_freed()
+def pages():
+    for _ in range(3): b"x" * (1 << 26)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10): b"x" * (1 << 26)  # 16384 pages
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+pages()
+thread = threading.Thread(target=pages); thread.start(); thread.join()
+"""
+    kept, given_back = (
+        [int(line) for line in subprocess.check_output([sys.executable, "-c", script, how], text=True).split()]
+        for how in ("kept", "given back")
+    )
+    assert max(kept) < 1000 and min(given_back) > 10 * 1000
 
 
 def test_openvino_keeps_the_network_for_few_sizes_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
