@@ -85,13 +85,6 @@ BENCHMARKS = {
         (
             Row("default", "short_360"),
             Row("the paper's recipe", "squashed", config="ped2-paper", splits=2),
-            Row(
-                "the paper's recipe, its first 1,000 steps",
-                "squashed",
-                ("train.steps=1000",),
-                config="ped2-paper",
-                splits=2,
-            ),
             Row("logistic regression, features of the default", "short_360", regression=1e-2),
             Row("logistic regression, features of the paper", "squashed", (SQUASHED,), regression=1e-2),
             Row("default, frames squashed to 224x224", "squashed", (SQUASHED,)),
