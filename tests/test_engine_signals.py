@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -25,14 +25,13 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.1, 0.16, 1.5])
-def test_ctrl_c_ends_the_decoders_without_a_word_of_theirs(delay: float, tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo.mp4"
-    os.mkfifo(fifo)
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER)
+@contextmanager
+def driver_of(video: Path, program: str = DRIVER) -> Iterator[subprocess.Popen[str]]:
+    """A driver that has started with a video, in a session of its own, of which nothing is left afterwards."""
+    script = video.parent / "driver.py"
+    script.write_text(program)
     driver = subprocess.Popen(
-        [sys.executable, str(script), str(fifo)],
+        [sys.executable, str(script), str(video)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -41,28 +40,33 @@ def test_ctrl_c_ends_the_decoders_without_a_word_of_theirs(delay: float, tmp_pat
     try:
         assert driver.stdout is not None
         assert driver.stdout.readline() == "Started\n"
-        time.sleep(delay)
-        os.killpg(driver.pid, signal.SIGINT)
-        _, errors = driver.communicate(timeout=20)
+        yield driver
     finally:
         with suppress(ProcessLookupError):
             os.killpg(driver.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    """A video that nobody ever writes."""
+    path = tmp_path / "fifo.mp4"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.16, 1.5])
+def test_ctrl_c_ends_the_decoders_without_a_word_of_theirs(delay: float, fifo: Path) -> None:
+    with driver_of(fifo) as driver:
+        time.sleep(delay)
+        os.killpg(driver.pid, signal.SIGINT)
+        _, errors = driver.communicate(timeout=20)
     assert errors.count("Traceback") <= 1, errors  # the driver's own
     assert errors.count("KeyboardInterrupt") >= 1
 
 
 @pytest.mark.parametrize("delay", [0.0, 1.5])  # before the decoder has begun, and while it waits for the FIFO
-def test_decoders_end_with_a_driver_that_is_killed(delay: float, tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo.mp4"
-    os.mkfifo(fifo)
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER)
-    driver = subprocess.Popen(
-        [sys.executable, str(script), str(fifo)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        assert driver.stdout is not None
-        assert driver.stdout.readline() == "Started\n"
+def test_decoders_end_with_a_driver_that_is_killed(delay: float, fifo: Path) -> None:
+    with driver_of(fifo) as driver:
         time.sleep(delay)
         driver.kill()
         driver.wait()
@@ -70,30 +74,19 @@ def test_decoders_end_with_a_driver_that_is_killed(delay: float, tmp_path: Path)
         while _session_lives(driver.pid) and time.monotonic() < end:
             time.sleep(0.1)
         assert not _session_lives(driver.pid)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(driver.pid, signal.SIGKILL)
 
 
 def test_who_was_stopped_with_the_driver_has_not_stalled(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     """Ctrl-Z and `fg`, a suspended job of a cluster, a paused container: nothing that was done is lost."""
-    script = tmp_path / "driver.py"
-    script.write_text(DRIVER.replace('("rgb",)', '("flow",)').replace("stall_seconds=60", "stall_seconds=3"))
-    video = make_video(tmp_path / "long.mp4", 400)
-    driver = subprocess.Popen(
-        [sys.executable, str(script), str(video)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
+    program = DRIVER.replace('("rgb",)', '("flow",)').replace("stall_seconds=60", "stall_seconds=3")
+    with driver_of(make_video(tmp_path / "long.mp4", 400), program) as driver:
         assert driver.stdout is not None
-        said = [driver.stdout.readline() for _ in range(3)]
+        said = [driver.stdout.readline() for _ in range(2)]
         os.killpg(driver.pid, signal.SIGSTOP)
         time.sleep(4)
         os.killpg(driver.pid, signal.SIGCONT)
         said += driver.communicate(timeout=60)[0].splitlines(keepends=True)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(driver.pid, signal.SIGKILL)
-    assert said == ["Started\n", *["Clips\n"] * 25, "Finished\n"]
+    assert said == [*["Clips\n"] * 25, "Finished\n"]
 
 
 def _session_lives(group: int) -> bool:
