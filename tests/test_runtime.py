@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
+import platform
 import subprocess
 import sys
 import threading
@@ -162,9 +162,8 @@ def test_several_threads_may_ask_for_features_at_once(backbone: str, runtime: st
     assert np.array_equal(np.concatenate(together), np.concatenate([expected] * 3))
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_memory_that_is_freed_is_kept_for_what_is_needed_next() -> None:
-    if not hasattr(ctypes.CDLL(None), "mallopt"):
-        pytest.skip("the C library is not glibc")
     script = """
 import resource, sys, threading
 from lad.memory import keep_freed
