@@ -41,12 +41,12 @@ def test_a_tile_is_what_a_convolution_makes_of_it(tile: int, taps: int) -> None:
 @pytest.mark.parametrize("size", [(8, 56, 56), (8, 28, 28), (4, 14, 14), (2, 7, 7), (1, 1, 1), (5, 9, 31), (3, 4, 2),
                                   (9, 6, 5), (16, 5, 6), (19, 4, 7)])  # fmt: skip
 @pytest.mark.parametrize("tile", [2, 4])
-def test_the_3x3x3_convolution_is_that_of_torch(size: tuple[int, int, int], tile: int) -> None:
+@pytest.mark.parametrize("span", [2, 4])
+def test_the_3x3x3_convolution_is_that_of_torch(size: tuple[int, int, int], tile: int, span: int) -> None:
     clip, weight, bias = clip_of(*size, 6), torch.randn(10, 6, 3, 3, 3) / 10, torch.randn(10)
-    expected = plain(clip, weight, bias, 1)
     channels_beside = torch.full((*size, 14), -1.0)
-    Convolution3x3x3(weight, bias, tile)(clip, channels_beside[..., 2:12], lambda frames: frames)
-    assert_close(channels_beside[..., 2:12], expected)
+    Convolution3x3x3(weight, bias, tile, span)(clip, channels_beside[..., 2:12])
+    assert_close(channels_beside[..., 2:12], plain(clip, weight, bias, 1))
     assert (channels_beside[..., :2] == -1).all() and (channels_beside[..., 12:] == -1).all()
 
 
@@ -56,8 +56,10 @@ def test_the_3x3x3_convolution_is_that_of_torch(size: tuple[int, int, int], tile
 )
 def test_the_7x7x7_convolution_is_that_of_torch(size: tuple[int, int, int], channels: int) -> None:
     clip, weight, bias = clip_of(*size, channels), torch.randn(9, channels, 7, 7, 7) / 30, torch.randn(9)
-    found = torch.cat(list(Convolution7x7x7(weight, bias)(clip)))
-    assert_close(found, plain(clip, weight, bias, 2))
+    expected = plain(clip, weight, bias, 2)
+    found = torch.empty_like(expected)
+    Convolution7x7x7(weight, bias)(clip, found)
+    assert_close(found, expected)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (2, 2)])

@@ -15,6 +15,10 @@ from lad.models.aed import CLIP_FRAMES
 from lad.models.i3d import ConvUnit, MaxPoolSame, Mixed, PooledFeatures
 from lad.models.winograd import Convolution3x3x3, Convolution7x7x7
 
+# Pixels along a side, and frames, that are computed together where maps have 28x28, 14x14 and 7x7 pixels of a frame of
+# 224x224. The smaller the maps, the more of the time is that of reading the factors of kernels.
+TILES = (4, 4), (2, 4), (2, 2)
+
 
 def fast_form(network: nn.Module) -> nn.Module:
     """The fast form of Inception-I3D with its batch norm folded; any other network as it is."""
@@ -49,12 +53,12 @@ def _max_along(clip: torch.Tensor, dim: int, kernel: int, stride: int) -> torch.
     return best
 
 
-def _pool_frames(clip: torch.Tensor) -> torch.Tensor:
-    return max_pool_same(clip, (1, 3, 3), (1, 2, 2))
+def _pool_rows(clip: torch.Tensor) -> torch.Tensor:
+    return max_pool_same(clip, (1, 1, 3), (1, 1, 2))
 
 
-def _as_they_are(frames: torch.Tensor) -> torch.Tensor:
-    return frames
+def _pool_columns(clip: torch.Tensor) -> torch.Tensor:
+    return max_pool_same(clip, (1, 3, 1), (1, 2, 1))
 
 
 class Pointwise(nn.Module):
@@ -69,34 +73,35 @@ class Pointwise(nn.Module):
         self.register_buffer("weight", torch.cat([weight.flatten(1) for weight in weights]).t().contiguous())
         self.register_buffer("bias", torch.cat(biases))
 
-    def forward(self, clip: torch.Tensor) -> torch.Tensor:
-        found = torch.addmm(self.bias, clip.flatten(0, 2), self.weight).relu_()
-        return found.view(*clip.shape[:3], -1)
+    def forward(self, clip: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """`(frames, height, width, in)` -> `out` `(frames, height, width, out)`, which may be channels among others."""
+        torch.addmm(self.bias, clip.flatten(0, 2), self.weight, out=out.flatten(0, 2))
+        return out.relu_()
 
 
 class FastMixed(nn.Module):
-    """`Mixed`: the 1x1x1 convolutions of three branches are one, and every branch writes its own channels."""
+    """`Mixed`: two branches' 1x1x1 convolutions are one, and every branch writes its own channels."""
 
-    def __init__(self, mixed: Mixed, tile: int) -> None:
+    def __init__(self, mixed: Mixed, tile: int, span: int) -> None:
         super().__init__()
-        reduced = (mixed.branch_0, mixed.branch_1[0], mixed.branch_2[0])
+        reduced = mixed.branch_1[0], mixed.branch_2[0]
         self.reduced = [len(parameters(unit)[1]) for unit in reduced]
-        self.pointwise = Pointwise(*reduced)
-        self.branch_1 = Convolution3x3x3(*parameters(mixed.branch_1[1]), tile)
-        self.branch_2 = Convolution3x3x3(*parameters(mixed.branch_2[1]), tile)
+        self.branch_0, self.reduce = Pointwise(mixed.branch_0), Pointwise(*reduced)
+        self.branch_1 = Convolution3x3x3(*parameters(mixed.branch_1[1]), tile, span)
+        self.branch_2 = Convolution3x3x3(*parameters(mixed.branch_2[1]), tile, span)
         self.branch_3 = Pointwise(mixed.branch_3[1])
-        biases = (self.branch_1.bias, self.branch_2.bias, self.branch_3.bias)
-        self.widths = [self.reduced[0], *(len(bias) for bias in biases)]
+        self.widths = [len(branch.bias) for branch in (self.branch_0, self.branch_1, self.branch_2, self.branch_3)]
 
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
         found = clip.new_empty(*clip.shape[:3], sum(self.widths))
         branch_0, branch_1, branch_2, branch_3 = found.split(self.widths, dim=-1)
         # First, because it needs the most memory beside its result.
-        branch_3.copy_(self.branch_3(max_pool_same(clip, (3, 3, 3), (1, 1, 1))))
-        of_branch_0, for_branch_1, for_branch_2 = self.pointwise(clip).split(self.reduced, dim=-1)
-        branch_0.copy_(of_branch_0)
-        self.branch_1(for_branch_1, branch_1, _as_they_are)
-        self.branch_2(for_branch_2, branch_2, _as_they_are)
+        self.branch_3(max_pool_same(clip, (3, 3, 3), (1, 1, 1)), branch_3)
+        self.branch_0(clip, branch_0)
+        reduced = self.reduce(clip, clip.new_empty(*clip.shape[:3], sum(self.reduced)))
+        for_branch_1, for_branch_2 = reduced.split(self.reduced, dim=-1)
+        self.branch_1(for_branch_1, branch_1)
+        self.branch_2(for_branch_2, branch_2)
         return found
 
 
@@ -117,12 +122,10 @@ class FastInception(nn.Module):
         stem, _, second, third, _, *rest = list(network.net.blocks)[:-1]
         self.stem, self.second = Convolution7x7x7(*parameters(stem)), Pointwise(second)
         self.third = Convolution3x3x3(*parameters(third))
-        # The last two blocks see 7x7 pixels of two frames: their time is that of reading the factors of kernels.
-        tiles = [4] * (len(rest) - 2) + [2] * 2
-        self.rest = nn.ModuleList(
-            FastMixed(block, tile) if isinstance(block, Mixed) else Pool(block)
-            for block, tile in zip(rest, tiles, strict=True)
-        )
+        self.rest, stage = nn.ModuleList(), 0
+        for block in rest:
+            stage += isinstance(block, MaxPoolSame)
+            self.rest.append(FastMixed(block, *TILES[stage]) if isinstance(block, Mixed) else Pool(block))
 
     def forward(self, pieces: torch.Tensor) -> torch.Tensor:
         return torch.cat([self._features(piece) for piece in pieces.permute(0, 2, 3, 4, 1)])
@@ -134,11 +137,15 @@ class FastInception(nn.Module):
         return maps.unflatten(0, (len(piece) // CLIP_FRAMES, -1)).mean(dim=(1, 2, 3))
 
     def _quartered(self, piece: torch.Tensor) -> torch.Tensor:
-        halved = torch.cat([self.second(_pool_frames(frame[None])) for few in self.stem(piece) for frame in few])
-        frames, height, width, _ = halved.shape
-        quartered = halved.new_empty(frames, -(-height // 2), -(-width // 2), len(self.third.bias))
-        self.third(halved, quartered, _pool_frames)
-        return quartered
+        length, height, width, _ = piece.shape
+        narrow = piece.new_empty(-(-length // 2), -(-height // 2), -(-width // 4), len(self.stem.bias))
+        self.stem(piece, narrow, _pool_rows)
+        halved = piece.new_empty(len(narrow), -(-height // 4), *narrow.shape[2:])
+        for frame, out in zip(narrow, halved, strict=True):
+            self.second(_pool_columns(frame[None]), out[None])
+        narrow = piece.new_empty(*halved.shape[:2], -(-halved.shape[2] // 2), len(self.third.bias))
+        self.third(halved, narrow, _pool_rows)
+        return _pool_columns(narrow)
 
 
 def parameters(unit: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

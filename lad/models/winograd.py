@@ -3,15 +3,17 @@
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016. A map is cut into tiles; a tile's pixels
 and a kernel's weights are each seen as polynomials and evaluated at a few points, where a convolution is one product a
 point. Summed over channels those are products of matrices, one a point, and so are the changes to and from the points.
-Time is left as it is: the taps of a kernel in time are summed as channels are.
+Time is a dimension like the others at stride 1; at stride 2 it is left as it is, and a kernel's taps in time are summed
+as channels are.
 
 Clips, and pieces of video of several, are `(frames, height, width, channels)` float32 here, channels innermost, and one
-at a time.
+at a time. Convolutions give their result in bands, a few frames' rows of tiles, which are pooled while they are in the
+cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +26,18 @@ POINTS = {
     6: (0.0, 0.75, -0.75, 1.5, -1.5),
     7: (0.375, -0.375, 0.875, -0.875, 1.625, -1.625),
 }
-# Work is done in blocks that stay in a core's cache: of frames of the result, of patches until they are evaluated, and
-# of rows of products.
+# Work is done in blocks that stay in the caches: of frames of the result, of patches until they are evaluated, and of
+# rows of products.
 FRAMES = 8
 PATCH_FLOATS = 2**17
-PRODUCT_ROWS = 192
+PRODUCT_ROWS = 100
 
-Frames = Callable[[torch.Tensor], torch.Tensor]
+# What is made of rows of a few frames, `(frames, rows, columns, channels)`, each row by itself; ReLU may come after it.
+Rows = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _as_they_are(rows: torch.Tensor) -> torch.Tensor:
+    return rows
 
 
 def winograd_matrices(outputs: int, taps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -51,10 +58,10 @@ def winograd_matrices(outputs: int, taps: int) -> tuple[torch.Tensor, torch.Tens
 
 
 class TiledConvolution(nn.Module):
-    """What both convolutions below share: a kernel over tiles of maps, its bias, and ReLU.
+    """What both convolutions below share: a kernel over tiles of maps, and its bias.
 
     Args:
-        weight: `(out, in, taps in time, taps, taps)`.
+        weight: `(out, in, taps in time, taps, taps)`, or second factors in place of the taps in time.
         bias: `(out,)`.
         tile: pixels of the result that are computed together, along each side. More need fewer products, and factors
             of kernels that take more memory.
@@ -62,84 +69,107 @@ class TiledConvolution(nn.Module):
 
     of_pixels: torch.Tensor  # (n * n, n * n)
     of_products: torch.Tensor  # (tile * tile, n * n)
-    factors: torch.Tensor  # (taps in time * n * n, in, out): each tap's second factors
+    factors: torch.Tensor  # (n * n * taps in time, in, out): each tap's second factors
     bias: torch.Tensor
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int = 4) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int) -> None:
         super().__init__()
         self.tile = tile
         out_channels, in_channels, _, taps, _ = weight.shape
         self.side = tile + taps - 1  # of the square of pixels that a tile of the result depends on
         # Both dimensions of a map at once: more arithmetic than one after the other, but half the traffic of memory.
         of_pixels, of_weights, of_products = (torch.kron(m, m) for m in winograd_matrices(tile, taps))
-        by_tap = weight.detach().double().permute(2, 3, 4, 1, 0).flatten(3).flatten(1, 2)
-        factors = (of_weights @ by_tap).float().reshape(-1, in_channels, out_channels)
+        by_weight = weight.detach().double().permute(3, 4, 2, 1, 0).reshape(taps**2, -1)
+        factors = (of_weights @ by_weight).float().reshape(-1, in_channels, out_channels)
         for name, tensor in (("of_pixels", of_pixels.float()), ("of_products", of_products.float()),
                              ("factors", factors), ("bias", bias.detach())):  # fmt: skip
             self.register_buffer(name, tensor)
 
-    def first_factors(self, rows: torch.Tensor, out: torch.Tensor) -> None:
-        """Evaluate the patches of a map.
-
-        Args:
-            rows: `(height, width, values)`, zeros around it, `tile * tiles + taps - 1` along each side.
-            out: `(n * n, tiles)`, its rows apart as may be: receives the tiles' values in rows of the map.
-        """
-        patches = rows.unfold(0, self.side, self.tile).unfold(1, self.side, self.tile).permute(3, 4, 0, 1, 2)
-        row = patches[:, :, 0].numel() // self.side**2
-        step = max(1, PATCH_FLOATS // (row * self.side**2))
-        for first in range(0, patches.shape[2], step):
-            block = patches[:, :, first : first + step].reshape(self.side**2, -1)
-            torch.mm(self.of_pixels, block, out=out[:, first * row : first * row + block.shape[1]])
-
-    def frames(self, products: torch.Tensor, tiles: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
-        """Products `(n * n, frames * tiles, out)` to frames of the result `(frames, height, width, out)`."""
-        tall, wide = tiles
-        pixels = (self.of_products @ products.flatten(1)).view(self.tile, self.tile, -1, tall, wide, len(self.bias))
-        in_order = pixels.permute(2, 3, 0, 4, 1, 5)
-        maps = torch.add(in_order, self.bias, out=torch.empty_like(in_order, memory_format=torch.contiguous_format))
-        return maps.view(-1, tall * self.tile, wide * self.tile, len(self.bias))[:, : size[0], : size[1]].relu_()
+    def patches(self, maps: torch.Tensor) -> torch.Tensor:
+        """What tiles depend on: `(..., rows, columns, values)` -> `(n, n, ..., tiles down, tiles across, values)`."""
+        unfolded = maps.unfold(-3, self.side, self.tile).unfold(-3, self.side, self.tile)
+        return unfolded.movedim((-2, -1), (0, 1))
 
 
 class Convolution3x3x3(TiledConvolution):
-    """A 3x3x3 convolution at stride 1 with SAME padding, and ReLU."""
+    """A 3x3x3 convolution at stride 1 with SAME padding.
 
-    def forward(self, clip: torch.Tensor, out: torch.Tensor, then: Frames) -> None:
-        """`clip` `(frames, height, width, in)` -> `out` `(frames, ...)`: what `then` makes of each few frames."""
-        length, height, width, channels = clip.shape
+    Args:
+        weight: `(out, in, 3, 3, 3)`.
+        bias: `(out,)`.
+        tile: as `TiledConvolution` has it.
+        span: frames of the result that are computed together, as a tile's pixels are.
+    """
+
+    of_frames: torch.Tensor  # (span + 2, span + 2)
+    of_points: torch.Tensor  # (span, span + 2)
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int = 4, span: int = 4) -> None:
+        of_frames, of_weights, of_points = winograd_matrices(span, 3)
+        super().__init__(torch.einsum("pt,oithw->oiphw", of_weights, weight.detach().double()), bias, tile)
+        self.span = span
+        self.register_buffer("of_frames", of_frames.float())
+        self.register_buffer("of_points", of_points.float())
+
+    def forward(self, clip: torch.Tensor, out: torch.Tensor, then: Rows = _as_they_are) -> None:
+        """`(frames, height, width, in)` -> `out` `(frames, height, ...)`: ReLU of what `then` makes of the result."""
+        length, height, width, _ = clip.shape
         tall, wide = -(-height // self.tile), -(-width // self.tile)
-        pads = (0, 0, 1, self.tile * wide - width + 1, 1, self.tile * tall - height + 1)
-        few, step = min(FRAMES, length), -(-PRODUCT_ROWS // (tall * wide))
-        factors = clip.new_empty(self.side**2, few + 2, tall * wide, channels)  # of the frames before and after, too
-        for start in range(0, length, few):
-            stop = min(start + few, length)
-            if start > 0:
-                factors[:, :2] = factors[:, few:]
-            for place in range(2 if start > 0 else 0, stop - start + 2):
-                if 0 <= (number := start - 1 + place) < length:
-                    self.first_factors(F.pad(clip[number], pads), factors[:, place].flatten(1))
-                else:
-                    factors[:, place].zero_()
-            for first in range(start, stop, step):
-                last = min(first + step, stop)
-                seen = factors[:, first - start : last - start + 2]
-                # Where it is the only frame of these, the one before the first or after the last is nothing but zeros.
-                taps = range(int(last == 1), 3 - int(first == length - 1))
-                out[first:last] = then(self.frames(self._products(seen, taps), (tall, wide), (height, width)))
+        # Frames whose tiles make the rows of a product, or a band of one that has more.
+        few = self.span * max(1, round(PRODUCT_ROWS / (tall * wide)))
+        rows = -(-tall // max(1, round(tall * wide / PRODUCT_ROWS)))
+        for first in range(0, length, few):
+            frames = min(few, length - first)
+            for top in range(0, tall, rows):
+                band = (-(-frames // self.span), self.span, min(rows, tall - top), self.tile, wide, self.tile)
+                found = clip.new_empty(*band, len(self.bias))
+                self._band(self._seen(clip, band, first, top), found)
+                part = out[first : first + frames, self.tile * top : self.tile * (top + rows)]
+                in_order = found.view(band[0] * band[1], band[2] * band[3], band[4] * band[5], -1)
+                torch.clamp_min(then(in_order[:frames, : part.shape[1], :width]), 0, out=part)
 
-    def _products(self, factors: torch.Tensor, taps: range) -> torch.Tensor:
-        """First factors `(n * n, frames + 2, tiles, in)` -> products `(n * n, frames * tiles, out)`."""
-        by_tap = self.factors.unflatten(0, (3, -1))
-        frames = factors.shape[1] - 2
-        first, *others = ((factors[:, tap : tap + frames].flatten(1, 2), by_tap[tap]) for tap in taps)
-        products = first[0] @ first[1]
-        for block, second in others:
-            torch.baddbmm(products, block, second, out=products)
-        return products
+    def _seen(self, clip: torch.Tensor, band: tuple[int, ...], first: int, top: int) -> torch.Tensor:
+        """What a band of the result, from a frame and a row of tiles on, depends on; beyond the clip it is zeros."""
+        spans, span, tall, tile, wide, _ = band
+        bounds = (
+            (first - 1, first + spans * span + 1),
+            (top * tile - 1, (top + tall) * tile + 1),
+            (-1, wide * tile + 1),
+        )
+        inside = [slice(max(low, 0), min(high, size)) for (low, high), size in zip(bounds, clip.shape[:3], strict=True)]
+        frames, rows, columns = (
+            (part.start - low, high - part.stop) for (low, high), part in zip(bounds, inside, strict=True)
+        )
+        return F.pad(clip[tuple(inside)], (0, 0, *columns, *rows, *frames))
+
+    def _band(self, seen: torch.Tensor, band: torch.Tensor) -> None:
+        """Fill a band of the result.
+
+        Args:
+            seen: `(spans * span + 2, rows, columns, in)`.
+            band: `(spans, span, tiles down, tile, tiles across, tile, out)`.
+        """
+        spans, span, tall, tile, wide, _, out_channels = band.shape
+        points, channels = span + 2, seen.shape[3]
+        of_spans = seen.flatten(1).unfold(0, points, span).transpose(1, 2)
+        in_time = torch.bmm(self.of_frames.expand(spans, -1, -1), of_spans).view(spans, points, *seen.shape[1:])
+        patches = self.patches(in_time.transpose(0, 1))
+        by_point = self.factors.unflatten(0, (-1, points))
+        at_points = seen.new_empty(tile**2, points, spans * tall * wide * out_channels)
+        # All points at once where they are small.
+        few = points if patches.numel() <= 2 * PATCH_FLOATS else 1
+        for first in range(0, points, few):
+            some = slice(first, first + few)
+            firsts = torch.mm(self.of_pixels, patches[:, :, some].reshape(self.side**2, -1))
+            products = torch.bmm(firsts.view(self.side**2 * few, -1, channels), by_point[:, some].flatten(0, 1))
+            torch.mm(self.of_products, products.view(self.side**2, -1), out=at_points[:, some].flatten(1))
+        pixels = torch.bmm(self.of_points.expand(tile**2, -1, -1), at_points)
+        in_order = pixels.view(tile, tile, span, spans, tall, wide, out_channels).permute(3, 2, 4, 0, 5, 1, 6)
+        torch.add(in_order, self.bias, out=band)
 
 
 class Convolution7x7x7(TiledConvolution):
-    """A 7x7x7 convolution at stride 2 with SAME padding, and ReLU.
+    """A 7x7x7 convolution at stride 2 with SAME padding.
 
     Every second pixel of a map is a map of its own: of four times the channels, a 4x4 kernel at stride 1 does the same.
     A pixel's frames lie side by side, so that the seven of a result are the one inner dimension of its product.
@@ -147,42 +177,58 @@ class Convolution7x7x7(TiledConvolution):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         halves = F.pad(weight.detach(), (0, 1, 0, 1)).unflatten(4, (4, 2)).unflatten(3, (4, 2))
-        super().__init__(halves.permute(0, 4, 6, 1, 2, 3, 5).flatten(1, 3), bias)
+        super().__init__(halves.permute(0, 4, 6, 1, 2, 3, 5).flatten(1, 3), bias, tile=4)
 
-    def forward(self, clip: torch.Tensor) -> Iterator[torch.Tensor]:
-        """`(frames, height, width, in)` -> `(frames / 2, height / 2, width / 2, out)`, rounded up, a few at a time."""
+    def forward(self, clip: torch.Tensor, out: torch.Tensor, then: Rows = _as_they_are) -> None:
+        """As in `Convolution3x3x3`; the result has half of the clip's frames, rows and columns, rounded up."""
         length = len(clip)
         frames = -(-length // 2)
         earlier = ((frames - 1) * 2 + 7 - length) // 2
         for first in range(0, frames, FRAMES):
             starts = range(2 * first - earlier, 2 * min(first + FRAMES, frames) - earlier, 2)
             before = max(starts[0], 0)
-            yield self._few(clip[before : starts[-1] + 7], [start - before for start in starts])
+            seen, starts_seen = clip[before : starts[-1] + 7], [start - before for start in starts]
+            self._few(seen, starts_seen, out[first : first + FRAMES], then)
 
-    def _few(self, clip: torch.Tensor, starts: Sequence[int]) -> torch.Tensor:
+    def _few(self, clip: torch.Tensor, starts: Sequence[int], out: torch.Tensor, then: Rows) -> None:
         """The frames of the result whose seven frames of `clip` begin at `starts`; those beyond it are zeros."""
         length, height, width, channels = clip.shape
-        tall, wide = (-(-n // 2) for n in (height, width))
-        above, left = (((-(-n // 2) - 1) * 2 + 7 - n) // 2 for n in (height, width))
-        tiles_down, tiles_across = -(-tall // self.tile), -(-wide // self.tile)
-        rows, columns = self.tile * tiles_down + 3, self.tile * tiles_across + 3
-        padded = F.pad(clip, (0, 0, left, 2 * columns - width - left, above, 2 * rows - height - above))
-        # In two steps, each of long runs of numbers: half the time of one.
-        by_row = padded.view(length, rows, 2, columns, -1).transpose(0, 1).reshape(rows, 2 * length, columns, -1)
-        halves = by_row.transpose(1, 2).reshape(rows, columns, -1)
+        tall, wide = (-(-n // (2 * self.tile)) for n in (height, width))
+        halves = self._halves(clip, (tall, wide))
         values = 4 * channels  # of a frame
-        second = self.factors.unflatten(0, (7, -1)).transpose(0, 1).flatten(1, 2)
-        found = clip.new_empty(len(starts), tall, wide, len(self.bias))
-        step = -(-PRODUCT_ROWS // tiles_across)
-        for top in range(0, tiles_down, step):
-            block = halves[self.tile * top : self.tile * (top + step) + 3]
-            tiles = (len(block) // self.tile, tiles_across)
-            factors = clip.new_empty(self.side**2, tiles[0] * tiles[1], length * values)
-            self.first_factors(block, factors.flatten(1))
-            part = found[:, self.tile * top : self.tile * (top + step)]
+        second = self.factors.unflatten(0, (-1, 7)).flatten(1, 2)
+        step = -(-PRODUCT_ROWS // wide)
+        for top in range(0, tall, step):
+            factors = self._first_factors(halves[self.tile * top : self.tile * (top + step) + 3])
+            found = clip.new_empty(len(starts), min(step, tall - top), self.tile, wide, self.tile, len(self.bias))
             for number, start in enumerate(starts):
                 first, last = max(start, 0), min(start + 7, length)
                 seen = factors[:, :, first * values : last * values]
-                products = seen @ second[:, (first - start) * values : (last - start) * values]
-                part[number] = self.frames(products, tiles, (part.shape[1], wide))[0]
-        return found
+                products = torch.bmm(seen, second[:, (first - start) * values : (last - start) * values])
+                pixels = torch.mm(self.of_products, products.flatten(1))
+                in_order = pixels.view(self.tile, self.tile, -1, wide, len(self.bias)).permute(2, 0, 3, 1, 4)
+                torch.add(in_order, self.bias, out=found[number])
+            part = out[:, self.tile * top : self.tile * (top + step)]
+            rows = found.flatten(1, 2).flatten(2, 3)[:, : part.shape[1], : -(-width // 2)]
+            torch.clamp_min(then(rows), 0, out=part)
+
+    def _halves(self, clip: torch.Tensor, tiles: tuple[int, int]) -> torch.Tensor:
+        """Every second row and column side by side, with zeros around: `(rows, columns, values of all frames)`."""
+        length, height, width, _ = clip.shape
+        rows, columns = (self.tile * count + 3 for count in tiles)
+        above, left = (((-(-n // 2) - 1) * 2 + 7 - n) // 2 for n in (height, width))
+        padded = F.pad(clip, (0, 0, left, 2 * columns - width - left, above, 2 * rows - height - above))
+        # In two steps, each of long runs of numbers: half the time of one.
+        by_row = padded.view(length, rows, 2, columns, -1).transpose(0, 1).reshape(rows, 2 * length, columns, -1)
+        return by_row.transpose(1, 2).reshape(rows, columns, -1)
+
+    def _first_factors(self, rows: torch.Tensor) -> torch.Tensor:
+        """`(rows, columns, values)` -> `(n * n, tiles, values)`, a few rows of tiles at a time."""
+        patches = self.patches(rows)
+        _, _, tall, wide, values = patches.shape
+        step = max(1, PATCH_FLOATS // (self.side**2 * wide * values))
+        factors = rows.new_empty(self.side**2, tall, wide * values)
+        for top in range(0, tall, step):
+            block = patches[:, :, top : top + step].reshape(self.side**2, -1)
+            torch.mm(self.of_pixels, block, out=factors[:, top : top + step].flatten(1))
+        return factors.view(self.side**2, -1, values)
