@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lad.models.scratch import Scratch
+
 # Where polynomials are evaluated, infinity beside them, by the number of coefficients. Exact in binary, and kind to the
 # last digits: the error is that of a plain convolution, with the usual 0, 1, -1, 2, -2, ... up to five times as much.
 POINTS = {
@@ -31,6 +33,8 @@ POINTS = {
 FRAMES = 8
 PATCH_FLOATS = 2**17
 PRODUCT_ROWS = 100
+
+scratch = Scratch()
 
 # What is made of rows of a few frames, `(frames, rows, columns, channels)`, each row by itself; ReLU may come after it.
 Rows = Callable[[torch.Tensor], torch.Tensor]
@@ -90,6 +94,10 @@ class TiledConvolution(nn.Module):
         unfolded = maps.unfold(-3, self.side, self.tile).unfold(-3, self.side, self.tile)
         return unfolded.movedim((-2, -1), (0, 1))
 
+    def _block(self, patches: torch.Tensor) -> torch.Tensor:
+        """`(n, n, ...)` as the columns of a matrix: `(n * n, numbers)`."""
+        return scratch("patches", *patches.shape).copy_(patches).view(self.side**2, -1)
+
 
 class Convolution3x3x3(TiledConvolution):
     """A 3x3x3 convolution at stride 1 with SAME padding.
@@ -122,7 +130,7 @@ class Convolution3x3x3(TiledConvolution):
             frames = min(few, length - first)
             for top in range(0, tall, rows):
                 band = (-(-frames // self.span), self.span, min(rows, tall - top), self.tile, wide, self.tile)
-                found = clip.new_empty(*band, len(self.bias))
+                found = scratch("band", *band, len(self.bias))
                 self._band(self._seen(clip, band, first, top), found)
                 part = out[first : first + frames, self.tile * top : self.tile * (top + rows)]
                 in_order = found.view(band[0] * band[1], band[2] * band[3], band[4] * band[5], -1)
@@ -155,15 +163,19 @@ class Convolution3x3x3(TiledConvolution):
         in_time = torch.bmm(self.of_frames.expand(spans, -1, -1), of_spans).view(spans, points, *seen.shape[1:])
         patches = self.patches(in_time.transpose(0, 1))
         by_point = self.factors.unflatten(0, (-1, points))
-        at_points = seen.new_empty(tile**2, points, spans * tall * wide * out_channels)
+        tiles = spans * tall * wide
+        at_points = scratch("points", tile**2, points, tiles * out_channels)
         # All points at once where they are small.
         few = points if patches.numel() <= 2 * PATCH_FLOATS else 1
         for first in range(0, points, few):
             some = slice(first, first + few)
-            firsts = torch.mm(self.of_pixels, patches[:, :, some].reshape(self.side**2, -1))
-            products = torch.bmm(firsts.view(self.side**2 * few, -1, channels), by_point[:, some].flatten(0, 1))
+            block = self._block(patches[:, :, some])
+            factors = torch.mm(self.of_pixels, block, out=scratch("factors", *block.shape))
+            products = scratch("products", self.side**2 * few, tiles, out_channels)
+            torch.bmm(factors.view(-1, tiles, channels), by_point[:, some].flatten(0, 1), out=products)
             torch.mm(self.of_products, products.view(self.side**2, -1), out=at_points[:, some].flatten(1))
-        pixels = torch.bmm(self.of_points.expand(tile**2, -1, -1), at_points)
+        pixels = scratch("products", tile**2, span, tiles * out_channels)
+        torch.bmm(self.of_points.expand(tile**2, -1, -1), at_points, out=pixels)
         in_order = pixels.view(tile, tile, span, spans, tall, wide, out_channels).permute(3, 2, 4, 0, 5, 1, 6)
         torch.add(in_order, self.bias, out=band)
 
@@ -200,12 +212,14 @@ class Convolution7x7x7(TiledConvolution):
         step = -(-PRODUCT_ROWS // wide)
         for top in range(0, tall, step):
             factors = self._first_factors(halves[self.tile * top : self.tile * (top + step) + 3])
-            found = clip.new_empty(len(starts), min(step, tall - top), self.tile, wide, self.tile, len(self.bias))
+            found = scratch("band", len(starts), min(step, tall - top), self.tile, wide, self.tile, len(self.bias))
             for number, start in enumerate(starts):
                 first, last = max(start, 0), min(start + 7, length)
                 seen = factors[:, :, first * values : last * values]
-                products = torch.bmm(seen, second[:, (first - start) * values : (last - start) * values])
-                pixels = torch.mm(self.of_products, products.flatten(1))
+                products = scratch("products", *seen.shape[:2], len(self.bias))
+                torch.bmm(seen, second[:, (first - start) * values : (last - start) * values], out=products)
+                pixels = scratch("points", self.tile**2, products[0].numel())
+                torch.mm(self.of_products, products.flatten(1), out=pixels)
                 in_order = pixels.view(self.tile, self.tile, -1, wide, len(self.bias)).permute(2, 0, 3, 1, 4)
                 torch.add(in_order, self.bias, out=found[number])
             part = out[:, self.tile * top : self.tile * (top + step)]
@@ -227,8 +241,8 @@ class Convolution7x7x7(TiledConvolution):
         patches = self.patches(rows)
         _, _, tall, wide, values = patches.shape
         step = max(1, PATCH_FLOATS // (self.side**2 * wide * values))
-        factors = rows.new_empty(self.side**2, tall, wide * values)
+        factors = scratch("factors", self.side**2, tall, wide * values)
         for top in range(0, tall, step):
-            block = patches[:, :, top : top + step].reshape(self.side**2, -1)
+            block = self._block(patches[:, :, top : top + step])
             torch.mm(self.of_pixels, block, out=factors[:, top : top + step].flatten(1))
         return factors.view(self.side**2, -1, values)
