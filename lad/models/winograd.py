@@ -61,6 +61,15 @@ def winograd_matrices(outputs: int, taps: int) -> tuple[torch.Tensor, torch.Tens
     return torch.linalg.inv(powers(coefficients)).T, powers(taps), powers(outputs).T
 
 
+def cut(clip: torch.Tensor, *bounds: tuple[int, int]) -> torch.Tensor:
+    """What lies between two frames, two rows and two columns, which may lie outside of the clip: there it is zeros."""
+    inside = [slice(max(low, 0), min(high, size)) for (low, high), size in zip(bounds, clip.shape[:3], strict=True)]
+    frames, rows, columns = (
+        (part.start - low, high - part.stop) for (low, high), part in zip(bounds, inside, strict=True)
+    )
+    return F.pad(clip[tuple(inside)], (0, 0, *columns, *rows, *frames))
+
+
 class TiledConvolution(nn.Module):
     """What both convolutions below share: a kernel over tiles of maps, and its bias.
 
@@ -129,26 +138,14 @@ class Convolution3x3x3(TiledConvolution):
         for first in range(0, length, few):
             frames = min(few, length - first)
             for top in range(0, tall, rows):
-                band = (-(-frames // self.span), self.span, min(rows, tall - top), self.tile, wide, self.tile)
-                found = scratch("band", *band, len(self.bias))
-                self._band(self._seen(clip, band, first, top), found)
-                part = out[first : first + frames, self.tile * top : self.tile * (top + rows)]
-                in_order = found.view(band[0] * band[1], band[2] * band[3], band[4] * band[5], -1)
+                spans, bottom = -(-frames // self.span), min(top + rows, tall)
+                band = scratch("band", spans, self.span, bottom - top, self.tile, wide, self.tile, len(self.bias))
+                in_time = (first - 1, first + spans * self.span + 1)
+                down, across = (self.tile * top - 1, self.tile * bottom + 1), (-1, self.tile * wide + 1)
+                self._band(cut(clip, in_time, down, across), band)
+                part = out[first : first + frames, self.tile * top : self.tile * bottom]
+                in_order = band.flatten(4, 5).flatten(2, 3).flatten(0, 1)
                 torch.clamp_min(then(in_order[:frames, : part.shape[1], :width]), 0, out=part)
-
-    def _seen(self, clip: torch.Tensor, band: tuple[int, ...], first: int, top: int) -> torch.Tensor:
-        """What a band of the result, from a frame and a row of tiles on, depends on; beyond the clip it is zeros."""
-        spans, span, tall, tile, wide, _ = band
-        bounds = (
-            (first - 1, first + spans * span + 1),
-            (top * tile - 1, (top + tall) * tile + 1),
-            (-1, wide * tile + 1),
-        )
-        inside = [slice(max(low, 0), min(high, size)) for (low, high), size in zip(bounds, clip.shape[:3], strict=True)]
-        frames, rows, columns = (
-            (part.start - low, high - part.stop) for (low, high), part in zip(bounds, inside, strict=True)
-        )
-        return F.pad(clip[tuple(inside)], (0, 0, *columns, *rows, *frames))
 
     def _band(self, seen: torch.Tensor, band: torch.Tensor) -> None:
         """Fill a band of the result.
@@ -206,13 +203,13 @@ class Convolution7x7x7(TiledConvolution):
         """The frames of the result whose seven frames of `clip` begin at `starts`; those beyond it are zeros."""
         length, height, width, channels = clip.shape
         tall, wide = (-(-n // (2 * self.tile)) for n in (height, width))
-        halves = self._halves(clip, (tall, wide))
         values = 4 * channels  # of a frame
         second = self.factors.unflatten(0, (-1, 7)).flatten(1, 2)
-        step = -(-PRODUCT_ROWS // wide)
-        for top in range(0, tall, step):
-            factors = self._first_factors(halves[self.tile * top : self.tile * (top + step) + 3])
-            found = scratch("band", len(starts), min(step, tall - top), self.tile, wide, self.tile, len(self.bias))
+        rows = -(-PRODUCT_ROWS // wide)
+        for top in range(0, tall, rows):
+            bottom = min(top + rows, tall)
+            factors = self._first_factors(self._halves(clip, (top, bottom), (0, wide)))
+            found = scratch("band", len(starts), bottom - top, self.tile, wide, self.tile, len(self.bias))
             for number, start in enumerate(starts):
                 first, last = max(start, 0), min(start + 7, length)
                 seen = factors[:, :, first * values : last * values]
@@ -222,18 +219,21 @@ class Convolution7x7x7(TiledConvolution):
                 torch.mm(self.of_products, products.flatten(1), out=pixels)
                 in_order = pixels.view(self.tile, self.tile, -1, wide, len(self.bias)).permute(2, 0, 3, 1, 4)
                 torch.add(in_order, self.bias, out=found[number])
-            part = out[:, self.tile * top : self.tile * (top + step)]
-            rows = found.flatten(1, 2).flatten(2, 3)[:, : part.shape[1], : -(-width // 2)]
-            torch.clamp_min(then(rows), 0, out=part)
+            part = out[:, self.tile * top : self.tile * bottom]
+            in_order = found.flatten(3, 4).flatten(1, 2)
+            torch.clamp_min(then(in_order[:, : part.shape[1], : -(-width // 2)]), 0, out=part)
 
-    def _halves(self, clip: torch.Tensor, tiles: tuple[int, int]) -> torch.Tensor:
-        """Every second row and column side by side, with zeros around: `(rows, columns, values of all frames)`."""
-        length, height, width, _ = clip.shape
-        rows, columns = (self.tile * count + 3 for count in tiles)
-        above, left = (((-(-n // 2) - 1) * 2 + 7 - n) // 2 for n in (height, width))
-        padded = F.pad(clip, (0, 0, left, 2 * columns - width - left, above, 2 * rows - height - above))
+    def _halves(self, clip: torch.Tensor, *tiles: tuple[int, int]) -> torch.Tensor:
+        """What tiles depend on, every second row and column side by side: `(rows, columns, values of all frames)`."""
+        befores = (((-(-n // 2) - 1) * 2 + 7 - n) // 2 for n in clip.shape[1:3])
+        down, across = (
+            (2 * self.tile * first - before, 2 * (self.tile * last + 3) - before)
+            for (first, last), before in zip(tiles, befores, strict=True)
+        )
+        seen = cut(clip, (0, len(clip)), down, across)
+        length, rows, columns = len(clip), seen.shape[1] // 2, seen.shape[2] // 2
         # In two steps, each of long runs of numbers: half the time of one.
-        by_row = padded.view(length, rows, 2, columns, -1).transpose(0, 1).reshape(rows, 2 * length, columns, -1)
+        by_row = seen.view(length, rows, 2, columns, -1).transpose(0, 1).reshape(rows, 2 * length, columns, -1)
         return by_row.transpose(1, 2).reshape(rows, columns, -1)
 
     def _first_factors(self, rows: torch.Tensor) -> torch.Tensor:
