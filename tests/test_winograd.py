@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -69,6 +71,24 @@ def test_pooling_is_that_of_the_plain_network(size: tuple[int, int, int], kernel
     for kernels, strides in (((kernel,) * 3, (stride,) * 3), ((1, kernel, kernel), (1, stride, stride))):
         expected = MaxPoolSame(kernels, strides)(clip.permute(3, 0, 1, 2)[None])[0].permute(1, 2, 3, 0)
         assert torch.equal(max_pool_same(clip, kernels, strides), expected)
+
+
+def test_neither_other_threads_nor_other_sizes_change_a_result() -> None:
+    convolutions = [Convolution3x3x3(torch.randn(10, 6, 3, 3, 3), torch.randn(10)) for _ in range(2)]
+    clips = [clip_of(4, 9, 9, 6), clip_of(8, 20, 31, 6), clip_of(1, 3, 3, 6), clip_of(8, 20, 31, 6)]
+
+    def result(clip: torch.Tensor, number: int) -> torch.Tensor:
+        out = torch.empty(*clip.shape[:3], 10)
+        convolutions[number](clip, out)
+        return out
+
+    works = [(clip, number) for clip in clips for number in range(2)]
+    with torch.inference_mode():
+        expected = [result(*work) for work in works]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(5):
+            found = list(threads.map(lambda work: result(*work), works[::-1]))[::-1]
+            assert all(map(torch.equal, found, expected))
 
 
 def test_other_networks_stay_as_they_are() -> None:

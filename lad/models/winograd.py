@@ -82,7 +82,7 @@ class TiledConvolution(nn.Module):
 
     of_pixels: torch.Tensor  # (n * n, n * n)
     of_products: torch.Tensor  # (tile * tile, n * n)
-    factors: torch.Tensor  # (n * n * taps in time, in, out): each tap's second factors
+    factors: torch.Tensor  # (n * n * taps in time, in, out): the second factors
     bias: torch.Tensor
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int) -> None:
@@ -132,7 +132,7 @@ class Convolution3x3x3(TiledConvolution):
         """`(frames, height, width, in)` -> `out` `(frames, height, ...)`: ReLU of what `then` makes of the result."""
         length, height, width, _ = clip.shape
         tall, wide = -(-height // self.tile), -(-width // self.tile)
-        # Frames whose tiles make the rows of a product, or a band of one that has more.
+        # As many frames as fill the rows of a product, or of one span's as many rows of tiles.
         few = self.span * max(1, round(PRODUCT_ROWS / (tall * wide)))
         rows = -(-tall // max(1, round(tall * wide / PRODUCT_ROWS)))
         for first in range(0, length, few):
