@@ -11,8 +11,7 @@ import torch
 class Scratch(threading.local):
     """Tensors that a thread uses again and again, so that they are in its caches still when it writes to them.
 
-    What the C library gives is any memory that is free, which a core has to fetch before it can write: a third of the
-    time of a convolution.
+    What the C library gives is any memory that is free, and a core has to fetch it before it can write to it.
     """
 
     def __init__(self) -> None:

@@ -43,12 +43,11 @@ def given_fingerprint(run: Run, video: Video) -> str:
 def take_given(run: Run, videos: Sequence[Video], fingerprints: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Record the features that were given, where they lie; returns why some cannot be used (video id -> reason)."""
     refused: dict[str, str] = {}
-    rows = run.manifest.items(EXTRACT)
     todo: list[tuple[Video, str, str]] = []
     for video in videos:
         if video.is_features and video.id in fingerprints:
             ((item, now),) = fingerprints[video.id].items()
-            if not run.manifest.is_done(rows.get((EXTRACT, item)), now):
+            if not run.manifest.is_done(run.manifest.get(EXTRACT, item), now):
                 todo.append((video, item, now))
 
     def check(video: Video) -> tuple[int, list[str]] | ValueError:

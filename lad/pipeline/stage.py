@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from rich.console import Console
@@ -155,6 +155,7 @@ def weights_name(config: ExtractConfig, stream: Stream) -> str:
     return config.weights.get(stream) or weights.default_name(config.backbone, stream)
 
 
+@lru_cache
 def resolve_device(device: str) -> str:
     """`auto` -> `cuda` where the NVIDIA driver shows a device, else `cpu`. Asks the driver, not torch: it is quick."""
     if device != "auto":
