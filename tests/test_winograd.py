@@ -76,7 +76,7 @@ def test_pooling_is_that_of_the_plain_network(size: tuple[int, int, int], kernel
 
 @pytest.fixture
 def one_thread_an_operation() -> Iterator[None]:
-    """As every clip is computed where there are not more cores than clips."""
+    """How many threads an operation has moves the last digits, and a new thread begins with one for every core."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
