@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +35,7 @@ from lad.pipeline.engine import (
     _Worker,
     decode_videos,
 )
+from lad.pipeline.pipes import receive
 
 MakeVideo = Callable[..., Path]
 
@@ -201,7 +202,7 @@ def test_a_decoder_that_skips_shows_that_it_lives(monkeypatch: pytest.MonkeyPatc
     next(batches)
     for _ in range(47):  # all frames of both skipped clips, and those of the third but the last
         assert ours.poll()
-        assert ours.recv() == ALIVE
+        assert receive(ours) == ALIVE
     assert not ours.poll()
 
 
@@ -216,7 +217,9 @@ def test_a_decoder_shows_that_it_lives_while_no_frame_comes(
         (folder / f"{number}.png").touch()
     for path in (make_video(tmp_path / "a.mp4", 20), folder):
         said: list[object] = []
-        _run_job(SimpleNamespace(send=said.append), replace(job(path), reader="pyav", batch_clips=2))  # type: ignore[arg-type]
+        monkeypatch.setattr(engine, "send", lambda _pipe, message, said=said: said.append(message))
+        no_pipe: Any = None
+        _run_job(no_pipe, replace(job(path), reader="pyav", batch_clips=2))
         before = next(place for place, message in enumerate(said) if not isinstance(message, str))
         assert before >= (20 + 20 + 20 if path.is_file() else 20)  # packets twice, and frames
 

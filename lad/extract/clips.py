@@ -67,17 +67,17 @@ def clip_batches(
         images, others = tee(scaled)
         motions = with_flow((other for _, other in others), flow, device=flow_device, weights=flow_weights)
         pairs = ((image, motion) for (image, _), (_, motion) in zip(images, motions, strict=True))
-    batch: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}
+    batch: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}  # 16 images a clip
     recent: dict[str, deque[np.ndarray]] = {stream: deque(maxlen=CLIP_FRAMES) for stream in streams}
     taken, clips = skip_frames, skip_clips
 
     def close_clip() -> None:
         for stream in streams:
             images = list(recent[stream])[clips * stride - taken :]
-            batch[stream].append(np.stack(images + images[-1:] * (CLIP_FRAMES - len(images))))
+            batch[stream] += images + images[-1:] * (CLIP_FRAMES - len(images))
 
     def take_batch() -> ClipBatch:
-        stacked = {stream: np.stack(batch[stream]) for stream in streams}
+        stacked = {stream: _clips_of(batch[stream]) for stream in streams}
         for images in batch.values():
             images.clear()
         return stacked
@@ -90,12 +90,16 @@ def clip_batches(
         if taken == clips * stride + CLIP_FRAMES:
             close_clip()
             clips += 1
-            if len(batch[streams[0]]) == batch_clips:
+            if len(batch[streams[0]]) == batch_clips * CLIP_FRAMES:
                 yield take_batch()
     if clips < len(clip_starts(taken, stride, tail)):  # by one at most: the frames after the last whole clip
         close_clip()
     if batch[streams[0]]:
         yield take_batch()
+
+
+def _clips_of(images: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack(images).reshape(-1, CLIP_FRAMES, *images[0].shape)
 
 
 def _scaled(

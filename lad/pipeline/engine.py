@@ -28,6 +28,8 @@ from numpy.typing import ArrayLike
 from lad.extract.clips import ClipBatch
 from lad.extract.container import DEFAULT_LIMITS, Limits
 from lad.extract.decode import Reader, VideoInfo
+from lad.memory import keep_freed
+from lad.pipeline.pipes import receive, send
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 AGAIN = "again"  # what a decoder sends where decord gave up
@@ -202,7 +204,8 @@ def _receive(worker: _Worker, stall_seconds: float) -> Message | str:
     received = threading.Event()
     threading.Thread(target=_end_unless, args=(received, worker.process, stall_seconds), daemon=True).start()
     try:
-        return worker.pipe.recv()
+        message: Message | str = receive(worker.pipe)
+        return message
     finally:
         received.set()
         worker.silent = 0.0
@@ -240,6 +243,7 @@ def _work(pipe: Connection, driver: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != driver:  # it died before that, and its job may be to wait for what never comes
         return
+    keep_freed()
     import cv2
 
     cv2.setNumThreads(1)  # one core a decoder, and the same arithmetic whatever the machine
@@ -258,7 +262,7 @@ class _Progress:
 
     def __call__(self) -> None:
         if time.monotonic() - self._last > ALIVE_SECONDS:
-            self._pipe.send(ALIVE)
+            send(self._pipe, ALIVE)
             self._last = time.monotonic()
 
 
@@ -292,16 +296,16 @@ def _run_job(pipe: Connection, job: ClipJob) -> None:
             flow_weights=job.flow_weights,
             skip_clips=job.skip_clips,
         ):
-            pipe.send(Clips(job.item, batch))
-        pipe.send(Finished(job.item, info))
+            send(pipe, Clips(job.item, batch))
+        send(pipe, Finished(job.item, info))
     except ReaderGaveUp:
-        pipe.send(AGAIN)
+        send(pipe, AGAIN)
     except VideoError as error:
-        pipe.send(Failed(job.item, error.kind, str(error)))
+        send(pipe, Failed(job.item, error.kind, str(error)))
     except MemoryError:
-        pipe.send(Failed(job.item, "worker", "not enough memory to decode it"))
+        send(pipe, Failed(job.item, "worker", "not enough memory to decode it"))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # a reader's surprise must not take the other videos down: it is named and recorded
         message = Failed(job.item, "worker", f"unexpected {type(error).__name__}: {error}")
-        pipe.send(AGAIN if job.reader == "auto" else message)
+        send(pipe, AGAIN if job.reader == "auto" else message)
