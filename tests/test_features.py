@@ -12,7 +12,7 @@ import torch
 from lad.extract.clips import crop_views
 from lad.extract.features import FeatureExtractor
 from lad.models import weights
-from lad.models.i3d import create_inception_i3d, fold_batch_norm, pad_same
+from lad.models.i3d import InceptionI3D, fold_batch_norm, pad_same
 from lad.models.registry import BACKBONES
 
 
@@ -126,7 +126,7 @@ def test_features_that_are_kept_keep_nothing_of_the_network() -> None:
 
 def test_folding_batch_norm_changes_nothing_but_the_cost():
     torch.manual_seed(0)
-    net = create_inception_i3d(input_channels=2, num_classes=5).eval()
+    net = InceptionI3D(input_channels=2, num_classes=5).eval()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm3d):
             module.running_mean.normal_(0, 0.1)
@@ -173,3 +173,13 @@ def test_networks_import_where_only_torch_is():
         "import lad.models.aed, lad.models.i3d, lad.models.registry, lad.models.weights"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_inception_does_not_wait_for_what_only_other_networks_need() -> None:
+    """torchvision imports torch's compiler: two seconds at the start of every extraction, and its memory."""
+    code = (
+        "import sys; import lad.extract.features; from lad.models.registry import BACKBONES\n"
+        "BACKBONES['i3d'].build(3)\n"
+        "print(sorted({'torchvision', 'pytorchvideo', 'torch._dynamo'} & sys.modules.keys()))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=120).strip() == "[]"

@@ -21,7 +21,7 @@ import pytest
 import torch
 
 from lad.models import convert, download, weights
-from lad.models.i3d import INCEPTION_BLOCKS, create_inception_i3d
+from lad.models.i3d import INCEPTION_BLOCKS, InceptionI3D
 from lad.models.registry import BACKBONES
 from lad.models.weights import WEIGHTS, WeightsError, fetch, find, identity, load, load_inception_i3d
 
@@ -135,7 +135,7 @@ def original() -> dict[str, torch.Tensor]:
     """The tensors of an Inception-I3D in which no two norms are alike, so that a swapped pair shows."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        state = create_inception_i3d().state_dict()
+        state = InceptionI3D().state_dict()
         return {
             key: torch.rand_like(tensor) if ".norm." in key else tensor
             for key, tensor in state.items()

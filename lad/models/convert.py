@@ -132,7 +132,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Tensors:
 
 
 def _inception_tensors(published: Tensors) -> Tensors:
-    """Rename a published Inception-I3D's tensors as `create_inception_i3d` does; its layout is checked afterwards."""
+    """Rename a published Inception-I3D's tensors as `InceptionI3D` does; its layout is checked afterwards."""
     from lad.models.i3d import INCEPTION_BLOCKS
 
     index = {block.lower(): number for number, block in enumerate(INCEPTION_BLOCKS)}

@@ -1,13 +1,13 @@
 """Inception-I3D (Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017) and the other backbones.
 
-Inception-I3D is written in pytorchvideo's idiom: a `Net` of blocks and a `create_...` function. Every backbone here is
-a module whose `forward` takes `(pieces, channels, 16 k, height, width)` float32, pieces of video of `k` clips each, and
-returns one vector a clip, `(pieces * k, dim)`.
+Every backbone here is a module whose `forward` takes `(pieces, channels, 16 k, height, width)` float32, pieces of video
+of `k` clips each, and returns one vector a clip, `(pieces * k, dim)`.
 """
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,14 +15,9 @@ from torch import nn
 
 from lad.models.aed import CLIP_FRAMES
 
-with warnings.catch_warnings():  # pytorchvideo 0.1.5 calls torch.jit.script at import, which today's torch deprecates
-    warnings.simplefilter("ignore")
-    from pytorchvideo.models.hub import i3d_r50
-    from pytorchvideo.models.net import Net
-
 BATCH_NORM_EPS = 1e-3  # TensorFlow Sonnet's default, which the published weights were trained with
 
-# The names of the blocks in DeepMind's code; the position of a name is the index of the block in the `Net`.
+# The names of the blocks in DeepMind's code; the position of a name is the index of the block.
 INCEPTION_BLOCKS = (
     "Conv3d_1a_7x7",
     "MaxPool3d_2a_3x3",
@@ -121,36 +116,52 @@ class PooledLogits(nn.Module):
         return self.linear(x.mean(dim=(2, 3, 4)))
 
 
-def create_inception_i3d(*, input_channels: int = 3, num_classes: int = 400) -> Net:
+class InceptionI3D(nn.Module):
     """Inception-I3D: `(clips, input_channels, 16, 224, 224)` -> `(clips, num_classes)` logits.
 
     Block `i` of the network is `INCEPTION_BLOCKS[i]`; padding, batch norm and pooling are those of DeepMind's
-    TensorFlow code, so that its Kinetics-400 weights give its numbers.
+    TensorFlow code, so that its Kinetics-400 weights give its numbers. Its blocks are named as pytorchvideo's networks
+    name theirs, and it begins with random weights as those do: He et al., "Delving Deep into Rectifiers", ICCV 2015.
     """
 
-    def mixed(name: str, in_channels: int) -> Mixed:
-        return Mixed(in_channels, MIXED_CHANNELS[name])
+    def __init__(self, input_channels: int = 3, num_classes: int = 400) -> None:
+        super().__init__()
 
-    blocks = [
-        ConvUnit(input_channels, 64, 7, stride=2),
-        MaxPoolSame((1, 3, 3), (1, 2, 2)),
-        ConvUnit(64, 64, 1),
-        ConvUnit(64, 192, 3),
-        MaxPoolSame((1, 3, 3), (1, 2, 2)),
-        mixed("Mixed_3b", 192),
-        mixed("Mixed_3c", 256),
-        MaxPoolSame((3, 3, 3), (2, 2, 2)),
-        mixed("Mixed_4b", 480),
-        mixed("Mixed_4c", 512),
-        mixed("Mixed_4d", 512),
-        mixed("Mixed_4e", 512),
-        mixed("Mixed_4f", 528),
-        MaxPoolSame((2, 2, 2), (2, 2, 2)),
-        mixed("Mixed_5b", 832),
-        mixed("Mixed_5c", 832),
-        PooledLogits(1024, num_classes),
-    ]
-    return Net(blocks=nn.ModuleList(blocks))
+        def mixed(name: str, in_channels: int) -> Mixed:
+            return Mixed(in_channels, MIXED_CHANNELS[name])
+
+        self.blocks = nn.ModuleList(
+            [
+                ConvUnit(input_channels, 64, 7, stride=2),
+                MaxPoolSame((1, 3, 3), (1, 2, 2)),
+                ConvUnit(64, 64, 1),
+                ConvUnit(64, 192, 3),
+                MaxPoolSame((1, 3, 3), (1, 2, 2)),
+                mixed("Mixed_3b", 192),
+                mixed("Mixed_3c", 256),
+                MaxPoolSame((3, 3, 3), (2, 2, 2)),
+                mixed("Mixed_4b", 480),
+                mixed("Mixed_4c", 512),
+                mixed("Mixed_4d", 512),
+                mixed("Mixed_4e", 512),
+                mixed("Mixed_4f", 528),
+                MaxPoolSame((2, 2, 2), (2, 2, 2)),
+                mixed("Mixed_5b", 832),
+                mixed("Mixed_5c", 832),
+                PooledLogits(1024, num_classes),
+            ]
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
 
 
 def by_clip(maps: torch.Tensor, frames: int) -> torch.Tensor:
@@ -167,11 +178,11 @@ def by_clip(maps: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 class PooledFeatures(nn.Module):
-    """A `Net` without its head: the last block's output, averaged over the time of a clip and space."""
+    """A network of `blocks` without its head: the last one's output, averaged over the time of a clip and space."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net = net
+        self.net: Any = net  # whose `blocks` torch's types do not know
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         frames = x.shape[2]
@@ -182,13 +193,17 @@ class PooledFeatures(nn.Module):
 
 def inception_i3d_features(input_channels: int) -> PooledFeatures:
     """Inception-I3D up to `Mixed_5c`, average-pooled: `(pieces, channels, 16 k, 224, 224)` -> `(pieces * k, 1024)`."""
-    return PooledFeatures(create_inception_i3d(input_channels=input_channels))
+    return PooledFeatures(InceptionI3D(input_channels))
 
 
 def i3d_r50_features(input_channels: int) -> PooledFeatures:
     """pytorchvideo's I3D-ResNet-50 without its head, of rgb: `(pieces, 3, 16 k, 224, 224)` -> `(pieces * k, 2048)`."""
     if input_channels != 3:
         raise ValueError("i3d_r50 takes 3 channels: it has no flow stream")
+    # Two seconds and torchvision's compiler: only for who asks for this network.
+    with warnings.catch_warnings():  # pytorchvideo 0.1.5 calls torch.jit.script at import, which torch deprecates now
+        warnings.simplefilter("ignore")
+        from pytorchvideo.models.hub import i3d_r50
     return PooledFeatures(i3d_r50(pretrained=False))
 
 

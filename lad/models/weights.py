@@ -22,8 +22,9 @@ from lad.models.published import NETWORKS, WEIGHTS, Source, WeightsEntry
 from lad.models.registry import STREAM_CHANNELS
 
 if TYPE_CHECKING:
-    from pytorchvideo.models.net import Net
     from torch import nn
+
+    from lad.models.i3d import InceptionI3D
 
 FIRST_CONVOLUTION = "blocks.0.conv.weight"
 
@@ -283,11 +284,12 @@ def load(name: str, *, backbone: str, stream: str, seed: int = 0) -> nn.Module:
     return network
 
 
-def load_inception_i3d(name: str) -> Net:
+def load_inception_i3d(name: str) -> InceptionI3D:
     """The whole of Inception-I3D with its Kinetics classifier, in eval mode.
 
     Raises:
         WeightsError: the weights are not Inception-I3D's, are not in the cache, or are damaged there.
     """
     features = load(name, backbone="i3d", stream=_entry(name).stream or "rgb")
-    return features.net
+    network: InceptionI3D = features.net  # type: ignore[assignment]
+    return network
