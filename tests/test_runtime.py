@@ -183,6 +183,21 @@ thread = threading.Thread(target=pages); thread.start(); thread.join()
     assert max(kept) < 1000 and min(given_back) > 10 * 1000
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_memory_that_was_kept_can_be_given_back() -> None:
+    script = """
+from lad.memory import give_back_freed, keep_freed
+keep_freed()
+def pages(): return int(open("/proc/self/statm").read().split()[1])
+large, after = b"x" * (1 << 26), b"y" * (1 << 20)  # what comes after it keeps it from the end of the heap
+del large
+kept = pages()
+give_back_freed()
+print(kept - pages())
+"""
+    assert int(subprocess.check_output([sys.executable, "-c", script], text=True)) > 16384 * 0.9
+
+
 def test_openvino_keeps_the_network_for_few_sizes_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     """An archive may hold any number of them; one that comes back gives the same features."""
     pytest.importorskip("openvino")

@@ -13,7 +13,7 @@ from torch import nn
 
 from lad.models.aed import CLIP_FRAMES
 from lad.models.i3d import ConvUnit, MaxPoolSame, Mixed, PooledFeatures
-from lad.models.winograd import Convolution3x3x3, Convolution7x7x7
+from lad.models.winograd import FRAMES, Convolution3x3x3, Convolution7x7x7
 
 # Pixels along a side, and frames, that are computed together where maps have 28x28, 14x14 and 7x7 pixels of a frame of
 # 224x224. The smaller the maps, the more of the time is that of reading the factors of kernels.
@@ -51,6 +51,16 @@ def _max_along(clip: torch.Tensor, dim: int, kernel: int, stride: int) -> torch.
             part = best.narrow(dim, first, last - first + 1)
             torch.maximum(part, seen(shift, first, last), out=part)
     return best
+
+
+def _pool_neighbours(clip: torch.Tensor) -> torch.Tensor:
+    """`max_pool_same` of 3x3x3 at stride 1, a few frames at a time, so that there is no second clip in between."""
+    pooled = torch.empty_like(clip)
+    for first in range(0, len(clip), FRAMES):
+        before, last = max(first - 1, 0), min(first + FRAMES, len(clip))
+        seen = max_pool_same(clip[before : last + 1], (3, 3, 3), (1, 1, 1))
+        pooled[first:last] = seen[first - before : last - before]
+    return pooled
 
 
 def _pool_rows(clip: torch.Tensor) -> torch.Tensor:
@@ -96,7 +106,7 @@ class FastMixed(nn.Module):
         found = clip.new_empty(*clip.shape[:3], sum(self.widths))
         branch_0, branch_1, branch_2, branch_3 = found.split(self.widths, dim=-1)
         # First, because it needs the most memory beside its result.
-        self.branch_3(max_pool_same(clip, (3, 3, 3), (1, 1, 1)), branch_3)
+        self.branch_3(_pool_neighbours(clip), branch_3)
         self.branch_0(clip, branch_0)
         reduced = self.reduce(clip, clip.new_empty(*clip.shape[:3], sum(self.reduced)))
         for_branch_1, for_branch_2 = reduced.split(self.reduced, dim=-1)
@@ -137,15 +147,19 @@ class FastInception(nn.Module):
         return maps.unflatten(0, (len(piece) // CLIP_FRAMES, -1)).mean(dim=(1, 2, 3))
 
     def _quartered(self, piece: torch.Tensor) -> torch.Tensor:
+        halved = self._halved(piece)
+        narrow = piece.new_empty(*halved.shape[:2], -(-halved.shape[2] // 2), len(self.third.bias))
+        self.third(halved, narrow, _pool_rows)
+        return _pool_columns(narrow)
+
+    def _halved(self, piece: torch.Tensor) -> torch.Tensor:
         length, height, width, _ = piece.shape
         narrow = piece.new_empty(-(-length // 2), -(-height // 2), -(-width // 4), len(self.stem.bias))
         self.stem(piece, narrow, _pool_rows)
         halved = piece.new_empty(len(narrow), -(-height // 4), *narrow.shape[2:])
         for frame, out in zip(narrow, halved, strict=True):
             self.second(_pool_columns(frame[None]), out[None])
-        narrow = piece.new_empty(*halved.shape[:2], -(-halved.shape[2] // 2), len(self.third.bias))
-        self.third(halved, narrow, _pool_rows)
-        return _pool_columns(narrow)
+        return halved
 
 
 def parameters(unit: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,6 +16,7 @@ from lad.extract.container import Limits
 from lad.extract.runtime import BATCHES_AT_ONCE
 from lad.extract.sampling import clip_starts, sample_indices
 from lad.files import replacing
+from lad.memory import give_back_freed
 from lad.models import weights
 from lad.pipeline.engine import ClipJob, Clips, Failed, Finished, Message, Started, decode_videos
 from lad.pipeline.features import feature_path, flow_weights_name, plan
@@ -171,9 +172,14 @@ def _computed(messages: Iterator[Message], extractor: FeatureExtractor, at_once:
         return Features(clips.item, {stream: extractor(stream, batch) for stream, batch in clips.batch.items()})
 
     waiting: deque[Future[Features] | Computed] = deque()
+    largest = 0
     with ThreadPoolExecutor(at_once, thread_name_prefix="network") as network:
         try:
             for message in messages:
+                size = sum(batch.nbytes for batch in message.batch.values()) if isinstance(message, Clips) else 0
+                if size > largest:  # what is kept of smaller ones are holes too small for it
+                    give_back_freed()
+                    largest = size
                 waiting.append(network.submit(compute, message) if isinstance(message, Clips) else message)
                 while waiting and (len(waiting) > at_once or not isinstance(waiting[0], Future) or waiting[0].done()):
                     yield _result(waiting.popleft())
