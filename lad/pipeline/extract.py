@@ -176,11 +176,14 @@ def _computed(messages: Iterator[Message], extractor: FeatureExtractor, at_once:
     with ThreadPoolExecutor(at_once, thread_name_prefix="network") as network:
         try:
             for message in messages:
-                size = sum(batch.nbytes for batch in message.batch.values()) if isinstance(message, Clips) else 0
-                if size > largest:  # what is kept of smaller ones are holes too small for it
-                    give_back_freed()
-                    largest = size
-                waiting.append(network.submit(compute, message) if isinstance(message, Clips) else message)
+                if not isinstance(message, Clips):
+                    waiting.append(message)
+                else:
+                    size = sum(batch.nbytes for batch in message.batch.values())
+                    if size > largest:  # what is kept of smaller ones are holes too small for it
+                        give_back_freed()
+                        largest = size
+                    waiting.append(network.submit(compute, message))
                 while waiting and (len(waiting) > at_once or not isinstance(waiting[0], Future) or waiting[0].done()):
                     yield _result(waiting.popleft())
             while waiting:
