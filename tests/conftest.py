@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import http.server
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -176,3 +179,46 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NO REAL DATA at {folder}: set LAD_DATA to its folder to run this")
     return folder
+
+
+@dataclasses.dataclass
+class Server:
+    """Serves `content` at `url`; `claimed_bytes` is the length that it announces where that is not the true one."""
+
+    url: str
+    content: bytes = b""
+    claimed_bytes: int | None = None
+    hits: int = 0
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.hits += 1
+            self.send_response(200)
+            self.send_header("Content-Length", str(state.claimed_bytes or len(state.content)))
+            self.end_headers()
+            self.wfile.write(state.content)
+
+        def log_message(self, *_: object) -> None:
+            """Tests stay quiet."""
+
+    monkeypatch.setenv("no_proxy", "*")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        state = Server(f"http://127.0.0.1:{http_server.server_address[1]}/port.pth")
+        thread = threading.Thread(target=http_server.serve_forever)
+        thread.start()
+        yield state
+        http_server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LAD_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "weights"
+
+
+def left_in(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if path.name != ".lock")
