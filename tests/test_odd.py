@@ -1,6 +1,6 @@
 """Odd but right: for every odd video that people have, what the right answer is.
 
-Item: where it is stated (`decode` is test_decode.py, `cli` test_cli.py, `dataset` test_dataset.py; no name: here;
+Item: where it is stated (`decode` is test_decode.py, `damaged` test_damaged.py and so on; no name: here;
 `scored`: test_scores_are_as_long_as_the_video and the tests after it, on a folder of all of them at once).
 
 - variable frame rate: decode::test_variable_frame_rate_gives_true_times, test_sampling.py; its scores: `scored`
@@ -13,7 +13,7 @@ Item: where it is stated (`decode` is test_decode.py, `cli` test_cli.py, `datase
 - interlaced: KINDS (MPEG-2); test_interlaced_video_gives_frames_not_fields
 - 8K: test_8k_is_read_in_bounded_memory
 - 1, 2, 15, 16, 17 frames: decode::test_short_files_give_all_their_frames, test_clips.py; scores and clips: `scored`
-- no audio: every video of KINDS but `sound.mkv`; only audio: decode::test_a_file_with_only_sound_says_so,
+- no audio: every video of KINDS but `sound.mkv`; only audio: damaged::test_a_file_with_only_sound_says_so,
   cli::test_a_folder_with_broken_files_is_scored_as_far_as_it_goes; with a cover picture:
   test_a_cover_picture_is_no_video; audio longer than the picture: `scored`
 - mkv without cues: test_a_matroska_file_without_cues_is_read_whole
@@ -26,7 +26,7 @@ Item: where it is stated (`decode` is test_decode.py, `cli` test_cli.py, `datase
 - symlinks: test_links_to_videos_are_videos_of_their_own, test_links_that_lead_back_are_not_followed_for_ever,
   test_links_that_lead_nowhere_fail_alone
 - frame folders: numeric order, one corrupt image, mixed sizes, one image, suffixes:
-  decode::test_a_frame_folder_is_read_in_numeric_order ff.; gaps: test_gaps_between_numbered_images_are_not_filled;
+  frame_folders::test_a_frame_folder_is_read_in_numeric_order ff.; gaps: test_gaps_between_numbered_images_are_not_filled;
   test_a_picture_above_folders_of_videos_hides_none_of_them; scores: `scored`
 - a change of size in midstream: decode::test_a_change_of_size_in_midstream_loses_no_frame (transport stream);
   other containers: test_a_change_of_size_in_midstream_keeps_every_frame_as_it_is

@@ -24,6 +24,7 @@ from lad.extract.features import FeatureExtractor, Scaled
 from lad.extract.runtime import RuntimeMissing, choose_dtype, choose_runtime
 from lad.models import weights
 from lad.models.registry import BACKBONES
+from lad.pipeline import extract
 from lad.pipeline.engine import Clips, Failed, Finished, Message, Started
 from lad.pipeline.extract import Features, _computed
 
@@ -380,3 +381,13 @@ def test_an_error_of_the_network_reaches_the_driver() -> None:
 
     with pytest.raises(MemoryError, match="no room"):
         list(_computed(messages(3), fails, 1))  # type: ignore[arg-type]
+
+
+def test_kept_memory_is_given_back_where_larger_batches_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at every change of size: it costs as many new pages."""
+    given_back: list[int] = []
+    monkeypatch.setattr(extract, "give_back_freed", lambda: given_back.append(1))
+    sizes = (4, 4, 2, 4, 8, 6, 8)
+    batches = (Clips("a", {"rgb": np.zeros((1, size), np.uint8)}) for size in sizes)
+    assert len(list(_computed(batches, lambda _stream, clips: clips, 1))) == len(sizes)  # type: ignore[arg-type]
+    assert len(given_back) == 2
