@@ -26,7 +26,8 @@ Item: where it is stated (`decode` is test_decode.py, `damaged` test_damaged.py 
 - symlinks: test_links_to_videos_are_videos_of_their_own, test_links_that_lead_back_are_not_followed_for_ever,
   test_links_that_lead_nowhere_fail_alone
 - frame folders: numeric order, one corrupt image, mixed sizes, one image, suffixes:
-  frame_folders::test_a_frame_folder_is_read_in_numeric_order ff.; gaps: test_gaps_between_numbered_images_are_not_filled;
+  frame_folders::test_a_frame_folder_is_read_in_numeric_order ff.; gaps:
+  test_gaps_between_numbered_images_are_not_filled;
   test_a_picture_above_folders_of_videos_hides_none_of_them; scores: `scored`
 - a change of size in midstream: decode::test_a_change_of_size_in_midstream_loses_no_frame (transport stream);
   other containers: test_a_change_of_size_in_midstream_keeps_every_frame_as_it_is
