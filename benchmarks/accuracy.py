@@ -32,11 +32,11 @@ from lad.dataset import Video, read_dataset
 from lad.extract.clips import CLIP_FRAMES
 from lad.files import fingerprint, write_json
 from lad.memory import keep_freed
-from lad.metrics import roc_auc
+from lad.evaluation.metrics import roc_auc
 from lad.pipeline.evaluate import CODE_VERSION as EVALUATE_CODE
-from lad.pipeline.features import CODE_VERSION as EXTRACT_CODE
-from lad.pipeline.features import feature_path
-from lad.pipeline.manifest import read_manifest
+from lad.pipeline.inventory import CODE_VERSION as EXTRACT_CODE
+from lad.pipeline.inventory import feature_path
+from lad.work.manifest import read_manifest
 from lad.pipeline.run import load_videos
 from lad.pipeline.score import CODE_VERSION as SCORE_CODE
 from lad.pipeline.score import read_scores, score_path

@@ -17,11 +17,11 @@ import torch
 from lad.config import Config
 from lad.extract.clips import ClipBatch, clip_batches
 from lad.extract.decode import VideoInfo, read_frames
-from lad.extract.features import FeatureExtractor
+from lad.extract.extractor import FeatureExtractor
 from lad.extract.runtime import BATCHES_AT_ONCE, choose_runtime
 from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
-from lad.pipeline.clip_features import ClipFeatures
+from lad.features.video import ClipFeatures
 from lad.pipeline.score import score_features
 
 sys.path.append(str(Path(__file__).parent / "speed"))

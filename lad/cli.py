@@ -63,8 +63,8 @@ def _is_explained(error: Exception) -> bool:
     from lad.config import ConfigError
     from lad.dataset import DatasetError
     from lad.models.weights import WeightsError
-    from lad.pipeline.manifest import ManifestError
-    from lad.pipeline.stage import StageError
+    from lad.work.manifest import ManifestError
+    from lad.pipeline.project import StageError
 
     return isinstance(error, ConfigError | DatasetError | WeightsError | ManifestError | StageError | OSError)
 
@@ -217,7 +217,7 @@ def run_command(**options: Any) -> int:
 @click.option("--out", type=PLACE, required=True, help="Folder to write to.")
 def export(layout: str, out: Path, **options: Any) -> int:
     """Write features, labels and splits as the LAD2000 authors' code keeps them, for other people's programs."""
-    from lad import report
+    from lad import console as report
     from lad.pipeline.export import export_released
     from lad.pipeline.run import open_run
 
@@ -240,9 +240,9 @@ def export(layout: str, out: Path, **options: Any) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: bool, as_json: bool) -> int:
     """Say what is done, what failed and what is left."""
-    from lad import report
-    from lad.pipeline.manifest import read_manifest
-    from lad.pipeline.rebuild import rebuild_manifest
+    from lad import console as report
+    from lad.work.manifest import read_manifest
+    from lad.work.rebuild import rebuild_manifest
 
     if config_path is None and work is None:
         raise click.UsageError("give -c CONFIG or --work DIR")
@@ -271,7 +271,7 @@ def weights() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def weights_list(as_json: bool) -> None:
     """What there is, and what of it is here."""
-    from lad import report
+    from lad import console as report
     from lad.models.weights import list_weights
 
     data = list_weights()
@@ -286,7 +286,7 @@ def weights_list(as_json: bool) -> None:
 @click.option("--from", "from_file", type=PLACE, help="A file that you have, instead of a download.")
 def weights_fetch(name: str, from_file: Path | None) -> None:
     """Download weights (or take them from a file), verify, convert and keep them."""
-    from lad import report
+    from lad import console as report
     from lad.models.weights import fetch
 
     with report.download_bar(name) as on_progress:
@@ -311,7 +311,7 @@ def weights_path(name: str) -> None:
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
 def demo(work: Path, quiet: bool) -> int:
     """The whole chain on clips that it makes itself, with the real networks: a few minutes on a CPU."""
-    from lad.pipeline.demo import run_demo
+    from lad.demo.command import run_demo
 
     return EXIT_DONE if run_demo(work, quiet=quiet) else EXIT_SOME_FAILED
 
@@ -334,7 +334,7 @@ def _load(options: dict[str, Any], checkpoint: Path | None) -> tuple[Any, Path]:
     if checkpoint is not None:
         overrides.append(f"score.checkpoint={json.dumps(str(checkpoint))}")
     if checkpoint is not None and options["config_path"] is None:
-        from lad.pipeline.checkpoint import scoring_config
+        from lad.detector.checkpoint import scoring_config
 
         config = scoring_config(checkpoint, overrides)
     else:
@@ -347,8 +347,8 @@ def _flags(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _evaluate_given(scores: Path, options: dict[str, Any]) -> int:
-    from lad import report
-    from lad.pipeline.given_scores import evaluate_given
+    from lad import console as report
+    from lad.evaluation.given_scores import evaluate_given
     from lad.pipeline.run import open_run
 
     config, work = _load(options, None)
@@ -367,7 +367,7 @@ def _evaluate_given(scores: Path, options: dict[str, Any]) -> int:
 def _run_stages(
     names: list[str], videos: tuple[str, ...], options: dict[str, Any], checkpoint: Path | None = None
 ) -> int:
-    from lad import report
+    from lad import console as report
     from lad.pipeline.run import open_run, random_splits, run_stages
     from lad.pipeline.score import find_checkpoint
 

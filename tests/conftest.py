@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from lad.cli import run as run_cli
-from lad.pipeline.manifest import Item, read_manifest
+from lad.work.manifest import Item, read_manifest
 
 ON, OFF = (230, 200, 40), (20, 20, 60)  # in red they are far apart, in blue they are the other way round
 BEST = Path("checkpoints") / "best.pt"  # of a work directory

@@ -21,9 +21,9 @@ from lad.datasets.shanghaitech import read_shanghaitech
 from lad.models.aed import AED
 from lad.models.convert import WeightsError, read_torch
 from lad.pickles import PickleRefused, load_torch
-from lad.pipeline.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lad.pipeline.given_scores import _read_given
-from lad.pipeline.stage import StageError
+from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lad.evaluation.given_scores import _read_given
+from lad.pipeline.project import StageError
 
 MEMORY = 200  # MB that reading all of the bombs may take; each would take more than a thousand
 READ_ALL = """
@@ -31,9 +31,9 @@ import json, sys
 from pathlib import Path
 from lad.models.convert import WeightsError, read_torch
 from lad.pickles import load_torch
-from lad.pipeline.checkpoint import load_checkpoint
-from lad.pipeline.given_scores import _read_given
-from lad.pipeline.stage import StageError
+from lad.detector.checkpoint import load_checkpoint
+from lad.evaluation.given_scores import _read_given
+from lad.pipeline.project import StageError
 import torch
 sys.path.insert(0, sys.argv[2])
 from conftest import peak_memory
@@ -208,7 +208,7 @@ def test_a_damaged_number_in_a_checkpoint_is_no_other_detector(tmp_path: Path) -
 
 
 def test_a_checkpoint_with_a_configuration_that_is_none_is_one_line(tmp_path: Path) -> None:
-    from lad.pipeline.checkpoint import scoring_config
+    from lad.detector.checkpoint import scoring_config
 
     for config in ({"extract": {}}, {"extract": 1, "train": {}, "threads": 1, "score": {}}, "x", 5):
         save_checkpoint(tmp_path / "odd.pt", Checkpoint(detector().state_dict(), config=config))  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lad.calibration import Calibration, calibration_error, fit_calibration, reliability
+from lad.detector.calibration import Calibration, calibration_error, fit_calibration, reliability
 
 
 def overconfident(frames: int = 4000) -> tuple[np.ndarray, np.ndarray]:

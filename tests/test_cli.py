@@ -22,7 +22,7 @@ from rich.console import Console
 
 from lad.config import Config
 from lad.dataset import COLUMNS
-from lad.pipeline.stage import Run
+from lad.pipeline.project import Run
 from lad.text import printable
 
 CONFIG = """
@@ -162,7 +162,7 @@ def test_a_second_run_does_nothing_says_so_and_imports_nothing_slow(dataset, wor
 
 def test_a_second_run_looks_through_the_videos_for_their_categories_once(lad, dataset, work, monkeypatch):
     """Not once a video: that is four million videos where there are two thousand."""
-    from lad.pipeline import stage
+    from lad.pipeline import project as stage
 
     seen: list[int] = []
     found = stage.class_names
@@ -197,7 +197,7 @@ def test_a_changed_key_redoes_what_depends_on_it_and_nothing_else(lad, dataset, 
 
 def test_another_flow_redoes_the_flow_stream_alone(dataset, tmp_path):
     from lad.config import load_config
-    from lad.pipeline.features import plan
+    from lad.pipeline.inventory import plan
     from lad.pipeline.run import open_run
 
     def fingerprints(flow: str) -> dict[str, dict[str, str]]:
@@ -354,7 +354,7 @@ def test_scoring_a_video_alone_gives_what_the_run_gave(lad, finished, dataset, t
 
 
 def test_a_second_lad_on_the_same_work_directory_says_who_holds_it(lad, dataset, work):
-    from lad.pipeline.manifest import open_manifest
+    from lad.work.manifest import open_manifest
 
     with open_manifest(work):
         status, _, err = lad("run", *arguments(dataset, work))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lad.pipeline.clip_features import ClipFeatures, open_features
+from lad.features.video import ClipFeatures, open_features
 
 NUMBERS = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lad.pipeline.demo import OVERVIEW, run_demo
+from lad.demo.command import OVERVIEW, run_demo
 
 
 def test_the_demo_shows_metrics_a_picture_and_the_next_command(tmp_path: Path, capfd):

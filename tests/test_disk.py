@@ -23,7 +23,7 @@ import torch
 from lad.cli import run as run_cli
 from lad.dataset import COLUMNS
 from lad.models import download, weights
-from lad.pipeline.manifest import Manifest
+from lad.work.manifest import Manifest
 
 CONFIG = """
 data: {dataset: dataset.csv}
@@ -163,7 +163,7 @@ class DiskFull(io.FileIO):
 
 
 def test_a_full_disk_at_the_journal_stops_the_run_and_nothing_is_lost(data, undisturbed, tmp_path, monkeypatch):
-    from lad.pipeline.manifest import Journal
+    from lad.work.manifest import Journal
 
     work, append = tmp_path / "work", Journal.append
     calls = []

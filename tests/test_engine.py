@@ -19,8 +19,8 @@ from conftest import numbered_frame, read_number
 
 from lad.extract.clips import clip_batches
 from lad.extract.flow import FLOW_METHODS
-from lad.pipeline import engine
-from lad.pipeline.engine import (
+from lad.extract import workers as engine
+from lad.extract.workers import (
     ALIVE,
     ClipJob,
     Clips,
@@ -35,7 +35,7 @@ from lad.pipeline.engine import (
     _Worker,
     decode_videos,
 )
-from lad.pipeline.pipes import receive
+from lad.extract.pipes import receive
 
 MakeVideo = Callable[..., Path]
 

@@ -16,7 +16,7 @@ import pytest
 DRIVER = """
 import signal, sys
 from pathlib import Path
-from lad.pipeline.engine import ClipJob, decode_videos
+from lad.extract.workers import ClipJob, decode_videos
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in a shell's background
     for message in decode_videos([ClipJob("x", Path(sys.argv[1]), ("rgb",), "dis", "pad", 1, 25.0)],

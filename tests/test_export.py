@@ -18,7 +18,7 @@ from lad.datasets.released import read_released
 from lad.pickles import load_plain_pickle
 from lad.pipeline.export import export_released
 from lad.pipeline.run import open_run
-from lad.pipeline.stage import Run, StageError, StageResult
+from lad.pipeline.project import Run, StageError, StageResult
 
 ROWS = [  # video, split, label, events, frames
     ("street/a", "train", "run", "8-30", 40),

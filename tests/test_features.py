@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lad.extract.clips import crop_views
-from lad.extract.features import FeatureExtractor
+from lad.extract.extractor import FeatureExtractor
 from lad.models import weights
 from lad.models.i3d import InceptionI3D, fold_batch_norm, pad_same
 from lad.models.registry import BACKBONES
@@ -169,7 +169,7 @@ def test_networks_import_where_only_torch_is():
     blocked = ["av", "decord", "pydantic", "cv2", "yaml", "rich", "click"]
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked!r}))\n"
-        "import lad.extract.features, lad.extract.sampling\n"
+        "import lad.extract.extractor, lad.extract.sampling\n"
         "import lad.models.aed, lad.models.i3d, lad.models.registry, lad.models.weights"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
@@ -178,7 +178,7 @@ def test_networks_import_where_only_torch_is():
 def test_inception_does_not_wait_for_what_only_other_networks_need() -> None:
     """torchvision imports torch's compiler: two seconds at the start of every extraction, and its memory."""
     code = (
-        "import sys; import lad.extract.features; from lad.models.registry import BACKBONES\n"
+        "import sys; import lad.extract.extractor; from lad.models.registry import BACKBONES\n"
         "BACKBONES['i3d'].build(3)\n"
         "print(sorted({'torchvision', 'pytorchvideo', 'torch._dynamo'} & sys.modules.keys()))"
     )

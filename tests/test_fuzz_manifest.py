@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lad.pipeline.lock import is_held
-from lad.pipeline.manifest import Manifest, ManifestError, open_manifest
+from lad.work.lock import is_held
+from lad.work.manifest import Manifest, ManifestError, open_manifest
 
 
 @dataclass

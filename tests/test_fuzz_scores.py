@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lad.pickles import PickleRefused, PlainUnpickler
-from lad.pipeline.given_scores import _read_given
+from lad.evaluation.given_scores import _read_given
 
 
 def npy(array: np.ndarray) -> bytes:

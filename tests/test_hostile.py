@@ -24,8 +24,8 @@ from conftest import numbered_frame, read_number, write_video
 
 from lad.extract.container import DEFAULT_LIMITS, Limits, VideoError, image_size
 from lad.extract.decode import ReaderGaveUp, VideoInfo, read_frames
-from lad.extract.images import read_image
-from lad.pipeline.manifest import Item, read_manifest
+from lad.extract.read_images import read_image
+from lad.work.manifest import Item, read_manifest
 
 Lad = Callable[..., tuple[int, str, str]]
 

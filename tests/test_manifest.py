@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lad.pipeline import manifest as manifest_module
-from lad.pipeline.lock import is_held
-from lad.pipeline.manifest import Manifest, ManifestError, open_manifest, read_manifest
-from lad.report import status_data
+from lad.work import manifest as manifest_module
+from lad.work.lock import is_held
+from lad.work.manifest import Manifest, ManifestError, open_manifest, read_manifest
+from lad.console import status_data
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_directory(tmp_path: 
     with open_manifest(tmp_path):
         assert is_held(tmp_path)
         opener = (
-            "import pathlib, sys; from lad.pipeline.manifest import open_manifest\n"
+            "import pathlib, sys; from lad.work.manifest import open_manifest\n"
             "with open_manifest(pathlib.Path(sys.argv[1])): pass"
         )
         second = subprocess.run([sys.executable, "-c", opener, str(tmp_path)], capture_output=True, text=True)
@@ -180,7 +180,7 @@ def test_the_same_process_cannot_open_it_twice_either(tmp_path: Path) -> None:
 
 def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
     killed = (
-        "import os, pathlib, sys; from lad.pipeline.manifest import open_manifest\n"
+        "import os, pathlib, sys; from lad.work.manifest import open_manifest\n"
         "with open_manifest(pathlib.Path(sys.argv[1])) as m:\n"
         "    m.start('extract', 'video', 'today'); os.kill(os.getpid(), 9)"
     )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lad.metrics import (
+from lad.evaluation.metrics import (
     accuracy,
     average_precision,
     best_threshold,

@@ -59,7 +59,7 @@ from lad.extract.clips import clip_batches
 from lad.extract.decode import ReaderGaveUp, VideoInfo, read_frames
 from lad.files import frame_files
 from lad.models.aed import AED
-from lad.pipeline.checkpoint import Checkpoint, save_checkpoint
+from lad.detector.checkpoint import Checkpoint, save_checkpoint
 
 QUIET_X265 = {"x265-params": "log-level=none"}
 VFR = [0, 40, 200, 240, 1000]  # milliseconds

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lad.extract.features import FeatureExtractor
-from lad.pipeline import partial as partial_module
-from lad.pipeline.manifest import read_manifest
-from lad.pipeline.partial import Partial, resume, sweep
+from lad.extract.extractor import FeatureExtractor
+from lad.work import partial as partial_module
+from lad.work.manifest import read_manifest
+from lad.work.partial import Partial, resume, sweep
 
 NAMES = {"rgb/a": "1", "flow/a": "2"}
 
@@ -386,7 +386,7 @@ def test_what_cannot_be_reached_for_once_is_resumed_later(lad, video, tmp_path, 
         raise PermissionError(13, "Permission denied", str(video))
 
     with monkeypatch.context() as patch:
-        patch.setattr("lad.pipeline.manifest.Manifest.content_sha256", failing)
+        patch.setattr("lad.work.manifest.Manifest.content_sha256", failing)
         status, _, err = lad(*words(video, work))
     assert status == 1 and "Permission denied" in err
     status, _, err = lad(*words(video, work))
@@ -439,7 +439,7 @@ def test_a_video_that_decodes_to_less_than_was_saved_fails_and_begins_anew(lad, 
 
 KILLING = """
 import os, signal, sys
-from lad.pipeline import partial
+from lad.work import partial
 moment, calls = sys.argv.pop(1), int(sys.argv.pop(1))
 partial.SAVE_SECONDS, partial.SAVE_BYTES = (0, 0) if moment else (60, 64 << 20)
 count = 0

@@ -20,8 +20,8 @@ from conftest import same_tensors, tensors
 
 from lad.cli import run as run_cli
 from lad.config import load_config
-from lad.pipeline.manifest import read_manifest
-from lad.pipeline.results import summarise
+from lad.work.manifest import read_manifest
+from lad.evaluation.results import summarise
 from lad.pipeline.run import open_run, random_splits
 
 CONFIG = """

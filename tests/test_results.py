@@ -18,7 +18,7 @@ import torch
 from lad.cli import run as run_cli
 from lad.dataset import COLUMNS
 from lad.files import file_sha256
-from lad.pipeline.checkpoint import load_checkpoint
+from lad.detector.checkpoint import load_checkpoint
 from lad.pipeline.score import read_scores
 
 CONFIG = """

@@ -21,10 +21,10 @@ import torch
 from test_disk import assert_whole, errors, lad, make_data, options
 
 from lad.models import weights
-from lad.pipeline import manifest as manifest_module
-from lad.pipeline.lock import is_held
-from lad.pipeline.manifest import ManifestError, open_manifest, read_manifest
-from lad.pipeline.rebuild import rebuild_manifest
+from lad.work import manifest as manifest_module
+from lad.work.lock import is_held
+from lad.work.manifest import ManifestError, open_manifest, read_manifest
+from lad.work.rebuild import rebuild_manifest
 
 ITEMS = 4 + 1 + 4 + 1  # extract, train, score, evaluate
 
@@ -115,7 +115,7 @@ def test_a_damaged_manifest_is_named_with_the_way_back_and_nothing_is_done_twice
 def test_a_lost_wal_is_noticed_and_mended(tmp_path):
     """SQLite itself takes the database without its -wal for whole, and forgets what was done."""
     code = (
-        "import os, pathlib, sys; from lad.pipeline.manifest import open_manifest\n"
+        "import os, pathlib, sys; from lad.work.manifest import open_manifest\n"
         "work = pathlib.Path(sys.argv[1])\n"
         "with open_manifest(work) as m:\n"
         "    for name in ('a', 'b'):\n"
@@ -417,7 +417,7 @@ main()
 
 def test_a_second_lad_says_who_holds_the_directory_and_a_killed_one_holds_nothing(data, finished, tmp_path):
     call = options(data, tmp_path / "work")
-    first = start(STALLED, "lad.pipeline.manifest.file_sha256", "sleep", "run", *call)
+    first = start(STALLED, "lad.work.manifest.file_sha256", "sleep", "run", *call)
     try:
         second = subprocess.run([sys.executable, "-m", "lad", "run", *call], capture_output=True, text=True)
         (line,) = errors(second.stderr)
@@ -498,11 +498,11 @@ GOES_ON = "interrupted: what is done is kept; the same command goes on from here
 @pytest.mark.parametrize(
     ("place", "how", "sent", "change"),
     [
-        ("lad.pipeline.manifest.file_sha256", "sleep", signal.SIGTERM, None),
-        ("lad.extract.features.FeatureExtractor.__call__", "long call", signal.SIGINT, None),
+        ("lad.work.manifest.file_sha256", "sleep", signal.SIGTERM, None),
+        ("lad.extract.extractor.FeatureExtractor.__call__", "long call", signal.SIGINT, None),
         ("lad.models.aed.multi_task_loss", "sleep", signal.SIGTERM, "train.seed=5"),
         ("lad.pipeline.score.score_features", "long call", signal.SIGTERM, "score.merge=max"),
-        ("lad.plots.draw_evaluation", "sleep", signal.SIGINT, "score.threshold=0.3"),
+        ("lad.evaluation.plots.draw_evaluation", "sleep", signal.SIGINT, "score.threshold=0.3"),
     ],
 )
 def test_an_interrupt_anywhere_stops_in_5_seconds_and_says_how_to_go_on(
@@ -532,7 +532,7 @@ def test_an_interrupt_anywhere_stops_in_5_seconds_and_says_how_to_go_on(
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_interrupt_stops_at_once(sent, data, tmp_path):
-    place = "lad.pipeline.manifest.file_sha256"
+    place = "lad.work.manifest.file_sha256"
     process = start(STALLED, place, "long call", "run", *options(data, tmp_path / "work"))
     time.sleep(0.2)
     process.send_signal(sent)

@@ -15,7 +15,7 @@ import numpy as np
 from rows import WORK, Row, medians
 
 from lad.dataset import COLUMNS
-from lad.pipeline.manifest import open_manifest
+from lad.work.manifest import open_manifest
 
 ITEMS = 100_000
 VIDEOS, TEST_VIDEOS = 2_000, 560  # as LAD2000 has them

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from rows import DATA, REPEATS, WORK, Row, seconds
 
-from lad.extract.features import FeatureExtractor
+from lad.extract.extractor import FeatureExtractor
 from lad.extract.runtime import choose_runtime
 from lad.models import weights
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from rows import REPEATS, Row, medians
 
-from lad.extract.features import FeatureExtractor
+from lad.extract.extractor import FeatureExtractor
 from lad.extract.runtime import choose_runtime
 from lad.models import weights
 

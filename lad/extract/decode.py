@@ -33,7 +33,7 @@ from lad.extract.container import (
     sniff_container,
     video_stream,
 )
-from lad.extract.images import read_image
+from lad.extract.read_images import read_image
 from lad.files import frame_files
 
 Reader = Literal["auto", "pyav"]

@@ -26,7 +26,7 @@ Context = Literal["clip", "batch"]
 ClipFunction = Callable[[np.ndarray], np.ndarray]
 
 
-# Backbones whose fast form, see `lad.models.i3d_cpu`, makes torch faster on a CPU than OpenVINO is.
+# Backbones whose fast form, see `lad.models.cpu.inception`, makes torch faster on a CPU than OpenVINO is.
 FASTER_IN_TORCH = ("i3d",)
 
 # Batches that are computed at a time. A GPU copies one while it computes the other; the threads of a CPU go on to the

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lad.models.winograd import winograd_matrices
+from lad.models.cpu.winograd import winograd_matrices
 
 CLIP_FRAMES = 16
 GRID = 4  # a clip's feature vector is viewed as (feature_dim / 16, 4, 4)

@@ -1,1 +1,1 @@
-"""What is done, what is left, in what order."""
+"""The commands, one file each: what is to be done, what is done already, in what order."""

@@ -11,13 +11,13 @@ import numpy as np
 from lad import __version__
 from lad.dataset import Video
 from lad.files import fingerprint, write_json
-from lad.pipeline.checkpoint import load_checkpoint
-from lad.pipeline.features import VideoFeatures, check_labels, find_features, weights_in_use
-from lad.pipeline.manifest import Item
-from lad.pipeline.results import ScoredVideo, compute_metrics
+from lad.detector.checkpoint import load_checkpoint
+from lad.pipeline.inventory import VideoFeatures, check_labels, find_features, weights_in_use
+from lad.work.manifest import Item
+from lad.evaluation.results import ScoredVideo, compute_metrics
 from lad.pipeline.score import STAGE as SCORE
 from lad.pipeline.score import read_scores, score_fingerprint, score_path
-from lad.pipeline.stage import Run, StageError, StageResult
+from lad.pipeline.project import Run, StageError, StageResult
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 
@@ -150,7 +150,7 @@ def test_videos(videos: Sequence[Video]) -> list[Video]:
 
 def write_evaluation(run: Run, folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any]) -> list[Path]:
     """Write `metrics.json` and the plots below `folder`; returns the files."""
-    from lad import plots
+    from lad.evaluation import plots
 
     write_json(folder / "metrics.json", metrics)
     with run.progress("plots", len(scored)) as (bar, task):

@@ -17,8 +17,8 @@ from lad.dataset import Video
 from lad.datasets.released import COMBINED, COMBINED_STREAMS, FEATURES, FRAME_LABELS, SPLIT_FILES, VIDEO_LABELS
 from lad.extract.clips import CLIP_FRAMES
 from lad.files import replacing
-from lad.pipeline.features import VideoFeatures, find_features, labels_misfit
-from lad.pipeline.stage import Run, StageError, StageResult
+from lad.pipeline.inventory import VideoFeatures, find_features, labels_misfit
+from lad.pipeline.project import Run, StageError, StageResult
 
 STAGE = "export"
 SPLIT_OF = {"train": "train", "val": "train", "test": "test"}  # the layout has no validation videos

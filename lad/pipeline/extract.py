@@ -18,11 +18,11 @@ from lad.extract.sampling import clip_starts, sample_indices
 from lad.files import replacing
 from lad.memory import give_back_freed
 from lad.models import weights
-from lad.pipeline.engine import ClipJob, Clips, Failed, Finished, Message, Started, decode_videos
-from lad.pipeline.features import feature_path, flow_weights_name, plan
-from lad.pipeline.given import GIVEN, take_given
-from lad.pipeline.partial import Partial, resume, sweep
-from lad.pipeline.stage import (
+from lad.extract.workers import ClipJob, Clips, Failed, Finished, Message, Started, decode_videos
+from lad.pipeline.inventory import feature_path, flow_weights_name, plan
+from lad.features.given import GIVEN, take_given
+from lad.work.partial import Partial, resume, sweep
+from lad.pipeline.project import (
     EXTRACT,
     Run,
     StageResult,
@@ -36,7 +36,7 @@ from lad.pipeline.stage import (
 
 if TYPE_CHECKING:
     from lad.extract.decode import VideoInfo
-    from lad.extract.features import FeatureExtractor
+    from lad.extract.extractor import FeatureExtractor
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def _save(run: Run, video: Video, features: Partial, info: VideoInfo, result: St
 def load_extractor(run: Run) -> FeatureExtractor:
     """The feature networks of the configured streams on their device."""
     device = prepare_torch(run.config)
-    from lad.extract.features import FeatureExtractor
+    from lad.extract.extractor import FeatureExtractor
 
     config, threads = run.config.extract, thread_count(run.config)
     runtime, dtype = feature_runtime(run.config)

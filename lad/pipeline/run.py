@@ -22,8 +22,8 @@ from lad.extract.sampling import CLIP_FRAMES
 from lad.files import write_json, write_text
 from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
-from lad.pipeline.manifest import Manifest, open_manifest
-from lad.pipeline.stage import Run, StageError, StageResult, say, weights_name
+from lad.work.manifest import Manifest, open_manifest
+from lad.pipeline.project import Run, StageError, StageResult, say, weights_name
 
 ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
 
@@ -269,7 +269,7 @@ def run_stages(run: Run, names: Sequence[str], announce: Callable[[str], None]) 
 
 def summarise_splits(parts: Sequence[Run]) -> dict[str, Any]:
     """What `metrics.json` of several random splits says."""
-    from lad.pipeline.results import summarise
+    from lad.evaluation.results import summarise
 
     metrics = [json.loads((part.work / "metrics.json").read_text()) for part in parts]
     first = metrics[0]

@@ -16,10 +16,10 @@ from rich import filesize
 from lad.dataset import Video
 from lad.files import fingerprint, naming, replacing, write_json, write_text
 from lad.models.registry import DETECTORS
-from lad.pipeline.checkpoint import DEFAULT_THRESHOLD, Checkpoint, load_checkpoint, save_checkpoint
-from lad.pipeline.features import VideoFeatures, check_labels, find_features, weights_in_use
-from lad.pipeline.stage import Run, StageError, StageResult, numerics, prepare_torch
-from lad.pipeline.validation import (
+from lad.detector.checkpoint import DEFAULT_THRESHOLD, Checkpoint, load_checkpoint, save_checkpoint
+from lad.pipeline.inventory import VideoFeatures, check_labels, find_features, weights_in_use
+from lad.pipeline.project import Run, StageError, StageResult, numerics, prepare_torch
+from lad.detector.validation import (
     best_evaluation,
     chosen_calibration,
     describe,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from lad.models.registry import Detector
-    from lad.pipeline.windows import LabelledFeatures, WindowSampler
+    from lad.detector.windows import LabelledFeatures, WindowSampler
 
 STAGE = "train"
 ITEM = "detector"
@@ -118,7 +118,7 @@ class Training:
     def __init__(
         self, run: Run, today: str, videos: list[Video], test: list[Video], features: dict[str, VideoFeatures]
     ) -> None:
-        from lad.pipeline.windows import open_labelled
+        from lad.detector.windows import open_labelled
 
         self.run, self.config, self.today = run, run.config.train, today
         self.folder = run.work / "checkpoints"
@@ -203,7 +203,7 @@ class Training:
         import torch
 
         from lad.models.aed import multi_task_loss
-        from lad.pipeline.windows import WindowSampler
+        from lad.detector.windows import WindowSampler
 
         config = self.config
         sampler = WindowSampler(train, config.window, self.device)
@@ -246,7 +246,7 @@ class Training:
         return history
 
     def _new_detector(self, sampler: WindowSampler) -> Detector:
-        from lad.pipeline.windows import feature_statistics
+        from lad.detector.windows import feature_statistics
 
         config = self.config
         model = DETECTORS[config.detector](

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lad.pipeline.journal import ManifestError
+from lad.work.journal import ManifestError
 
 
 @contextmanager

@@ -12,9 +12,9 @@ from lad.dataset import Video
 from lad.extract.clips import CLIP_FRAMES
 from lad.files import fingerprint
 from lad.models.registry import BACKBONES
-from lad.pipeline.clip_features import open_features
-from lad.pipeline.manifest import READERS
-from lad.pipeline.stage import EXTRACT, Run, folder_fps
+from lad.features.video import open_features
+from lad.work.manifest import READERS
+from lad.pipeline.project import EXTRACT, Run, folder_fps
 
 GIVEN = "given"  # stands for the stream in the items of such features
 

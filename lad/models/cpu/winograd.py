@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lad.models.scratch import Scratch
+from lad.models.cpu.scratch import Scratch
 
 # Where polynomials are evaluated, infinity beside them, by the number of coefficients. Exact in binary, and kind to the
 # last digits: the error is that of a plain convolution, with the usual 0, 1, -1, 2, -2, ... up to five times as much.

@@ -11,9 +11,9 @@ import torch
 
 from lad.dataset import Video
 from lad.extract.clips import CLIP_FRAMES
-from lad.pipeline.clip_features import ClipFeatures
-from lad.pipeline.features import VideoFeatures
-from lad.pipeline.manifest import READERS
+from lad.features.video import ClipFeatures
+from lad.pipeline.inventory import VideoFeatures
+from lad.work.manifest import READERS
 
 
 @dataclass(frozen=True)

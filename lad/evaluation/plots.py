@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lad.files import replacing
-from lad.metrics import intervals
+from lad.evaluation.metrics import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from lad.pipeline.results import ScoredVideo
+    from lad.evaluation.results import ScoredVideo
 
 TRUTH, SCORE, QUIET = "#d1495b", "#1d3557", "#8d99ae"
 MAX_POINTS = 4000  # of a score curve: beyond that a picture shows no more

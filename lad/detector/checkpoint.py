@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lad.calibration import Calibration
+from lad.detector.calibration import Calibration
 from lad.config import Config, load_config
 from lad.datasets import BENCHMARKS
 from lad.files import replacing
 from lad.pickles import PickleRefused, load_torch
-from lad.pipeline.stage import StageError
+from lad.pipeline.project import StageError
 
 if TYPE_CHECKING:
     from lad.models.registry import Detector

@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from lad.pipeline.lock import is_held
+from lad.work.lock import is_held
 from lad.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lad.pipeline.manifest import Manifest
-    from lad.pipeline.rebuild import Rebuilt
-    from lad.pipeline.stage import Run, StageResult
+    from lad.work.manifest import Manifest
+    from lad.work.rebuild import Rebuilt
+    from lad.pipeline.project import Run, StageResult
 
 METRIC_NAMES = {
     "auc": "frame AUC, all videos",
@@ -61,7 +61,7 @@ def stages_data(results: list[StageResult]) -> dict[str, Any]:
 
 def run_data(run: Run, results: list[StageResult]) -> dict[str, Any]:
     """What came of the stages of a run, as plain data."""
-    from lad.pipeline.features import weights_in_use
+    from lad.pipeline.inventory import weights_in_use
 
     stages = {result.stage: result for result in results}
     splits = 1 if run.named else run.config.protocol.splits
@@ -83,7 +83,7 @@ def run_data(run: Run, results: list[StageResult]) -> dict[str, Any]:
 
 def _clips_data(run: Run, extracted: StageResult) -> dict[str, Any]:
     """Each video's features, and the seconds at which each of its clips begins and ends."""
-    from lad.pipeline.features import find_features
+    from lad.pipeline.inventory import find_features
 
     found, _ = find_features(run, [video for video in run.videos if video.id not in extracted.failed])
     videos: dict[str, Any] = {}

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from lad import report
+from lad import console as report
 from lad.config import load_config
 from lad.demo import make_clips
 from lad.pipeline.evaluate import read_scored
 from lad.pipeline.run import open_run, run_stages
-from lad.plots import draw_overview
+from lad.evaluation.plots import draw_overview
 
 OVERVIEW = "overview.png"
 

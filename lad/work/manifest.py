@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lad.files import file_sha256, frame_files, why_not_written
-from lad.pipeline.journal import (
+from lad.work.journal import (
     FORMAT,
     JOURNAL,
     JOURNAL_SLACK,
@@ -37,7 +37,7 @@ from lad.pipeline.journal import (
     parse_journal_line,
     write_journal,
 )
-from lad.pipeline.lock import hold
+from lad.work.lock import hold
 
 DATABASE = "manifest.sqlite"
 READERS = 4  # files read at a time

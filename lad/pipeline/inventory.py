@@ -18,10 +18,10 @@ from lad.extract.clips import CLIP_FRAMES
 from lad.files import fingerprint, read_npy
 from lad.models import weights
 from lad.models.published import NETWORKS
-from lad.pipeline.clip_features import ClipFeatures, open_features
-from lad.pipeline.given import GIVEN, given_fingerprint, given_paths, take_given
-from lad.pipeline.manifest import Item
-from lad.pipeline.stage import EXTRACT, Run, StageError, StageResult, feature_numerics, folder_fps, weights_name
+from lad.features.video import ClipFeatures, open_features
+from lad.features.given import GIVEN, given_fingerprint, given_paths, take_given
+from lad.work.manifest import Item
+from lad.pipeline.project import EXTRACT, Run, StageError, StageResult, feature_numerics, folder_fps, weights_name
 
 CODE_VERSION = 2  # raised by hand when the same input gives other features, by more than rounding (1e-4)
 LABELS = "labels"  # stands for a stage in the manifest's rows of videos whose labels do not fit

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from lad.files import file_sha256
-from lad.pipeline.journal import (
+from lad.work.journal import (
     FORMAT,
     JOURNAL,
     Item,
@@ -20,8 +20,8 @@ from lad.pipeline.journal import (
     parse_journal_line,
     write_journal,
 )
-from lad.pipeline.lock import hold
-from lad.pipeline.manifest import DATABASE, make_tables, open_held
+from lad.work.lock import hold
+from lad.work.manifest import DATABASE, make_tables, open_held
 
 
 @dataclass

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lad.calibration import calibration_error, reliability
+from lad.detector.calibration import calibration_error, reliability
 from lad.dataset import Video
-from lad.metrics import (
+from lad.evaluation.metrics import (
     accuracy,
     average_precision,
     confusion_matrix,

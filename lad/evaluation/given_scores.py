@@ -13,11 +13,11 @@ import numpy as np
 from lad import __version__
 from lad.dataset import Video
 from lad.files import read_npy
-from lad.pipeline.checkpoint import DEFAULT_THRESHOLD
+from lad.detector.checkpoint import DEFAULT_THRESHOLD
 from lad.pipeline.evaluate import STAGE, label_indices, protocol, test_videos, write_evaluation
-from lad.pipeline.features import labelled_frames, labels_misfit
-from lad.pipeline.results import ScoredVideo, compute_metrics
-from lad.pipeline.stage import Run, StageError, StageResult, folder_fps
+from lad.pipeline.inventory import labelled_frames, labels_misfit
+from lad.evaluation.results import ScoredVideo, compute_metrics
+from lad.pipeline.project import Run, StageError, StageResult, folder_fps
 
 
 def evaluate_given(run: Run, folder: Path) -> tuple[StageResult, dict[str, Any], Path]:

@@ -1,0 +1,1 @@
+"""Features to scores: windows, training, validation, calibration, checkpoints, scoring. Knows no work directory."""

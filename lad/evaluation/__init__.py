@@ -1,0 +1,1 @@
+"""Scores and labels to numbers and pictures: arrays in, plain data and PNG files out."""
