@@ -27,22 +27,22 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from lad.clip import CLIP_FRAMES
 from lad.config import Config, load_config
 from lad.dataset import Video, read_dataset
-from lad.extract.clips import CLIP_FRAMES
+from lad.evaluation.metrics import roc_auc
 from lad.files import fingerprint, write_json
 from lad.memory import keep_freed
-from lad.evaluation.metrics import roc_auc
 from lad.pipeline.evaluate import CODE_VERSION as EVALUATE_CODE
 from lad.pipeline.inventory import CODE_VERSION as EXTRACT_CODE
 from lad.pipeline.inventory import feature_path
-from lad.work.manifest import read_manifest
 from lad.pipeline.run import load_videos
 from lad.pipeline.score import CODE_VERSION as SCORE_CODE
 from lad.pipeline.score import read_scores, score_path
 from lad.pipeline.train import CODE_VERSION as TRAIN_CODE
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
+from lad.work.manifest import read_manifest
 
 ROOT = Path(__file__).parents[1]
 WORK = Path("runs/accuracy")

@@ -19,9 +19,9 @@ from lad.extract.clips import ClipBatch, clip_batches
 from lad.extract.decode import VideoInfo, read_frames
 from lad.extract.extractor import FeatureExtractor
 from lad.extract.runtime import BATCHES_AT_ONCE, choose_runtime
+from lad.features.video import ClipFeatures
 from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
-from lad.features.video import ClipFeatures
 from lad.pipeline.score import score_features
 
 sys.path.append(str(Path(__file__).parent / "speed"))

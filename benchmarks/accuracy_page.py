@@ -13,9 +13,10 @@ from accuracy import BENCHMARKS, WORK, Row, cost_file, frames_of, row_config, ro
 from error_pictures import draw_errors, find_errors
 from matplotlib.figure import Figure
 
-from lad.detector.calibration import calibration_error, reliability
 from lad.dataset import read_dataset
-from lad.evaluation.metrics import average_precision, events_above, false_alarm_rate, false_alarms, intervals, roc_auc
+from lad.detector.calibration import calibration_error, reliability
+from lad.evaluation.metrics import average_precision, false_alarm_rate, false_alarms, roc_auc
+from lad.intervals import events_above, intervals
 
 RESAMPLINGS = 1000
 LEVELS = (2.5, 97.5)  # percentiles of an interval

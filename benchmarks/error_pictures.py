@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lad.dataset import Video
 from lad.extract.decode import VideoInfo, read_frames
-from lad.evaluation.metrics import intervals
+from lad.intervals import intervals
 
 FRAMES_SHOWN = 4
 AROUND = 24  # frames between the pictures of a strip

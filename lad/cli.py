@@ -63,8 +63,8 @@ def _is_explained(error: Exception) -> bool:
     from lad.config import ConfigError
     from lad.dataset import DatasetError
     from lad.models.weights import WeightsError
-    from lad.work.manifest import ManifestError
     from lad.pipeline.project import StageError
+    from lad.work.manifest import ManifestError
 
     return isinstance(error, ConfigError | DatasetError | WeightsError | ManifestError | StageError | OSError)
 

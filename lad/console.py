@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from lad.work.lock import is_held
 from lad.text import printable
+from lad.work.lock import is_held
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from lad.pipeline.project import Run, StageResult
     from lad.work.manifest import Manifest
     from lad.work.rebuild import Rebuilt
-    from lad.pipeline.project import Run, StageResult
 
 METRIC_NAMES = {
     "auc": "frame AUC, all videos",

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from lad.files import frame_files, write_text
-from lad.evaluation.metrics import intervals
+from lad.intervals import intervals
 
 SPLITS = ("train", "val", "test")
 SUMMARY_ID = "summary"  # its scores would lie where scores/summary.csv does

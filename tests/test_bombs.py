@@ -18,11 +18,11 @@ import torch
 from lad.dataset import DatasetError
 from lad.datasets.common import Options
 from lad.datasets.shanghaitech import read_shanghaitech
+from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lad.evaluation.given_scores import _read_given
 from lad.models.aed import AED
 from lad.models.convert import WeightsError, read_torch
 from lad.pickles import PickleRefused, load_torch
-from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lad.evaluation.given_scores import _read_given
 from lad.pipeline.project import StageError
 
 MEMORY = 200  # MB that reading all of the bombs may take; each would take more than a thousand

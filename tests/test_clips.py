@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from conftest import numbered_frame, read_number
 
-from lad.extract.clips import CLIP_FRAMES, FRAME_SIZE, ClipBatch, clip_batches, crop_views, resize, short_side_shape
+from lad.clip import CLIP_FRAMES
+from lad.extract.clips import FRAME_SIZE, ClipBatch, clip_batches, crop_views, resize, short_side_shape
 from lad.extract.flow import FLOW_METHODS, FlowSolver
 
 

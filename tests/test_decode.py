@@ -14,9 +14,9 @@ import pytest
 from reading import numbers, read
 
 from lad.extract import decode
+from lad.extract import workers as engine
 from lad.extract.decode import Picture, VideoInfo, read_frames, read_pictures
 from lad.extract.sampling import resample
-from lad.extract import workers as engine
 
 MakeVideo = Callable[..., Path]
 QUIET_X265 = {"x265-params": "log-level=none"}

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from lad.dataset import Event, Video
+from lad.detector.windows import LabelledFeatures, WindowSampler, feature_statistics, fits_on_device
 from lad.models.aed import AED, ConvLSTMCell, detector_from_state, multi_task_loss
 from lad.models.linear import LinearDetector, linear_from_state
 from lad.pipeline.inventory import ClipFeatures, VideoFeatures
 from lad.pipeline.score import score_features
-from lad.detector.windows import LabelledFeatures, WindowSampler, feature_statistics, fits_on_device
 
 D = 32
 

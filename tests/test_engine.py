@@ -17,9 +17,10 @@ import pytest
 import torch
 from conftest import numbered_frame, read_number
 
+from lad.extract import workers as engine
 from lad.extract.clips import clip_batches
 from lad.extract.flow import FLOW_METHODS
-from lad.extract import workers as engine
+from lad.extract.pipes import receive
 from lad.extract.workers import (
     ALIVE,
     ClipJob,
@@ -35,7 +36,6 @@ from lad.extract.workers import (
     _Worker,
     decode_videos,
 )
-from lad.extract.pipes import receive
 
 MakeVideo = Callable[..., Path]
 

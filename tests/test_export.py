@@ -17,8 +17,8 @@ from lad.dataset import COLUMNS, Video
 from lad.datasets.released import read_released
 from lad.pickles import load_plain_pickle
 from lad.pipeline.export import export_released
-from lad.pipeline.run import open_run
 from lad.pipeline.project import Run, StageError, StageResult
+from lad.pipeline.run import open_run
 
 ROWS = [  # video, split, label, events, frames
     ("street/a", "train", "run", "8-30", 40),

@@ -13,8 +13,8 @@ from fuzzing import ODD, PLACE, any_mutation, examples, mutations, soon
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lad.pickles import PickleRefused, PlainUnpickler
 from lad.evaluation.given_scores import _read_given
+from lad.pickles import PickleRefused, PlainUnpickler
 
 
 def npy(array: np.ndarray) -> bytes:

@@ -15,13 +15,13 @@ from lad.evaluation.metrics import (
     best_threshold,
     confusion_matrix,
     event_detection,
-    events_above,
     false_alarm_rate,
     false_alarms,
     false_alarms_an_hour,
     match_events,
     roc_auc,
 )
+from lad.intervals import events_above
 
 LABELS = np.array([False, False, True, True])
 SCORES = np.array([0.1, 0.4, 0.35, 0.8])

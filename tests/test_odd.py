@@ -55,11 +55,11 @@ from conftest import numbered_frame, read_number, write_video
 
 from lad.config import load_config
 from lad.dataset import DatasetError, find_videos, is_safe_id, read_dataset, video_ids
+from lad.detector.checkpoint import Checkpoint, save_checkpoint
 from lad.extract.clips import clip_batches
 from lad.extract.decode import ReaderGaveUp, VideoInfo, read_frames
 from lad.files import frame_files
 from lad.models.aed import AED
-from lad.detector.checkpoint import Checkpoint, save_checkpoint
 
 QUIET_X265 = {"x265-params": "log-level=none"}
 VFR = [0, 40, 200, 240, 1000]  # milliseconds

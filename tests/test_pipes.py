@@ -9,8 +9,8 @@ from multiprocessing import Pipe
 import numpy as np
 import pytest
 
-from lad.extract.workers import Clips
 from lad.extract.pipes import receive, send
+from lad.extract.workers import Clips
 
 
 def test_arrays_arrive_as_they_were_sent_and_may_be_changed() -> None:

@@ -20,9 +20,9 @@ from conftest import same_tensors, tensors
 
 from lad.cli import run as run_cli
 from lad.config import load_config
-from lad.work.manifest import read_manifest
 from lad.evaluation.results import summarise
 from lad.pipeline.run import open_run, random_splits
+from lad.work.manifest import read_manifest
 
 CONFIG = """
 data: {benchmark: folder}

@@ -18,19 +18,19 @@ from rich.console import Console
 
 from lad.config import Config, load_config
 from lad.dataset import COLUMNS, Event, Video
+from lad.detector import windows
+from lad.detector.checkpoint import load_checkpoint
+from lad.detector.validation import evaluate_detector
+from lad.detector.windows import LabelledFeatures, WindowSampler
+from lad.evaluation.results import ScoredVideo, compute_metrics
 from lad.extract.decode import VideoInfo, read_frames
 from lad.models import weights
 from lad.models.aed import AED, multi_task_loss
-from lad.detector import windows
-from lad.detector.checkpoint import load_checkpoint
 from lad.pipeline.extract import load_extractor
 from lad.pipeline.inventory import ClipFeatures, VideoFeatures
-from lad.evaluation.results import ScoredVideo, compute_metrics
+from lad.pipeline.project import Run
 from lad.pipeline.run import open_run, run_stages
 from lad.pipeline.score import score_features
-from lad.pipeline.project import Run
-from lad.detector.validation import evaluate_detector
-from lad.detector.windows import LabelledFeatures, WindowSampler
 
 D = 16
 SMALL = [

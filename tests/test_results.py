@@ -17,8 +17,8 @@ import torch
 
 from lad.cli import run as run_cli
 from lad.dataset import COLUMNS
-from lad.files import file_sha256
 from lad.detector.checkpoint import load_checkpoint
+from lad.files import file_sha256
 from lad.pipeline.score import read_scores
 
 CONFIG = """

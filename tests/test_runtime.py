@@ -22,10 +22,10 @@ from lad.extract.cuda_graphs import GRAPHS, Graphs, Network
 from lad.extract.decode import VideoInfo
 from lad.extract.extractor import FeatureExtractor, Scaled
 from lad.extract.runtime import RuntimeMissing, choose_dtype, choose_runtime
+from lad.extract.workers import Clips, Failed, Finished, Message, Started
 from lad.models import weights
 from lad.models.registry import BACKBONES
 from lad.pipeline import extract
-from lad.extract.workers import Clips, Failed, Finished, Message, Started
 from lad.pipeline.extract import Features, _computed
 
 Lad = Callable[..., tuple[int, str, str]]

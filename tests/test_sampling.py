@@ -13,19 +13,11 @@ from conftest import read_number
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lad.clip import CLIP_FRAMES
 from lad.extract.clips import clip_batches
 from lad.extract.container import VideoError
 from lad.extract.decode import VideoInfo, read_frames
-from lad.extract.sampling import (
-    CLIP_FRAMES,
-    clip_frames,
-    clip_starts,
-    clip_times,
-    resample,
-    sample_indices,
-    sampled_labels,
-    spread,
-)
+from lad.extract.sampling import clip_frames, clip_starts, clip_times, resample, sample_indices, sampled_labels, spread
 
 NTSC = 30000 / 1001
 LATE = Fraction(101, 100_000)  # what may be due to times in whole milliseconds

@@ -13,8 +13,8 @@ import torch
 from lad.config import Config, load_config
 from lad.dataset import COLUMNS, Event, Video
 from lad.detector.checkpoint import load_checkpoint, scoring_config
-from lad.pipeline.run import open_run, run_stages
 from lad.pipeline.project import StageError
+from lad.pipeline.run import open_run, run_stages
 from lad.pipeline.train import divide
 
 SMALL = [

@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lad.models.i3d import MaxPoolSame, i3d_r50_features, pad_same
 from lad.models.cpu.inception import fast_form, max_pool_same
 from lad.models.cpu.winograd import Convolution3x3x3, Convolution7x7x7, winograd_matrices
+from lad.models.i3d import MaxPoolSame, i3d_r50_features, pad_same
 
 
 @pytest.fixture(autouse=True)

@@ -31,8 +31,8 @@ from common import (
 )
 from mutations import Mutant, make_mutants, make_pieces
 
+from lad.clip import CLIP_FRAMES
 from lad.dataset import read_dataset
-from lad.extract.clips import CLIP_FRAMES
 
 STALL_SECONDS = 20
 BATCH = 50

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from rows import WORK, Row, medians
 
-from lad.models.aed import AED, ConvLSTMCell, multi_task_loss
-from lad.features.video import ClipFeatures, open_features
-from lad.pipeline.inventory import VideoFeatures
 from lad.detector.windows import LabelledFeatures, WindowBatch, WindowSampler
+from lad.features.video import ClipFeatures, open_features
+from lad.models.aed import AED, ConvLSTMCell, multi_task_loss
+from lad.pipeline.inventory import VideoFeatures
 
 VIDEOS, CLIPS, DIM, CATEGORIES = 60, 160, 2048, 14  # every second video is abnormal from its first to its last frame
 WINDOW, BATCH, HIDDEN = 5, 60, 128

@@ -13,9 +13,9 @@ import click
 from lad import console as report
 from lad.config import load_config
 from lad.demo import make_clips
+from lad.evaluation.plots import draw_overview
 from lad.pipeline.evaluate import read_scored
 from lad.pipeline.run import open_run, run_stages
-from lad.evaluation.plots import draw_overview
 
 OVERVIEW = "overview.png"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lad.extract.sampling import CLIP_FRAMES
+from lad.clip import CLIP_FRAMES
 
 SMALLEST = 1e-9  # scores are taken to be at least so far from 0 and 1, whose log-odds are infinite
 BINS = 10

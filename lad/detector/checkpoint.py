@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lad.detector.calibration import Calibration
 from lad.config import Config, load_config
 from lad.datasets import BENCHMARKS
+from lad.detector.calibration import Calibration
 from lad.files import replacing
 from lad.pickles import PickleRefused, load_torch
 from lad.pipeline.project import StageError

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from lad.detector.calibration import Calibration, fit_calibration
 from lad.dataset import Video
+from lad.detector.calibration import Calibration, fit_calibration
 from lad.evaluation.metrics import average_precision, best_threshold, roc_auc
 from lad.pipeline.score import score_features
 
 if TYPE_CHECKING:
-    from lad.models.registry import Detector
     from lad.detector.windows import LabelledFeatures
+    from lad.models.registry import Detector
 
 
 def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
-from lad.extract.clips import CLIP_FRAMES
 from lad.features.video import ClipFeatures
 from lad.pipeline.inventory import VideoFeatures
 from lad.work.manifest import READERS

@@ -12,11 +12,11 @@ import numpy as np
 
 from lad import __version__
 from lad.dataset import Video
-from lad.files import read_npy
 from lad.detector.checkpoint import DEFAULT_THRESHOLD
+from lad.evaluation.results import ScoredVideo, compute_metrics
+from lad.files import read_npy
 from lad.pipeline.evaluate import STAGE, label_indices, protocol, test_videos, write_evaluation
 from lad.pipeline.inventory import labelled_frames, labels_misfit
-from lad.evaluation.results import ScoredVideo, compute_metrics
 from lad.pipeline.project import Run, StageError, StageResult, folder_fps
 
 

@@ -86,18 +86,6 @@ def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], classes: in
     return matrix
 
 
-def intervals(frames: np.ndarray) -> list[tuple[int, int]]:
-    """Half-open intervals of consecutive true values in `(frames,)` bool."""
-    bounded = np.concatenate([[False], frames, [False]])
-    edges = np.flatnonzero(bounded[1:] != bounded[:-1])
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
-
-
-def events_above(scores: np.ndarray, threshold: float) -> list[tuple[int, int]]:
-    """Half-open intervals of consecutive frames that score above `threshold`."""
-    return intervals(scores > threshold)
-
-
 def match_events(
     true: Sequence[Interval], found: Sequence[Interval], confidence: Sequence[float], ious: Sequence[float]
 ) -> list[int]:

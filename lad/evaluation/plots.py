@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lad.files import replacing
-from lad.evaluation.metrics import intervals
+from lad.intervals import intervals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,20 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from lad.detector.calibration import calibration_error, reliability
 from lad.dataset import Video
+from lad.detector.calibration import calibration_error, reliability
 from lad.evaluation.metrics import (
     accuracy,
     average_precision,
     confusion_matrix,
     event_detection,
-    events_above,
     false_alarm_rate,
     false_alarms,
     false_alarms_an_hour,
-    intervals,
     roc_auc,
 )
+from lad.intervals import events_above, intervals
 
 FIXED_THRESHOLD = 0.5  # beside the chosen one, so that runs can be compared
 

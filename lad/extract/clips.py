@@ -9,8 +9,9 @@ from itertools import tee
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lad.clip import CLIP_FRAMES
 from lad.extract.flow import FLOW_METHODS, FlowSolver, pairs_at_once
-from lad.extract.sampling import CLIP_FRAMES, Tail, clip_starts
+from lad.extract.sampling import Tail, clip_starts
 
 FRAME_SIZE = 224
 SHORT_SIDE = 256  # of the frames that crops are taken from

@@ -17,8 +17,8 @@ from lad.extract.runtime import (
     openvino_function,
     torch_function,
 )
-from lad.models.i3d import fold_batch_norm
 from lad.models.cpu.inception import fast_form
+from lad.models.i3d import fold_batch_norm
 from lad.models.registry import BACKBONES, Backbone
 
 FLOW_BOUND_PX = 20.0  # displacements beyond it are clamped, as in the data that I3D was trained on

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
+from lad.clip import CLIP_FRAMES
 from lad.extract.container import VideoError
 
 if TYPE_CHECKING:
     from lad.extract.decode import VideoInfo
 
-CLIP_FRAMES = 16
 MAX_GAP_SECONDS = 3600.0  # between two frames; a damaged timestamp can claim years, to be filled with one picture
 
 Tail = Literal["pad", "drop"]

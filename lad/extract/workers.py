@@ -28,8 +28,8 @@ from numpy.typing import ArrayLike
 from lad.extract.clips import ClipBatch
 from lad.extract.container import DEFAULT_LIMITS, Limits
 from lad.extract.decode import Reader, VideoInfo
-from lad.memory import keep_freed
 from lad.extract.pipes import receive, send
+from lad.memory import keep_freed
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 AGAIN = "again"  # what a decoder sends where decord gave up

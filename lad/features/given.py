@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
-from lad.extract.clips import CLIP_FRAMES
+from lad.features.video import open_features
 from lad.files import fingerprint
 from lad.models.registry import BACKBONES
-from lad.features.video import open_features
-from lad.work.manifest import READERS
 from lad.pipeline.project import EXTRACT, Run, folder_fps
+from lad.work.manifest import READERS
 
 GIVEN = "given"  # stands for the stream in the items of such features
 

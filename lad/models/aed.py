@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lad.clip import CLIP_FRAMES
 from lad.models.cpu.winograd import winograd_matrices
 
-CLIP_FRAMES = 16
 GRID = 4  # a clip's feature vector is viewed as (feature_dim / 16, 4, 4)
 RELEASED_STATE_KEYS = ("convlstm1.Gates.weight", "reg_head.fc_2.weight", "cls_head.fc_2.weight")
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lad.models.aed import CLIP_FRAMES
+from lad.clip import CLIP_FRAMES
 
 BATCH_NORM_EPS = 1e-3  # TensorFlow Sonnet's default, which the published weights were trained with
 

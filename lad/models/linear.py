@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from lad.models.aed import CLIP_FRAMES
+from lad.clip import CLIP_FRAMES
 
 STATE_KEY = "linear.weight"  # no other detector has it
 

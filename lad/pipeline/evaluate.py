@@ -10,16 +10,16 @@ import numpy as np
 
 from lad import __version__
 from lad.dataset import Video
-from lad.files import fingerprint, write_json
 from lad.detector.checkpoint import load_checkpoint
-from lad.pipeline.inventory import VideoFeatures, check_labels, find_features, weights_in_use
-from lad.work.manifest import Item
 from lad.evaluation.results import ScoredVideo, compute_metrics
+from lad.files import fingerprint, write_json
+from lad.pipeline.inventory import VideoFeatures, check_labels, find_features, weights_in_use
+from lad.pipeline.project import Run, StageError, StageResult
 from lad.pipeline.score import STAGE as SCORE
 from lad.pipeline.score import read_scores, score_fingerprint, score_path
-from lad.pipeline.project import Run, StageError, StageResult
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
+from lad.work.manifest import Item
 
 STAGE = "evaluate"
 ITEM = "metrics"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
 from lad.datasets.released import COMBINED, COMBINED_STREAMS, FEATURES, FRAME_LABELS, SPLIT_FILES, VIDEO_LABELS
-from lad.extract.clips import CLIP_FRAMES
 from lad.files import replacing
 from lad.pipeline.inventory import VideoFeatures, find_features, labels_misfit
 from lad.pipeline.project import Run, StageError, StageResult

@@ -15,13 +15,12 @@ from lad.dataset import Video
 from lad.extract.container import Limits
 from lad.extract.runtime import BATCHES_AT_ONCE
 from lad.extract.sampling import clip_starts, sample_indices
+from lad.extract.workers import ClipJob, Clips, Failed, Finished, Message, Started, decode_videos
+from lad.features.given import GIVEN, take_given
 from lad.files import replacing
 from lad.memory import give_back_freed
 from lad.models import weights
-from lad.extract.workers import ClipJob, Clips, Failed, Finished, Message, Started, decode_videos
 from lad.pipeline.inventory import feature_path, flow_weights_name, plan
-from lad.features.given import GIVEN, take_given
-from lad.work.partial import Partial, resume, sweep
 from lad.pipeline.project import (
     EXTRACT,
     Run,
@@ -33,6 +32,7 @@ from lad.pipeline.project import (
     thread_count,
     weights_name,
 )
+from lad.work.partial import Partial, resume, sweep
 
 if TYPE_CHECKING:
     from lad.extract.decode import VideoInfo

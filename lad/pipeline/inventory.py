@@ -12,16 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
+from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
 from lad.extract import sampling
-from lad.extract.clips import CLIP_FRAMES
+from lad.features.given import GIVEN, given_fingerprint, given_paths, take_given
+from lad.features.video import ClipFeatures, open_features
 from lad.files import fingerprint, read_npy
 from lad.models import weights
 from lad.models.published import NETWORKS
-from lad.features.video import ClipFeatures, open_features
-from lad.features.given import GIVEN, given_fingerprint, given_paths, take_given
-from lad.work.manifest import Item
 from lad.pipeline.project import EXTRACT, Run, StageError, StageResult, feature_numerics, folder_fps, weights_name
+from lad.work.manifest import Item
 
 CODE_VERSION = 2  # raised by hand when the same input gives other features, by more than rounding (1e-4)
 LABELS = "labels"  # stands for a stage in the manifest's rows of videos whose labels do not fit

@@ -29,8 +29,8 @@ from lad.dataset import Video, class_names
 from lad.datasets import BENCHMARKS
 from lad.extract.runtime import Dtype, Runtime, RuntimeMissing, choose_dtype, choose_runtime
 from lad.models import weights
-from lad.work.manifest import Manifest
 from lad.text import printable
+from lad.work.manifest import Manifest
 
 EXTRACT = "extract"
 

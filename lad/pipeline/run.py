@@ -12,18 +12,18 @@ from typing import Any
 
 from rich.console import Console
 
+from lad.clip import CLIP_FRAMES
 from lad.config import Config, ConfigError
 from lad.dataset import MAX_PROBLEMS, DatasetError, Video, find_videos, read_dataset, write_dataset
 from lad.datasets import BENCHMARKS, Options
 from lad.datasets.released import read_released
 from lad.extract.flow import FLOW_METHODS
 from lad.extract.runtime import MAX_PIECE_CLIPS
-from lad.extract.sampling import CLIP_FRAMES
 from lad.files import write_json, write_text
 from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
-from lad.work.manifest import Manifest, open_manifest
 from lad.pipeline.project import Run, StageError, StageResult, say, weights_name
+from lad.work.manifest import Manifest, open_manifest
 
 ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from lad import __version__
-from lad.detector.calibration import Calibration
+from lad.clip import CLIP_FRAMES
 from lad.config import ExtractConfig
 from lad.dataset import Video
-from lad.extract.clips import CLIP_FRAMES
-from lad.files import fingerprint, replacing, write_text
-from lad.evaluation.metrics import events_above
+from lad.detector.calibration import Calibration
 from lad.detector.checkpoint import Checkpoint, load_checkpoint
-from lad.features.video import ClipFeatures
-from lad.pipeline.inventory import UNKNOWN_WEIGHTS, VideoFeatures, find_features, weights_in_use
 from lad.features.given import GIVEN
+from lad.features.video import ClipFeatures
+from lad.files import fingerprint, replacing, write_text
+from lad.intervals import events_above
+from lad.pipeline.inventory import UNKNOWN_WEIGHTS, VideoFeatures, find_features, weights_in_use
 from lad.pipeline.project import EXTRACT, Run, StageError, StageResult, numerics, prepare_torch
 
 if TYPE_CHECKING:

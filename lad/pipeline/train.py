@@ -14,11 +14,7 @@ import numpy as np
 from rich import filesize
 
 from lad.dataset import Video
-from lad.files import fingerprint, naming, replacing, write_json, write_text
-from lad.models.registry import DETECTORS
 from lad.detector.checkpoint import DEFAULT_THRESHOLD, Checkpoint, load_checkpoint, save_checkpoint
-from lad.pipeline.inventory import VideoFeatures, check_labels, find_features, weights_in_use
-from lad.pipeline.project import Run, StageError, StageResult, numerics, prepare_torch
 from lad.detector.validation import (
     best_evaluation,
     chosen_calibration,
@@ -27,12 +23,16 @@ from lad.detector.validation import (
     evaluate_detector,
     mean_curve,
 )
+from lad.files import fingerprint, naming, replacing, write_json, write_text
+from lad.models.registry import DETECTORS
+from lad.pipeline.inventory import VideoFeatures, check_labels, find_features, weights_in_use
+from lad.pipeline.project import Run, StageError, StageResult, numerics, prepare_torch
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from lad.models.registry import Detector
     from lad.detector.windows import LabelledFeatures, WindowSampler
+    from lad.models.registry import Detector
 
 STAGE = "train"
 ITEM = "detector"
@@ -202,8 +202,8 @@ class Training:
         """
         import torch
 
-        from lad.models.aed import multi_task_loss
         from lad.detector.windows import WindowSampler
+        from lad.models.aed import multi_task_loss
 
         config = self.config
         sampler = WindowSampler(train, config.window, self.device)

@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lad.models.aed import CLIP_FRAMES
-from lad.models.i3d import ConvUnit, MaxPoolSame, Mixed, PooledFeatures
+from lad.clip import CLIP_FRAMES
 from lad.models.cpu.winograd import FRAMES, Convolution3x3x3, Convolution7x7x7
+from lad.models.i3d import ConvUnit, MaxPoolSame, Mixed, PooledFeatures
 
 # Pixels along a side, and frames, that are computed together where maps have 28x28, 14x14 and 7x7 pixels of a frame of
 # 224x224. The smaller the maps, the more of the time is that of reading the factors of kernels.
