@@ -1,0 +1,393 @@
+"""What runs the feature networks: which of torch and OpenVINO, in which precision, and that it moves no features."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.work import items
+
+from lad.extract import runtime
+from lad.extract.cuda_graphs import GRAPHS, Graphs, Network
+from lad.extract.decode import VideoInfo
+from lad.extract.extractor import FeatureExtractor, Scaled
+from lad.extract.runtime import RuntimeMissing, choose_dtype, choose_runtime
+from lad.extract.workers import Clips, Failed, Finished, Message, Started
+from lad.models import weights
+from lad.models.registry import BACKBONES
+from lad.pipeline import extract
+from lad.pipeline.extract import Features, _computed
+
+Lad = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("lad.extract.runtime.find_spec", lambda name: None if name == "openvino" else find(name))
+
+
+def clips_of(stream: str, count: int, size: tuple[int, int] = (224, 224)) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if stream == "rgb":
+        return rng.integers(0, 256, (count, 16, *size, 3), dtype=np.uint8)
+    return rng.normal(0, 8, (count, 16, *size, 2)).astype(np.float32)
+
+
+def extractor(backbone: str, stream: str, **options: object) -> FeatureExtractor:
+    network = weights.load("random", backbone=backbone, stream=stream)
+    return FeatureExtractor({stream: network}, backbone=backbone, **options)  # type: ignore[arg-type]
+
+
+def test_openvino_is_taken_on_a_cpu_where_it_is_installed() -> None:
+    pytest.importorskip("openvino")
+    assert choose_runtime("auto", "cpu", "i3d_r50") == "openvino"
+    assert choose_runtime("torch", "cpu", "i3d_r50") == "torch"
+    assert choose_runtime("auto", "cuda:1", "i3d_r50") == "torch"
+
+
+def test_torch_is_taken_where_its_fast_form_of_a_network_is_faster() -> None:
+    pytest.importorskip("openvino")
+    assert choose_runtime("auto", "cpu", "i3d") == "torch"
+    assert choose_runtime("openvino", "cpu", "i3d") == "openvino"
+
+
+def test_torch_is_taken_where_openvino_is_not_installed(no_openvino: None) -> None:
+    assert choose_runtime("auto", "cpu", "tiny") == "torch"
+    with pytest.raises(RuntimeMissing, match=r"pip install 'lad\[cpu\]'"):
+        choose_runtime("openvino", "cpu", "tiny")
+
+
+def test_openvino_is_no_choice_on_a_gpu() -> None:
+    with pytest.raises(RuntimeMissing, match="is for a CPU, and the device is cuda"):
+        choose_runtime("openvino", "cuda", "tiny")
+
+
+def test_a_gpu_computes_in_half_precision_unless_pixels_are_raw() -> None:
+    assert choose_dtype("auto", "cuda:0", "kinetics", "torch") == "float16"
+    assert choose_dtype("auto", "cuda", "wan2021", "torch") == "float32"
+    assert choose_dtype("auto", "cpu", "kinetics", "torch") == "float32"
+    assert choose_dtype("bfloat16", "cpu", "kinetics", "torch") == "bfloat16"
+    with pytest.raises(RuntimeMissing, match=r"extract\.runtime: torch"):
+        choose_dtype("float16", "cpu", "kinetics", "openvino")
+
+
+@pytest.mark.parametrize("preset", ["kinetics", "wan2021"])
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+def test_both_runtimes_give_the_same_features(stream: str, preset: str) -> None:
+    pytest.importorskip("openvino")
+    clips = clips_of(stream, 3)
+    found = {
+        name: extractor("tiny", stream, preset=preset, runtime=name)(stream, clips) for name in ("torch", "openvino")
+    }
+    assert found["openvino"].shape == (3, 128) and found["openvino"].dtype == np.float32
+    np.testing.assert_allclose(found["openvino"], found["torch"], rtol=0, atol=1e-4 * np.abs(found["torch"]).max())
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+def test_inception_i3d_has_its_plain_features_in_frames_of_any_shape(stream: str, runtime: str) -> None:
+    """The shape that networks are fed, small ones that are no square, and odd ones."""
+    pytest.importorskip(runtime)
+    found = extractor("i3d", stream, runtime=runtime, threads=2)
+    plain = weights.load("random", backbone="i3d", stream=stream).eval()
+    scale = Scaled(plain, BACKBONES["i3d"], "kinetics", stream, "float32")
+    for size in ((224, 224), (64, 90), (71, 45)):
+        clips = clips_of(stream, 1, size)
+        with torch.inference_mode():
+            expected = scale(torch.from_numpy(clips)).numpy()
+        np.testing.assert_allclose(found(stream, clips), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_clips_that_are_seen_as_one_have_their_own_part_of_what_the_network_makes_of_them(runtime: str) -> None:
+    pytest.importorskip(runtime)
+    found = extractor("i3d", "rgb", runtime=runtime, context="batch", threads=2)
+    plain = weights.load("random", backbone="i3d", stream="rgb").eval()
+    clips = clips_of("rgb", 3, (64, 48))
+    with torch.inference_mode():
+        maps = torch.from_numpy(clips).reshape(1, 48, 64, 48, 3).permute(0, 4, 1, 2, 3) / 127.5 - 1
+        for block in list(plain.net.blocks)[:-1]:
+            maps = block(maps)
+    expected = maps[0].unflatten(1, (3, 2)).mean(dim=(2, 3, 4)).T.numpy()  # two frames are left of sixteen
+    np.testing.assert_allclose(found("rgb", clips), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("backbone", "dim"), [("i3d", 1024), ("i3d_r50", 2048), ("tiny", 128)])
+def test_only_what_is_seen_as_one_tells_of_its_neighbours(backbone: str, dim: int) -> None:
+    clips = clips_of("rgb", 2, (224, 224) if backbone == "i3d_r50" else (64, 64))
+    by_clip, as_one = (extractor(backbone, "rgb", context=context, threads=2) for context in ("clip", "batch"))
+    alone, together = by_clip("rgb", clips), as_one("rgb", clips)
+    assert alone.shape == together.shape == (2, dim) and together.dtype == np.float32
+    assert np.array_equal(as_one("rgb", clips[:1]), by_clip("rgb", clips[:1])), "of one clip there is no more to see"
+    moved = np.linalg.norm(together - alone, axis=1) / np.linalg.norm(alone, axis=1)
+    # The tiny network looks at nothing beyond a clip's own frames.
+    assert (moved < 1e-5).all() if backbone == "tiny" else (moved > 1e-3).all()
+    assert all(np.array_equal(as_one("rgb", clips), together) for _ in range(2))
+
+
+@pytest.mark.parametrize(("backbone", "runtime"), [("i3d", "torch"), ("tiny", "torch"), ("tiny", "openvino")])
+def test_a_clip_has_the_same_features_in_any_batch_and_at_any_time(backbone: str, runtime: str) -> None:
+    pytest.importorskip(runtime)
+    clips, found = clips_of("rgb", 5, (64, 64)), extractor(backbone, "rgb", runtime=runtime, threads=2)
+    alone = np.concatenate([found("rgb", clip[None]) for clip in clips])
+    for _ in range(3):
+        assert np.array_equal(found("rgb", clips), alone)
+    assert np.array_equal(found("rgb", clips[1:4]), alone[1:4])
+
+
+def test_the_fast_network_leaves_the_threads_of_torch_as_they_were() -> None:
+    before = torch.get_num_threads()
+    extractor("tiny", "rgb", threads=3)("rgb", clips_of("rgb", 2))
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("backbone", "runtime"), [("i3d", "torch"), ("tiny", "torch"), ("tiny", "openvino")])
+def test_several_threads_may_ask_for_features_at_once(backbone: str, runtime: str) -> None:
+    pytest.importorskip(runtime)
+    clips, found = clips_of("rgb", 6, (64, 64)), extractor(backbone, "rgb", runtime=runtime, threads=2)
+    expected = found("rgb", clips)
+    batches = [clips[first : first + 2] for first in (0, 2, 4)] * 3
+    with ThreadPoolExecutor(3) as callers:
+        together = list(callers.map(lambda batch: found("rgb", batch), batches))
+    assert np.array_equal(np.concatenate(together), np.concatenate([expected] * 3))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_memory_that_is_freed_is_kept_for_what_is_needed_next() -> None:
+    script = """
+import resource, sys, threading
+from lad.memory import keep_freed
+if sys.argv[1] == "kept": keep_freed()
+def pages():
+    for _ in range(3): b"x" * (1 << 26)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10): b"x" * (1 << 26)  # 16384 pages
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+pages()
+thread = threading.Thread(target=pages); thread.start(); thread.join()
+"""
+    kept, given_back = (
+        [int(line) for line in subprocess.check_output([sys.executable, "-c", script, how], text=True).split()]
+        for how in ("kept", "given back")
+    )
+    assert max(kept) < 1000 and min(given_back) > 10 * 1000
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_memory_that_was_kept_can_be_given_back() -> None:
+    script = """
+from lad.memory import give_back_freed, keep_freed
+keep_freed()
+def pages(): return int(open("/proc/self/statm").read().split()[1])
+large, after = b"x" * (1 << 26), b"y" * (1 << 20)  # what comes after it keeps it from the end of the heap
+del large
+kept = pages()
+give_back_freed()
+print(kept - pages())
+"""
+    assert int(subprocess.check_output([sys.executable, "-c", script], text=True)) > 16384 * 0.9
+
+
+def test_openvino_keeps_the_network_for_few_sizes_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive may hold any number of them; one that comes back gives the same features."""
+    pytest.importorskip("openvino")
+    compiled: list[tuple[int, ...]] = []
+    convert = runtime._converted
+    monkeypatch.setattr(runtime, "_converted", lambda net, clip: compiled.append(clip.shape) or convert(net, clip))  # type: ignore[func-returns-value]
+    found = extractor("tiny", "rgb", runtime="openvino")
+    sizes = [(64, 64 + 16 * number) for number in range(runtime.COMPILED_SIZES + 1)]
+    first = [found("rgb", clips_of("rgb", 1, size)) for size in sizes]
+    assert len(compiled) == len(sizes)
+    found("rgb", clips_of("rgb", 1, sizes[-1]))
+    assert len(compiled) == len(sizes), "the size before was forgotten"
+    assert np.array_equal(found("rgb", clips_of("rgb", 1, sizes[0])), first[0])
+    assert len(compiled) == len(sizes) + 1, "every size is kept"
+
+
+def test_half_precision_moves_features_by_less_than_a_hundredth() -> None:
+    """Of the network that a GPU runs in it; here on the CPU."""
+    clips = clips_of("rgb", 1, (64, 64))
+    expected = extractor("i3d", "rgb")("rgb", clips)
+    half = extractor("i3d", "rgb", dtype="float16")("rgb", clips)
+    assert half.dtype == np.float32
+    assert 0 < np.linalg.norm(half - expected) < 0.01 * np.linalg.norm(expected)
+
+
+def test_shapes_that_come_again_are_captured_and_few_are_kept() -> None:
+    """What a GPU does with batches of all shapes; a capture itself needs one."""
+    captured: list[int] = []
+
+    def capture(network: Network, pixels: torch.Tensor) -> Network:
+        captured.append(len(pixels))
+        return lambda pixels: network(pixels) + 1000
+
+    graphs = Graphs(lambda pixels: pixels * 2, capture)
+
+    def replayed(clips: int) -> bool:
+        return bool(graphs(torch.ones(clips))[0] == 1002)
+
+    assert [replayed(4) for _ in range(3)] == [False, True, True] and captured == [4]
+    for clips in range(5, 5 + GRAPHS - 1):
+        assert [replayed(clips) for _ in range(2)] == [False, True]
+    assert replayed(4), "it is kept while there is room"
+    assert [replayed(100) for _ in range(2)] == [False, True], "one more than are kept"
+    captured.clear()
+    assert replayed(4) and captured == [], "the one that was used before it is kept"
+    assert replayed(5) and captured == [5], "the one that nobody used for longest is not"
+
+
+def test_a_network_that_cannot_be_captured_runs_without() -> None:
+    tries: list[int] = []
+
+    def capture(network: Network, pixels: torch.Tensor) -> Network:
+        tries.append(len(pixels))
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    graphs = Graphs(lambda pixels: pixels * 2, capture)
+    assert graphs(torch.ones(4)).tolist() == [2] * 4
+    with pytest.warns(UserWarning, match="it runs without: operation not permitted"):
+        assert graphs(torch.ones(4)).tolist() == [2] * 4
+    assert [graphs(torch.ones(clips)).tolist() for clips in (4, 4, 2, 2)] == [[2] * n for n in (4, 4, 2, 2)]
+    assert tries == [4]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_graph_gives_the_same_features_as_kernel_by_kernel() -> None:
+    found = extractor("i3d", "rgb", device="cuda", dtype="float16")
+    clips = clips_of("rgb", 4)
+    first, *again = [found("rgb", clips) for _ in range(3)]  # the second captures, the third replays
+    assert all(np.array_equal(features, first) for features in again)
+    other = clips[::-1].copy()
+    # A graph sees what it is given, not what it was made with.
+    np.testing.assert_allclose(found("rgb", other), first[::-1], rtol=0, atol=1e-2 * np.abs(first).max())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_gives_the_features_of_a_cpu_from_several_threads() -> None:
+    clips = clips_of("rgb", 4)
+    expected = extractor("i3d", "rgb")("rgb", clips)
+    on_gpu = extractor("i3d", "rgb", device="cuda", dtype="float16")
+    found: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: found.append(on_gpu("rgb", clips))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(one, found[0]) for one in found)
+    assert np.linalg.norm(found[0] - expected) < 0.01 * np.linalg.norm(expected)
+
+
+def test_the_command_says_what_it_runs_on_and_extracts_anew_on_another(
+    lad: Lad, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    pytest.importorskip("openvino")
+    video = str(make_video(tmp_path / "clip.mp4", 20))
+    words = [
+        "extract",
+        "--device",
+        "cpu",
+        "-o",
+        "extract.backbone=tiny",
+        "-o",
+        "threads=1",
+        "--work",
+        str(tmp_path / "work"),
+    ]
+    status, _, err = lad(*words, "-o", "extract.runtime=torch", video)
+    assert status == 0 and "cpu, torch float32, 1 threads" in err
+    by_torch = items(tmp_path / "work", "extract")
+    status, _, err = lad(*words, video)
+    assert status == 0 and "cpu, openvino float32, 1 threads" in err
+    by_openvino = items(tmp_path / "work", "extract")
+    assert by_torch.keys() == by_openvino.keys()
+    assert all(by_torch[item].fingerprint != by_openvino[item].fingerprint for item in by_torch)
+
+
+def test_a_runtime_that_is_not_there_is_one_line(
+    lad: Lad, tmp_path: Path, make_video: Callable[..., Path], no_openvino: None
+) -> None:
+    video = str(make_video(tmp_path / "clip.mp4", 20))
+    status, _, err = lad("extract", "-o", "extract.runtime=openvino", "--work", str(tmp_path / "work"), video)
+    assert status == 2
+    assert err.startswith("error: extract.runtime openvino: it is not installed") and err.count("\n") == 1
+
+
+# The driver: batches are computed beside the decoding
+
+
+def messages(batches: int) -> Iterator[Message]:
+    for item in ("a", "b"):
+        yield Started(item, "auto", 0)
+        for number in range(batches):
+            yield Clips(item, {"rgb": np.full((1, 2), number)})
+        yield Finished(item, VideoInfo()) if item == "a" else Failed(item, "content", "broken")
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_what_decoders_send_keeps_its_order_however_long_the_network_takes(at_once: int) -> None:
+    def slow(_stream: str, clips: np.ndarray) -> np.ndarray:
+        time.sleep(0.02 if clips[0, 0] % 2 == 0 else 0)
+        return clips
+
+    found = list(_computed(messages(6), slow, at_once))  # type: ignore[arg-type]
+    kinds = [Started, *[Features] * 6, Finished, Started, *[Features] * 6, Failed]
+    assert [type(message) for message in found] == kinds
+    assert [m.batch["rgb"][0, 0] for m in found if isinstance(m, Features)] == [*range(6), *range(6)]
+
+
+def test_the_next_batch_is_decoded_while_one_is_computed() -> None:
+    decoded = threading.Event()
+
+    def waits(_stream: str, clips: np.ndarray) -> np.ndarray:
+        assert clips[0, 0] or decoded.wait(10), "the network has nothing beside it"
+        return clips
+
+    def decoding() -> Iterator[Message]:
+        yield Clips("a", {"rgb": np.full((1, 2), 0)})
+        decoded.set()
+        yield Clips("a", {"rgb": np.full((1, 2), 1)})
+
+    assert len(list(_computed(decoding(), waits, 1))) == 2  # type: ignore[arg-type]
+
+
+def test_few_batches_wait_for_the_network() -> None:
+    """Else a slow network would gather a whole video in memory."""
+    sent = 0
+
+    def decoding() -> Iterator[Message]:
+        nonlocal sent
+        for message in messages(20):
+            sent += 1
+            yield message
+
+    for received, _ in enumerate(_computed(decoding(), lambda _, clips: time.sleep(0.005) or clips, 2), 1):  # type: ignore[arg-type, return-value, func-returns-value]
+        assert sent - received <= 3
+
+
+def test_an_error_of_the_network_reaches_the_driver() -> None:
+    def fails(_stream: str, _clips: np.ndarray) -> np.ndarray:
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"):
+        list(_computed(messages(3), fails, 1))  # type: ignore[arg-type]
+
+
+def test_kept_memory_is_given_back_where_larger_batches_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at every change of size: it costs as many new pages."""
+    given_back: list[int] = []
+    monkeypatch.setattr(extract, "give_back_freed", lambda: given_back.append(1))
+    sizes = (4, 4, 2, 4, 8, 6, 8)
+    batches = (Clips("a", {"rgb": np.zeros((1, size), np.uint8)}) for size in sizes)
+    assert len(list(_computed(batches, lambda _stream, clips: clips, 1))) == len(sizes)  # type: ignore[arg-type]
+    assert len(given_back) == 2
