@@ -15,11 +15,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from lad.errors import LadError
 from lad.files import frame_files, write_text
 from lad.intervals import intervals
 
 SPLITS = ("train", "val", "test")
-SUMMARY_ID = "summary"  # its scores would lie where scores/summary.csv does
+SUMMARY_ID = "summary"  # a video of that name would have its scores in scores/summary.csv, which is another file
 COLUMNS = ("video", "path", "split", "label", "events", "n_frames", "fps", "source")
 VIDEO_SUFFIXES = frozenset(
     [
@@ -46,28 +47,28 @@ VIDEO_SUFFIXES = frozenset(
     ]
 )
 FEATURES_SUFFIX = ".npy"
-RESULT_SUFFIXES = (".npy", ".csv", ".png")  # of the files that are named after a video: no folder may be called so
-MIN_FPS = 1e-6  # a frame every 11 days; the times of far less are infinite
-MAX_PROBLEMS = 20  # of one file, named in one error
-MAX_NAME_BYTES = 255  # of a file or folder, on every usual filesystem
-MAX_ID_BYTES = 2048  # leaves room for the work directory in the 4095 of a whole path
+RESULT_SUFFIXES = (".npy", ".csv", ".png")  # of files named after a video, so the names of folders must not end so
+MIN_FPS = 1e-6  # a frame every 11 days; with far less, times become infinite
+MAX_PROBLEMS = 20  # listed in one error
+MAX_NAME_BYTES = 255  # of a file or folder, on all usual filesystems
+MAX_ID_BYTES = 2048  # leaves room for the work directory in the 4095 bytes of a whole path
 
 Number = TypeVar("Number", int, float)
 
 
-class DatasetError(Exception):
-    """What is wrong with a dataset, one line a problem."""
+class DatasetError(LadError):
+    """What is wrong with a dataset, one line per problem."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """An anomalous interval of frames, half-open: `[start, end)`; without an end it lasts as long as the video."""
+    """An anomalous interval of frames, half-open: `[start, end)`. Without an end it lasts until the video ends."""
 
     start: int
     end: int | None = None
 
 
-WHOLE_VIDEO = (Event(0),)  # the events of a video of which only its category is known
+WHOLE_VIDEO = (Event(0),)  # the events of an abnormal video about which no more is known
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,14 @@ class Video:
 
     Attributes:
         id: path relative to the data root, without suffix, `/`-separated.
-        path: where it lies. One that ends in `.npy` holds features instead of pictures, `{stream}` in it standing for
-            the stream where each has a file.
+        path: where it lies. If it ends in `.npy`, it holds features instead of pictures. `{stream}` in it stands for
+            the stream, if each stream has a file.
         split: `train`, `val`, `test`, or empty.
-        label: its category, or empty where it has none; several are joined by `|`, the foremost first.
-        events: its anomalous intervals; none makes it a normal video.
-        n_frames: frames as the dataset counts them, if it says.
-        fps: frames a second, if the dataset says; needed for the times of a frame folder only.
-        source: videos with the same source are never split apart; empty: the video is its own source.
+        label: its category, or empty. Several categories are joined by `|`, the foremost first.
+        events: its anomalous intervals. A video without any is normal.
+        n_frames: the number of its frames, if the dataset says.
+        fps: frames a second, if the dataset says. Only the times of a frame folder need it.
+        source: videos with the same source are never split apart. If empty, the video is its own source.
     """
 
     id: str
@@ -101,21 +102,21 @@ class Video:
 
     @property
     def group(self) -> str:
-        """What must stay together when videos are divided."""
+        """Videos of one group stay together when videos are divided."""
         return self.source or self.id
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Its labels one by one; the first is what a detector learns."""
+        """Its categories one by one. The first is what a detector learns."""
         return tuple(filter(None, self.label.split("|")))
 
     @property
     def is_features(self) -> bool:
-        """Whether it is there as features that somebody has made already."""
+        """Whether it comes as features instead of pictures."""
         return self.path.suffix == FEATURES_SUFFIX
 
     def frame_labels(self, n_frames: int) -> np.ndarray:
-        """`(n_frames,)` bool, true where a frame lies in an event."""
+        """`(n_frames,)` bool, true for the frames of events."""
         labels = np.zeros(n_frames, dtype=bool)
         for event in self.events:
             labels[event.start : event.end] = True
@@ -123,7 +124,7 @@ class Video:
 
 
 def events_of(frame_labels: np.ndarray) -> tuple[Event, ...]:
-    """The events that `(frames,)` labels describe: each run of frames that are not zero."""
+    """The events in `(frames,)` labels: the runs of frames that are not zero."""
     return tuple(Event(start, end) for start, end in intervals(np.asarray(frame_labels) != 0))
 
 
@@ -133,17 +134,17 @@ def class_names(videos: Iterable[Video]) -> list[str]:
 
 
 def is_safe_id(video_id: str) -> bool:
-    """Whether an id names a place inside the work directory and nowhere else."""
+    """Whether an id can name files in the work directory, and none outside of it."""
     parts = video_id.split("/")
     forbidden = {"\0", "\\", "\n", "\r"} & set(video_id)
     if any("\ud800" <= character <= "\udfff" for character in video_id):  # a file name that is not UTF-8
         return False
-    if video_id != video_id.strip():  # `dataset.csv` does not keep it
+    if video_id != video_id.strip():  # blanks around a cell of `dataset.csv` are not read
         return False
-    # Beside the features of `a`, which are a.npy, `a.npy/b` would need a folder a.npy.
+    # The video `a` has its features in the file a.npy, so `a.npy/b` could not have its own in a folder a.npy.
     if any(part.endswith(RESULT_SUFFIXES) for part in parts[:-1]) or len(video_id.encode()) > MAX_ID_BYTES:
         return False
-    # Its files are named after it, with a suffix of four characters.
+    # Its files have the name of the video and a suffix of four characters.
     too_long = any(len(part.encode()) > MAX_NAME_BYTES for part in f"{video_id}{FEATURES_SUFFIX}".split("/"))
     return video_id not in ("", SUMMARY_ID) and not forbidden and not too_long and not {"", ".", ".."} & set(parts)
 
@@ -152,12 +153,13 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
     """Read a `dataset.csv`.
 
     Args:
-        path: the file: columns `video,path,split,label,events,n_frames,fps,source`, of which the first two are needed.
-        root: what its relative paths are relative to; the file's own folder by default.
+        path: the file. Its columns are `video,path,split,label,events,n_frames,fps,source`, and only the first two are
+            required.
+        root: the folder that its paths are relative to. The default is the file's own folder.
 
     Raises:
-        DatasetError: every problem of the file, with its line.
-        OSError: it cannot be read.
+        DatasetError: all problems of the file, each with its line.
+        OSError: the file cannot be read.
     """
     root = path.parent if root is None else root
     try:
@@ -177,8 +179,8 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
     try:
         for row in reader:
             line = reader.line_num
-            if None in row:  # DictReader's key for what stands beyond the header's columns
-                problems.append(f"{path}:{line}: more fields than the first line's {len(header)}: quote a comma")
+            if None in row:  # DictReader's key for fields beyond the header's columns
+                problems.append(f"{path}:{line}: more fields than the {len(header)} of the first line: quote commas")
                 continue
             try:
                 video = _parse_row({k: (v or "").strip() for k, v in row.items()}, root)
@@ -186,13 +188,13 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
                 problems.append(f"{path}:{line}: {error}")
                 continue
             if video.id in seen:
-                problems.append(f"{path}:{line}: video {video.id!r} stands already on line {seen[video.id]}")
+                problems.append(f"{path}:{line}: video {video.id!r} is already on line {seen[video.id]}")
             seen[video.id] = line
             videos.append(video)
     except csv.Error as error:
         problems.append(f"{path}:{reader.line_num}: {error}")
     if not videos and not problems:
-        problems.append(f"{path}: it lists no video")
+        problems.append(f"{path}: it lists no videos")
     if problems:
         more = [f"... and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
         raise DatasetError("\n".join(problems[:MAX_PROBLEMS] + more))
@@ -202,12 +204,12 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
 def _parse_row(row: dict[str, str], root: Path) -> Video:
     if not is_safe_id(row["video"]):
         raise ValueError(
-            f"video {row['video']!r} must be a relative path without '..', empty parts, backslashes, line breaks, "
-            f"folders that end in {', '.join(RESULT_SUFFIXES)}, "
-            f"names of more than {MAX_NAME_BYTES - len(FEATURES_SUFFIX)} bytes, and of at most {MAX_ID_BYTES} bytes"
+            f"video {row['video']!r} must be a relative path of at most {MAX_ID_BYTES} bytes, "
+            f"without '..', empty parts, backslashes, line breaks, folders that end in {', '.join(RESULT_SUFFIXES)}, "
+            f"or names of more than {MAX_NAME_BYTES - len(FEATURES_SUFFIX)} bytes, and not {SUMMARY_ID!r}"
         )
     if not row["path"] or "\0" in row["path"]:
-        raise ValueError("path is empty" if not row["path"] else "path holds a NUL character")
+        raise ValueError("path is empty" if not row["path"] else "path has a NUL character")
     split = row.get("split", "")
     if split and split not in SPLITS:
         raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
@@ -239,19 +241,19 @@ def _number(row: dict[str, str], column: str, kind: Callable[[str], Number], lea
 
 
 def parse_events(text: str, n_frames: int | None = None) -> tuple[Event, ...]:
-    """`start-end;start-end`, 0-based, half-open -> events in order; `start-` lasts to the video's end.
+    """`start-end;start-end`, 0-based and half-open -> events in order. `start-` lasts until the video ends.
 
     Raises:
-        ValueError: an interval is malformed, empty or beyond `n_frames`.
+        ValueError: an interval is malformed, empty, or reaches beyond `n_frames`.
     """
     events = []
     for part in filter(None, text.split(";")):
         start, dash, end = part.strip().partition("-")
         if not (dash and start.isascii() and start.isdigit() and (end == "" or (end.isascii() and end.isdigit()))):
-            raise ValueError(f"event {part!r} is not start-end, as in 61-180, or start-")
+            raise ValueError(f"event {part!r} is not start-end, such as 61-180, or start-")
         event = Event(int(start), int(end) if end else None)
         if event.end is not None and event.start >= event.end:
-            raise ValueError(f"event {part!r} is empty: it covers frames start up to, not including, end")
+            raise ValueError(f"event {part!r} is empty: its end is the first frame after it")
         if n_frames is not None and (event.end or event.start + 1) > n_frames:
             raise ValueError(f"event {part!r} reaches beyond the video's {n_frames} frames")
         events.append(event)
@@ -259,7 +261,7 @@ def parse_events(text: str, n_frames: int | None = None) -> tuple[Event, ...]:
 
 
 def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
-    """Write a `dataset.csv`; paths below `root` are written relative to it."""
+    """Write a `dataset.csv`. Paths below `root` are written relative to it."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -267,7 +269,7 @@ def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
         place = v.path.relative_to(root) if v.path.is_relative_to(root) else v.path.absolute()
         events = ";".join(f"{event.start}-{'' if event.end is None else event.end}" for event in v.events)
         text = place.as_posix()
-        if text != text.strip():  # a file's name may begin or end with a blank; one around a cell is not read
+        if text != text.strip():  # blanks around a cell are not read, but a file's name may have them
             text = f"{'' if place.is_absolute() else './'}{text}{'/' if text != text.rstrip() else ''}"
         writer.writerow([v.id, text, v.split, v.label, events, v.n_frames, v.fps, v.source])
     write_text(path, out.getvalue())
@@ -278,7 +280,7 @@ def is_frame_folder(path: Path) -> bool:
 
 
 def find_videos(arguments: Sequence[str], root: Path | None = None) -> list[Video]:
-    """The videos that command-line arguments name: files, folders of frames, folders of those, globs.
+    """The videos that command-line arguments name: files, folders of frames, folders of both, globs.
 
     Raises:
         DatasetError: an argument names nothing.
@@ -307,7 +309,7 @@ def _videos_below(path: Path, above: tuple[Path, ...] = ()) -> list[Path]:
     if not path.is_dir():
         return [path]
     place = path.resolve()
-    if place in above:  # a link to a folder around it, which would go round for ever
+    if place in above:  # a link to a folder around it, which would go on for ever
         return []
     below = [
         video
@@ -315,34 +317,35 @@ def _videos_below(path: Path, above: tuple[Path, ...] = ()) -> list[Path]:
         if not child.name.startswith(".") and (child.suffix.lower() in VIDEO_SUFFIXES or child.is_dir())
         for video in _videos_below(child, (*above, place))
     ]
-    # A picture among videos, or among folders of them, is a thumbnail, not a frame.
+    # A picture beside videos, or beside folders of them, is a thumbnail, not a frame.
     if is_frame_folder(path) and not any(video.suffix.lower() in VIDEO_SUFFIXES for video in below):
         return [path]
     return below
 
 
 def video_ids(paths: Sequence[Path], root: Path | None) -> list[str]:
-    """Ids of absolute paths: relative to `root`, without suffix; colliding ones keep it; outside ones get a hash.
+    """The ids of absolute paths: for each the first of these names that no other path has.
 
-    So do those that are not safe otherwise; a name too long for its scores' file is cut short before the hash.
+    A path is called by its place below `root` without suffix, by the same with suffix, or by its name and a hash.
     """
+    names = [_name(path, root, with_suffix=False) for path in paths]
+    for place in (root, None):
+        # A name that was unique may be taken later: a.mp4.mkv is a.mp4 at first, and then a.mp4 beside a.avi is too.
+        counts = Counter(names)
+        names = [name if counts[name] == 1 else _name(path, place) for name, path in zip(names, paths, strict=True)]
+    return names
 
-    def name(path: Path, keep_suffix: bool, inside: bool = True) -> str:
-        bare = path if keep_suffix or path.is_dir() else path.with_suffix("")
-        if inside and root is not None and path != root.absolute() and path.is_relative_to(root.absolute()):
-            relative = PurePosixPath(bare.relative_to(root.absolute())).as_posix()
-            if is_safe_id(relative):
-                return relative
-        readable = os.fsencode(bare.name).decode(errors="replace")
-        for character in "\\\n\r":
-            readable = readable.replace(character, "_")
-        readable = readable.strip()
-        ending = f"-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
-        room = MAX_NAME_BYTES - len(ending) - len(FEATURES_SUFFIX)
-        return readable.encode()[:room].decode(errors="ignore") + ending
 
-    short = [name(path, keep_suffix=False) for path in paths]
-    counts = Counter(short)
-    full = [s if counts[s] == 1 else name(p, keep_suffix=True) for s, p in zip(short, paths, strict=True)]
-    counts = Counter(full)  # a.mp4 and a.avi beside a.mp4.mkv
-    return [s if counts[s] == 1 else name(p, keep_suffix=True, inside=False) for s, p in zip(full, paths, strict=True)]
+def _name(path: Path, root: Path | None, with_suffix: bool = True) -> str:
+    """The place of a path below `root` if that is a safe id. Otherwise its name, cut if it is long, and a hash."""
+    bare = path if with_suffix or path.is_dir() else path.with_suffix("")
+    if root is not None and path != root.absolute() and path.is_relative_to(root.absolute()):
+        relative = PurePosixPath(bare.relative_to(root.absolute())).as_posix()
+        if is_safe_id(relative):
+            return relative
+    readable = os.fsencode(bare.name).decode(errors="replace")
+    for character in "\\\n\r":
+        readable = readable.replace(character, "_")
+    ending = f"-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
+    room = MAX_NAME_BYTES - len(ending) - len(FEATURES_SUFFIX)
+    return readable.strip().encode()[:room].decode(errors="ignore") + ending
