@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -93,7 +96,7 @@ def bomb(path: Path, size: int, filled: int) -> Path:
 def test_a_file_that_scipy_dies_of_is_refused_and_the_next_is_read(tmp_path: Path) -> None:
     bad, good = deadly(tmp_path / "bad.mat", [0, 1, 1]), truth(tmp_path / "good.mat", [0, 1])
     for _ in range(3):
-        with pytest.raises(ValueError, match=r"damaged or no \.mat file: get it again"):
+        with pytest.raises(ValueError, match=r"damaged or not a \.mat file: get it again"):
             read_mat(bad, KEY, plain)
         assert read_mat(good, KEY, plain).tolist() == [[0, 1]]
 
@@ -112,7 +115,7 @@ def test_every_file_that_scipy_dies_of_is_named_and_the_others_are_still_checked
         read_lad2000(tmp_path, Options())
     lines = str(caught.value).splitlines()
     assert [line.partition(":")[0] for line in lines] == [str(path) for path in bad]
-    assert all("no frame labels of LAD2000: " in line and line.endswith("get it again") for line in lines)
+    assert all("not frame labels of LAD2000: " in line and line.endswith("get it again") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -133,9 +136,40 @@ def test_a_reader_that_dies_or_hangs_is_replaced(
 
 
 def test_a_reader_that_had_nothing_to_do_and_has_ended_is_replaced(tmp_path: Path) -> None:
+    assert read_mat(truth(tmp_path / "good.mat", [0, 1]), KEY, sized) == 2
     savemat(tmp_path / "mark.mat", {KEY: str(tmp_path / "mark")})
     assert read_mat(tmp_path / "mark.mat", KEY, leaving_once) == "read"
     assert (tmp_path / "mark").exists()
+
+
+def test_no_file_is_blamed_for_a_reader_that_was_killed_between_two(tmp_path: Path) -> None:
+    good = truth(tmp_path / "good.mat", [0, 1])
+    os.kill(read_mat(good, KEY, process_of), signal.SIGKILL)
+    assert read_mat(good, KEY, sized) == 2
+
+
+def test_threads_may_read_one_after_the_other(tmp_path: Path) -> None:
+    """A reader ends with the thread that started it: Linux counts that as its parent."""
+    good, found = truth(tmp_path / "good.mat", [0, 1]), list[int]()
+    for _ in range(3):
+        thread = Thread(target=lambda: found.append(read_mat(good, KEY, sized)))
+        thread.start()
+        thread.join()
+    assert found == [2, 2, 2]
+
+
+def test_a_script_needs_no_guard_around_what_it_does(tmp_path: Path) -> None:
+    """What reads runs nothing of the script once more."""
+    truth(tmp_path / "Crash" / "v_a_1.mat", [0, 1])
+    (tmp_path / "Crash" / "v_a_1.avi").touch()
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "from lad.datasets import BENCHMARKS, Options\n"
+        f"print(len(BENCHMARKS['lad2000'].read(Path({str(tmp_path)!r}), Options()).videos))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("1\n", "", 0)
 
 
 def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(
@@ -144,7 +178,7 @@ def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next(
     first, second = truth(tmp_path / "first.mat", [0]), truth(tmp_path / "second.mat", [0, 1])
     assert read_mat(first, KEY, sized) == 1
     assert mat._reader is not None
-    monkeypatch.setattr(mat._reader.pipe, "poll", _interrupted, raising=False)
+    monkeypatch.setattr(mat._reader[1], "poll", _interrupted, raising=False)
     with pytest.raises(KeyboardInterrupt):
         read_mat(first, KEY, sized)
     assert read_mat(second, KEY, sized) == 2
