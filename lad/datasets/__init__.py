@@ -1,4 +1,4 @@
-"""One module a benchmark: its official download -> videos with splits, labels and events."""
+"""One module per benchmark: it turns the official download into videos with splits, labels and events."""
 
 from __future__ import annotations
 

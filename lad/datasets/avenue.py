@@ -1,24 +1,25 @@
 """CUHK Avenue (Lu, Shi, Jia, "Abnormal Event Detection at 150 FPS in MATLAB", ICCV 2013), split at random.
 
 The official split has no anomaly in its training half. The LAD2000 paper re-splits all 37 videos at random, 19 to train
-and 18 to test; its code trains on 11 of the 21 official test videos, which all have anomalies, and 8 of the 16 training
-videos, which count as normal. Which ones is not published: here a seed says.
+and 18 to test. Its code trains on 11 of the 21 official test videos, which all have anomalies, and on 8 of the 16
+training videos, which count as normal. It is not published which ones these are, so here a seed draws them.
 
-Read are, wherever they lie at or below the root:
+What is read may lie anywhere at or below the root:
 
-- the videos: `Avenue Dataset/{training_videos,testing_videos}/NN.avi`; or `{training,testing}/frames/NN/*.jpg` in a
-  folder called `...avenue`, or with labels of Avenue in it. Where both are there, the video, which is the official one.
-- the labels: `ground_truth_demo/testing_label_mask/N_label.mat` (a download of its own), key `volLabel`, a mask a
-  frame: a frame is abnormal where its mask has a pixel. Without that folder `avenue.mat` (`halves.read_pairs`).
+- the videos: `Avenue Dataset/{training_videos,testing_videos}/NN.avi`, or `{training,testing}/frames/NN/*.jpg` in a
+  folder whose name ends in `avenue` or that holds labels of Avenue. Where both are there, the video is read, as it is
+  the official form.
+- the labels: `ground_truth_demo/testing_label_mask/N_label.mat`, which is a separate download. Key `volLabel` holds one
+  mask per frame, and a frame is abnormal if any pixel of its mask is set. Without that folder, `avenue.mat` is read
+  (`halves.read_pairs`).
 
-The two kinds of labels disagree: the masks mark 3,712 of the 15,324 test frames, the frame labels that are passed
-around 3,867. The masks are the official ones and win. Reading them all takes 15 seconds and half a GB of memory.
+The two kinds of labels disagree: of the 15,324 test frames the masks mark 3,712, and the frame labels that are passed
+around mark 3,867. The masks are the official ones and win. Reading them all takes 15 seconds and half a GB of memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def read_avenue(root: Path, options: Options) -> Listing:
     training, testing = (_clips(folders) for folders in places.values())
     if not training and not testing:
         raise DatasetError(
-            f"{root}: no Avenue here: neither Avenue Dataset/{{training_videos,testing_videos}}/NN.avi, "
+            f"{root}: no Avenue here: there is neither Avenue Dataset/{{training_videos,testing_videos}}/NN.avi "
             f"nor {{training,testing}}/frames/NN with {PAIRS} or {MASKS.as_posix()}"
         )
     truths: list[Truth | None] = [None] * TESTING
@@ -66,27 +67,27 @@ def read_avenue(root: Path, options: Options) -> Listing:
         if len(events) < TESTING:
             missing.append(f"{name_below(root, pairs)}: the labels of the last {TESTING - len(events)} test videos")
     else:
-        missing.append(f"{MASKS.as_posix()}: the labels of the test videos, a download of its own")
+        missing.append(f"{MASKS.as_posix()}: the labels of the test videos, which are a separate download")
     halves = [
         Half(*_expected(root, "training", places), training, [Truth()] * TRAINING, TRAIN_NORMAL),
         Half(*_expected(root, "testing", places), testing, truths, TRAIN_ABNORMAL),
     ]
-    listing = list_halves(root, halves, options.seed, FPS)
+    listing = list_halves(root, halves, FPS)
     listing.missing += missing
     return listing
 
 
 def _places(folders: Iterable[Path], half: str) -> list[Path]:
-    """The folders that hold clips of a half, those of videos before those of frames."""
+    """The folders that hold clips of a half: those of videos, then those of frames."""
     labels = (PAIRS, MASKS.name, MASKS)
-    # Other benchmarks have folders of frames as well, and may lie beside this one.
+    # Other benchmarks have folders of frames too, and may lie beside this one.
     ours = [f for f in folders if f.absolute().name.lower().endswith("avenue") or any((f / x).exists() for x in labels)]
     places = [folder / f"{half}_videos" for folder in folders] + [folder / half / "frames" for folder in ours]
     return [place for place in places if place.is_dir()]
 
 
 def _clips(places: list[Path]) -> dict[int, Path]:
-    """The clips of a half by their number; of one that is there several times the first."""
+    """The clips of a half by number. If one is there several times, the first counts."""
     clips: dict[int, Path] = {}
     for place in places:
         clips = {**numbered_clips(place, r"(\d+)", videos=place.name != "frames"), **clips}
@@ -94,7 +95,7 @@ def _clips(places: list[Path]) -> dict[int, Path]:
 
 
 def _expected(root: Path, half: str, places: dict[str, list[Path]]) -> tuple[Path, str]:
-    """Where a clip of a half that is not there should be, and what it is called there."""
+    """Where the clips of a half should be, and the format of their names there."""
     if places[half]:
         place = places[half][0]
     else:  # beside the other half, in its form
@@ -105,12 +106,7 @@ def _expected(root: Path, half: str, places: dict[str, list[Path]]) -> tuple[Pat
 
 
 def _read_masks(path: Path) -> Truth:
-    """The masks of one video, up to half a GB of them, reduced to its events; remembered, as every split needs them."""
-    return _read_masks_once(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=TESTING)
-def _read_masks_once(path: Path, _mtime_ns: int) -> Truth:
+    """The masks of one video, up to half a GB of them, reduced to its events."""
     try:
         labels = read_mat(path, "volLabel", _frame_labels)
     except ValueError as error:
@@ -119,9 +115,9 @@ def _read_masks_once(path: Path, _mtime_ns: int) -> Truth:
 
 
 def _frame_labels(cells: np.ndarray) -> np.ndarray:
-    """Cells with a mask a frame -> `(frames,)` bool."""
+    """One cell with a mask per frame -> `(frames,)` bool."""
     if cells.dtype != object or cells.size == 0 or not all(_is_mask(mask) for mask in cells.flat):
-        raise ValueError("`volLabel` is not a mask a frame")
+        raise ValueError("`volLabel` is not one mask per frame")
     return np.array([bool((mask != 0).any()) for mask in cells.flat])
 
 

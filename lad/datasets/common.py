@@ -1,9 +1,9 @@
-"""What the benchmarks' readers share: what they are told, what they find, the random split."""
+"""What the benchmarks' readers share: what they are told, what they find, and how a random split is drawn."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,12 +15,24 @@ class Options:
     """What a reader may be told.
 
     Attributes:
-        seed: of a random split.
-        normal: `folder` only: which names mean a normal video, as a pattern (`fnmatch`), upper and lower case alike.
+        normal: used by `folder` only: the pattern (`fnmatch`, case ignored) of the names that mean a normal video.
     """
 
-    seed: int = 0
     normal: str = "*normal*"
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Videos of one kind, of which a fixed number is drawn to train. The others test.
+
+    Attributes:
+        videos: their paths, in an order that is always the same. None stands for a video that is missing or has no
+            labels: it is drawn like the others, so that their split does not depend on it.
+        train: how many train.
+    """
+
+    videos: tuple[Path | None, ...]
+    train: int
 
 
 @dataclass
@@ -28,12 +40,22 @@ class Listing:
     """What a reader found.
 
     Attributes:
-        videos: those that are there.
-        missing: what belongs to the official download and is not there, by name, a line each.
+        videos: those that are there. Those of a stratum have no split yet.
+        missing: what belongs to the official download and is not there, by name, one line each.
+        strata: of a random split. There are none where the split is fixed.
     """
 
     videos: list[Video]
     missing: list[str] = field(default_factory=list)
+    strata: list[Stratum] = field(default_factory=list)
+
+    def split(self, seed: int) -> list[Video]:
+        """The videos with their splits. The seed draws a random one and changes nothing about a fixed one."""
+        splits: dict[Path | None, str] = {}
+        for stratum in self.strata:
+            train = set(random.Random(seed).sample(range(len(stratum.videos)), stratum.train))
+            splits |= {path: "train" if n in train else "test" for n, path in enumerate(stratum.videos)}
+        return [replace(video, split=splits.get(video.path, video.split)) for video in self.videos]
 
 
 @dataclass(frozen=True)
@@ -41,18 +63,13 @@ class Benchmark:
     """A benchmark that `lad` knows.
 
     Attributes:
-        read: (folder of the download, options) -> what is there. Raises `DatasetError` where the folder is not the
-            benchmark at all, or an annotation cannot be understood.
-        classes: its categories in the order of their index; empty: those that are found, in alphabetical order.
-        random_split: whether the split is drawn by a seed, so that it can be repeated with others.
+        read: (folder of the download, options) -> what is there. It raises `DatasetError` if the folder is not the
+            benchmark at all, or if an annotation cannot be understood.
+        classes: its categories in the order of their index. If empty, they are those that are found, in alphabetical
+            order.
+        random_split: whether the split is drawn by a seed, so that it can be repeated with other seeds.
     """
 
     read: Callable[[Path, Options], Listing]
     classes: tuple[str, ...]
     random_split: bool = False
-
-
-def random_split(videos: Sequence[Video], seed: int, train: int) -> list[Video]:
-    """`train` of the videos, drawn by the seed, go to the split `train`, the others to `test`."""
-    chosen = {video.id for video in random.Random(seed).sample(list(videos), min(train, len(videos)))}
-    return [replace(video, split="train" if video.id in chosen else "test") for video in videos]

@@ -1,4 +1,4 @@
-"""What lies in a download, wherever its archives put it: listed once, found by name, read."""
+"""What lies in a download, wherever its archives put it: it is listed once, found by name, and read."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pathlib import Path, PurePosixPath
 from lad.dataset import MAX_PROBLEMS, VIDEO_SUFFIXES, DatasetError, Video, video_ids
 
 Folders = dict[Path, list[str]]  # a folder -> the names of its files
-FileIndex = dict[str, list[Path]]  # a name without suffix, in lower case -> the files that bear it
-NOT_DATA = (".", "__MACOSX")  # how the names of hidden files begin, and of what macOS leaves in archives
+FileIndex = dict[str, list[Path]]  # a name without suffix, in lower case -> the files of that name
+NOT_DATA = (".", "__MACOSX")  # names that begin so are hidden files, or what macOS leaves in archives
 
 
 def folders_below(root: Path) -> Folders:
-    """`root` and every folder below it, those nearest to it first; links are followed, hidden ones are left out.
+    """`root` and every folder below it, the nearest first. Links are followed, and hidden folders are left out.
 
     Raises:
-        DatasetError: `root` is no folder.
+        DatasetError: `root` is not a folder.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder")
@@ -52,10 +52,10 @@ def by_stem(folders: Folders, suffixes: Collection[str] = VIDEO_SUFFIXES) -> Fil
 
 
 def find_by_stem(index: FileIndex, name: str) -> Path | None:
-    """The file that a list calls `name` or `folder/name`, upper and lower case alike.
+    """The file that a list calls `name` or `folder/name`. Case does not matter.
 
-    Folders may be called otherwise than in the list: of several files the one whose folders agree best is meant, then
-    the one that is nearest to the root.
+    Folders may have other names than in the list. Of several files the one whose folders agree best is meant, and of
+    those the one nearest to the root.
     """
     *folders, file = PurePosixPath(name.lower()).parts or ("",)
 
@@ -71,28 +71,28 @@ def find_by_stem(index: FileIndex, name: str) -> Path | None:
 
 
 def stem(name: str) -> str:
-    """A video's name in a list without a video's suffix; names hold other dots, as in `Bad.Boys.1995`."""
+    """A name in a list, without a video's suffix. Names may hold other dots, as in `Bad.Boys.1995`."""
     path = PurePosixPath(name.replace("\\", "/"))
     return str(path.with_suffix("") if path.suffix.lower() in VIDEO_SUFFIXES else path)
 
 
 def name_below(root: Path, path: Path) -> str:
-    """A path as messages give it: relative to the root, `/`-separated."""
+    """A path as it is shown in messages: relative to the root, `/`-separated."""
     return path.relative_to(root).as_posix()
 
 
 def with_ids(videos: Iterable[Video], root: Path) -> list[Video]:
-    """The videos in their order, their ids made of their paths below `root`."""
+    """The videos in their order, with ids made of their paths below `root`."""
     found = list(videos)
     ids = video_ids([video.path.absolute() for video in found], root)
     return [replace(video, id=name) for video, name in zip(found, ids, strict=True)]
 
 
 def lines_of(path: Path) -> list[tuple[int, str]]:
-    """The lines of a text file that are not empty, stripped, each with its number from 1.
+    """The lines of a text file that are not empty, stripped. Each comes with its number, from 1.
 
     Raises:
-        DatasetError: the file cannot be read, or is not UTF-8.
+        DatasetError: the file cannot be read or is not UTF-8.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -103,10 +103,10 @@ def lines_of(path: Path) -> list[tuple[int, str]]:
 
 
 def refuse(problems: Sequence[str]) -> None:
-    """Raise what is wrong with a download, a line each, where there is anything.
+    """Raise the problems of a download, if there are any.
 
     Raises:
-        DatasetError: the problems, the first of many.
+        DatasetError: one line per problem, up to `MAX_PROBLEMS` of them.
     """
     if problems:
         more = [f"... and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []

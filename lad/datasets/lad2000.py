@@ -1,10 +1,15 @@
 """LAD2000 (Wan, Jiang, Fang, Luo, Ding, "Anomaly detection in video sequences: A benchmark and computational model",
 IET Image Processing 15:3454-3465, 2021).
 
-The download: 2,000 videos in folders named after 14 categories, `v_a_*` abnormal, `v_n_*` normal, 25 frames a second;
-one `.mat` of frame labels a video, key `gt`, `[1, frames]`, 0 or 1 (in the authors' tree `gt_a_*.mat` for `v_a_*`,
-below `GT/GT_mat`; `v_a_*.mat` is read too); `train_split.txt` and `test_split.txt`, a video's name a line. Train 1,440
-(958 normal, 482 abnormal), test 560 (280, 280). There is no normal category: a normal video keeps that of its scene.
+The download holds:
+
+- 2,000 videos in folders named after 14 categories, at 25 frames a second. `v_a_*` are abnormal, `v_n_*` are normal.
+- one `.mat` of frame labels per video: key `gt`, `[1, frames]`, 0 or 1. In the authors' tree the labels of `v_a_*` are
+  `gt_a_*.mat` below `GT/GT_mat`. `v_a_*.mat` is read too.
+- `train_split.txt` and `test_split.txt`, one video name per line: 1,440 videos train (958 normal, 482 abnormal) and 560
+  test (280 normal, 280 abnormal).
+
+There is no normal category: a normal video has the category of its scene.
 """
 
 from __future__ import annotations
@@ -32,15 +37,11 @@ SPELLINGS = {name.lower(): name for name in CLASSES}
 
 
 def read_lad2000(root: Path, options: Options) -> Listing:
-    """Read LAD2000 as downloaded; categories' folders may be spelled `fall into water`, and lie at any depth.
+    """Read LAD2000 as downloaded. The folders of categories may lie at any depth and be spelled `fall into water`.
 
-    Missing is named: split files, listed videos, labels, and counts that differ from the official ones. Left out is an
-    abnormal video without its `.mat`, a video whose labels contradict its name, and one in no category's folder. A
-    normal video needs no `.mat`. A video that no split file lists gets no split.
-
-    Args:
-        root: the folder of the download.
-        options: nothing in it matters here.
+    Missing split files, listed videos and labels are listed by name, and so are counts that differ from the official
+    ones. An abnormal video without its `.mat` is left out, and so is a video whose labels contradict its name, or one
+    in no category's folder. A normal video needs no `.mat`. A video that no split file lists has no split.
 
     Raises:
         DatasetError: there is no video named `v_a_*` or `v_n_*`; a `.mat` or a split file cannot be understood.
@@ -59,7 +60,7 @@ def read_lad2000(root: Path, options: Options) -> Listing:
         relative = downloads.name_below(root, path)
         label = _category(path.relative_to(root))
         if label is None:
-            missing.append(f"{relative}: a folder around it that is called as one of the {len(CLASSES)} categories")
+            missing.append(f"{relative}: a folder around it named after one of the {len(CLASSES)} categories")
             continue
         abnormal = path.stem.lower().startswith("v_a_")
         truth = _ground_truth(path, mats)
@@ -72,11 +73,11 @@ def read_lad2000(root: Path, options: Options) -> Listing:
             try:
                 labels = read_mat(truth, "gt", _frame_labels)
             except ValueError as error:
-                problems.append(f"{truth}: no frame labels of LAD2000: {error}")
+                problems.append(f"{truth}: not frame labels of LAD2000: {error}")
                 continue
             if labels.any() != abnormal:
-                said = "no frame of an abnormal" if abnormal else "frames of a normal"
-                missing.append(f"{downloads.name_below(root, truth)}: true labels; it marks {said} video")
+                marked = "no frame of an abnormal video" if abnormal else "frames of a normal video"
+                missing.append(f"{downloads.name_below(root, truth)}: correct labels: these mark {marked}")
                 continue
             events, n_frames = events_of(labels), len(labels)
         if path not in splits and all(lists.values()):
@@ -94,16 +95,16 @@ def read_lad2000(root: Path, options: Options) -> Listing:
 
 
 def _read_splits(lists: dict[str, Path | None], here: downloads.FileIndex, missing: list[str]) -> dict[Path, str]:
-    """Video -> split. A line is a name, with or without folder and suffix; what follows a blank is not read."""
+    """Video -> split. A line is a name, with or without folder and suffix. What follows a blank is not read."""
     splits: dict[Path, str] = {}
     for split, path in lists.items():
         for number, line in [] if path is None else downloads.lines_of(path):
             folder, slash, rest = line.replace("\\", "/").rpartition("/")
             video = downloads.find_by_stem(here, downloads.stem(folder + slash + rest.split()[0])) if rest else None
             if video is None:
-                missing.append(f"{line}: a video that {SPLITS[split]} names")
+                missing.append(f"{line}: a video that {SPLITS[split]} lists")
             elif splits.setdefault(video, split) != split:
-                raise DatasetError(f"{path}:{number}: {line} stands in {SPLITS[splits[video]]} too")
+                raise DatasetError(f"{path}:{number}: {line} is in {SPLITS[splits[video]]} too")
     return splits
 
 
@@ -115,7 +116,7 @@ def _category(relative: Path) -> str | None:
 
 
 def _ground_truth(video: Path, mats: downloads.FileIndex) -> Path | None:
-    """Its `.mat`: that in the folder of its category where several bear the name."""
+    """Its `.mat`. If several have that name, the one in the folder of its category."""
     for name in (f"gt{video.stem[1:]}", video.stem):
         if found := downloads.find_by_stem(mats, f"{video.parent.name}/{name}"):
             return found

@@ -2,10 +2,11 @@
 
 The layout, of github.com/wanboyang/anomaly_detection_LAD2000, below the dataset's folder:
 
-- `features_video/i3d/{rgb,flow,combine}/<video>/feature.npy`: `(clips, dim)` float32; `combine` is rgb beside flow,
+- `features_video/i3d/{rgb,flow,combine}/<video>/feature.npy`: `(clips, dim)` float32, where `combine` is rgb beside
+  flow,
 - `GT/frame_label_IET.pickle`: dict video -> `[1, frames]`, not 0 where the frame is abnormal,
 - `GT/video_label_IET.pickle`: dict video -> index of its category,
-- `train_split.txt`, `test_split.txt`: one video a line.
+- `train_split.txt`, `test_split.txt`: one video per line.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from lad.datasets.released_labels import category, frame_labels, label_file, rea
 FEATURES = "features_video/i3d"
 COMBINED = "combine"
 COMBINED_STREAMS = ["rgb", "flow"]  # beside each other, in this order
-FRAME_LABELS, VIDEO_LABELS = "frame_label", "video_label"  # of the names of their files
+FRAME_LABELS, VIDEO_LABELS = "frame_label", "video_label"  # in the names of their files
 SPLIT_FILES = {"train": "train_split.txt", "test": "test_split.txt"}
-# Frames a second of the datasets' videos, by name in small letters without punctuation.
+# Frames a second of each dataset's videos. Names are in lower case and without punctuation.
 FPS = {"lad2000": 25.0, "avenue": 25.0, "ucfcrime": 30.0, "shanghaitech": 24.0, "ped2": 10.0}
 
 
@@ -32,16 +33,17 @@ def read_released(root: Path, name: str, classes: Sequence[str], streams: Sequen
 
     Args:
         root: the folder that holds `features_video` and `GT`, or its parent.
-        name: the dataset's; in the parent the folder's name ends so (`UCSDPed2`), whatever its case and punctuation.
+        name: the dataset's name. In the parent, the name of the dataset's folder must end in it (`UCSDPed2`). Case and
+            punctuation do not matter.
         classes: its categories in the order of their index.
         streams: those whose features are wanted, in order.
 
     Returns:
-        The videos with features and labels, their paths being those of the features. A labelled video that stands in
-        neither split file has no split. Missing are videos without features or labels, and split files.
+        The videos with features and labels. The path of each is that of its features. A labelled video in neither split
+        file has no split. What is listed as missing are videos without features or labels, and split files.
 
     Raises:
-        DatasetError: the layout is not here, its features are of other streams, or labels cannot be understood.
+        DatasetError: the layout is not here, its features are those of other streams, or labels cannot be understood.
     """
     base = _base(root, name)
     features = base / _feature_layout(base, streams)
@@ -90,12 +92,12 @@ def _base(root: Path, name: str) -> Path:
         if (folder / FEATURES).is_dir() and (folder / "GT").is_dir():
             return folder
     raise DatasetError(
-        f"{root}: no released features here: neither {FEATURES} and GT, nor a folder called {name} that holds them"
+        f"{root}: no released features here: there are neither {FEATURES} and GT nor a folder called {name} with them"
     )
 
 
 def _feature_layout(base: Path, streams: Sequence[str]) -> str:
-    """The folder of the features, `{stream}` in it standing for the stream."""
+    """The folder of the features, in which `{stream}` stands for the stream."""
     there = [folder for folder in (*COMBINED_STREAMS, COMBINED) if (base / FEATURES / folder).is_dir()]
     if set(streams) <= set(there) - {COMBINED}:
         return f"{FEATURES}/{{stream}}"
@@ -103,15 +105,13 @@ def _feature_layout(base: Path, streams: Sequence[str]) -> str:
         return f"{FEATURES}/{COMBINED}"
     works = [[stream] for stream in COMBINED_STREAMS if stream in there]
     works += [COMBINED_STREAMS] if COMBINED in there or len(works) == 2 else []
-    advice = " or ".join(f"[{', '.join(each)}]" for each in works) or "none of them"
-    raise DatasetError(
-        f"{base / FEATURES}: no features of {' + '.join(streams)}: there are {', '.join(there) or 'none'}; "
-        f"extract.streams that would work: {advice}"
-    )
+    advice = " or ".join(f"[{', '.join(each)}]" for each in works)
+    found = f"there are {', '.join(there)}, so extract.streams can be {advice}" if there else "there are none at all"
+    raise DatasetError(f"{base / FEATURES}: no features of {' + '.join(streams)}: {found}")
 
 
 def _splits(base: Path, labelled: Mapping[str, object]) -> tuple[dict[str, str], list[str]]:
-    """Video -> its split, empty for labelled videos that stand in neither file; and which files are missing."""
+    """Video -> its split, empty for a labelled video in neither file. Also the files that are missing."""
     splits: dict[str, str] = {}
     missing, problems = [], []
     for split, file in SPLIT_FILES.items():
@@ -119,11 +119,11 @@ def _splits(base: Path, labelled: Mapping[str, object]) -> tuple[dict[str, str],
             missing.append(file)
             continue
         for number, line in lines_of(base / file):
-            # Names may hold dots of their own: what is labelled as it stands is no name with a suffix.
+            # A name may hold dots: if it is labelled as it is, what follows its last dot is not a suffix.
             video = line if line in labelled else stem(line.removesuffix(FEATURES_SUFFIX))
-            # Their lists may say `Ped` where folders and labels say `ped`: their code takes one for the other.
+            # Their lists may say `Ped` where folders and labels say `ped`. Their code takes one for the other.
             video = video if video in labelled else video.replace("Ped", "ped")
             if splits.setdefault(video, split) != split:
-                problems.append(f"{base / file}:{number}: {video!r} stands in {SPLIT_FILES[splits[video]]} too")
+                problems.append(f"{base / file}:{number}: {video!r} is in {SPLIT_FILES[splits[video]]} too")
     refuse(problems)
     return {**dict.fromkeys(labelled, ""), **splits}, missing

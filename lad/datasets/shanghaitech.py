@@ -1,18 +1,18 @@
 """ShanghaiTech Campus (Luo, Liu, Gao, "A Revisit of Sparse Coding Based Anomaly Detection in Stacked RNN Framework",
 ICCV 2017), with the weakly-supervised split of Zhong et al. ("Graph Convolutional Label Noise Cleaner", CVPR 2019).
 
-Read are, wherever they lie at or below the root:
+What is read may lie anywhere at or below the root:
 
 - the videos: `training/videos/01_001.avi` (330, all normal), `testing/frames/01_0014/*.jpg` (107, all with anomalies).
-  `training/frames` and `testing/videos` are read too. Where a video is there as both, the official form is taken, of
-  which somebody made the other: the file of a training video, the frames of a test video.
-- the labels: `testing/test_frame_mask/01_0014.npy`, one number a frame, not zero where it is abnormal.
-- the split: `SH_Train.txt` (238 names) and `SH_Test.txt` (199), which are not in the official download but in
+  `training/frames` and `testing/videos` are read too. Where a video is there in both forms, the official one is read,
+  from which somebody made the other: the file of a training video, the frames of a test video.
+- the labels: `testing/test_frame_mask/01_0014.npy`, one number per frame, not zero if the frame is abnormal.
+- the split: `SH_Train.txt` (238 names) and `SH_Test.txt` (199). They are not in the official download but in
   `ShanghaiTech_new_split` of the public repository `jx-zhong-for-academic-purpose/GCN-Anomaly-Detection`.
 
-The name's first number is the scene, that is the camera. It is each video's `source`, so that validation inside the
-training half is on cameras that were not learned from: 12 of its 13 scenes have anomalies (scene 01: 18 videos, five
-others 5 to 7), which is enough to divide. The official split itself shares all 13 between its halves.
+The first number in a name is the scene, which is the camera. It is the `source` of the video, so validation within the
+training half is on cameras that were not learned from. That half can be divided so: 12 of its 13 scenes have anomalies
+(scene 01 in 18 videos, five others in 5 to 7). The official split itself has all 13 scenes in both halves.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ FOLDERS = ("training/videos", "testing/frames", "training/frames", "testing/vide
 
 
 def read_shanghaitech(root: Path, options: Options) -> Listing:
-    """Read ShanghaiTech: 437 videos. The options change nothing.
+    """Read ShanghaiTech: 437 videos.
 
     A test video without its mask, or with more or fewer images than the mask has numbers, is listed without split and
-    label: it can be scored, and nothing is learned from or measured on it. A video that no list names has no split.
+    label: it can be scored, but nothing is learned from it or measured on it. A video in neither list has no split.
 
     Raises:
         DatasetError: the folder holds no video of ShanghaiTech, or its masks or lists cannot be understood.
@@ -52,7 +52,8 @@ def read_shanghaitech(root: Path, options: Options) -> Listing:
                 paths.setdefault(child.stem, child)
     if not paths:
         raise DatasetError(
-            f"{root}: no ShanghaiTech here: neither training/videos/01_001.avi and so on, nor testing/frames/01_0014"
+            f"{root}: no ShanghaiTech here: there is neither training/videos/01_001.avi nor testing/frames/01_0014, "
+            "nor any other video named like these"
         )
     videos: list[Video] = []
     missing: list[str] = []
@@ -73,7 +74,7 @@ def read_shanghaitech(root: Path, options: Options) -> Listing:
         if not known and mask is not None:
             missing.append(name_below(root, mask))
         if labels is not None and images not in (None, len(labels)):
-            missing.append(f"{name_below(root, path)}: it has {images} images, {len(labels)} belong to it")
+            missing.append(f"{name_below(root, path)}: it has {images} images, but should have {len(labels)}")
             known = False
         events = events_of(labels) if labels is not None and known else ()
         video = Video(
@@ -100,12 +101,12 @@ def _read_mask(path: Path) -> np.ndarray:
     except (OSError, ValueError) as error:
         raise DatasetError(f"not a frame mask: {error}") from error
     if mask.ndim != 1 or not mask.size or mask.dtype.kind not in "biuf":
-        raise DatasetError(f"{path}: not a frame mask: it must be one number a frame")
+        raise DatasetError(f"{path}: not a frame mask: it must be one number per frame")
     return mask
 
 
 def _read_lists(root: Path, folders: Iterable[Path], missing: list[str]) -> dict[str, str]:
-    """The split of every video that a list names."""
+    """The split of every video in a list."""
     splits: dict[str, str] = {}
     for split, (name, count) in LISTS.items():
         path = find_below(folders, name)
@@ -118,9 +119,9 @@ def _read_lists(root: Path, folders: Iterable[Path], missing: list[str]) -> dict
         names = [(line, stem(re.split(r"[\s,]", text)[0]).rpartition("/")[2]) for line, text in lines_of(path)]
         for line, video in names:
             if not NAME.fullmatch(video):
-                raise DatasetError(f"{path}:{line}: {video!r} is not the name of a video, as in 01_0014")
+                raise DatasetError(f"{path}:{line}: {video!r} is not the name of a video, such as 01_0014")
             if video in splits:
-                raise DatasetError(f"{path}:{line}: {video} stands already in the split {splits[video]!r}")
+                raise DatasetError(f"{path}:{line}: {video} is already in the split {splits[video]!r}")
             splits[video] = split
         if len(names) < count:
             missing.append(f"{name_below(root, path)}: {count - len(names)} of its {count} names")

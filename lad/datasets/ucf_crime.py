@@ -1,15 +1,19 @@
 """UCF-Crime (Sultani, Chen, Shah, "Real-World Anomaly Detection in Surveillance Videos", CVPR 2018).
 
-The download: videos in folders named after 13 anomalies (`Anomaly-Videos-Part-1/Abuse/Abuse001_x264.mp4`) and in
-folders of normal ones, which are called otherwise than in the lists; so a video is found by its file name. Lists:
-`Anomaly_Train.txt` (1,610: 810 abnormal, 800 normal), `Anomaly_Test.txt` (290: 140, 150), one `Folder/file.mp4` a line.
-Of an abnormal training video only the category is known: it is labelled as a whole, as the LAD2000 paper does.
+The download holds:
 
-`Temporal_Anomaly_Annotation_for_Testing_Videos.txt`: `file category start end start end`, -1 where there is none.
-Frames are 1-based and inclusive: the authors' evaluation (MATLAB) marks `max(start, 1):min(end, frames)`; and of the
-156 intervals none starts at 0 and one at 1 (Burglary035). Against the frame counts of other people's
-`UCF_Annotation.txt`, 2 end at the count, 3 one and 2 two frames beyond it (decoders differ), none at the count less 1.
-So `start end` is `[start - 1, end)` here; an end beyond the video stays, since no frame count is official.
+- videos in folders named after 13 anomalies (`Anomaly-Videos-Part-1/Abuse/Abuse001_x264.mp4`) and in folders of normal
+  ones. The lists call these folders otherwise, so a video is found by its file name.
+- `Anomaly_Train.txt` (1,610 videos: 810 abnormal, 800 normal) and `Anomaly_Test.txt` (290: 140, 150), one
+  `Folder/file.mp4` per line. Of an abnormal training video only the category is known: it is labelled as a whole, as in
+  the LAD2000 paper.
+- `Temporal_Anomaly_Annotation_for_Testing_Videos.txt`: `file category start end start end`, -1 where there is none.
+
+Annotated frames are 1-based and inclusive. The authors' evaluation (MATLAB) marks `max(start, 1):min(end, frames)`, and
+of the 156 intervals none starts at 0 and one at 1 (Burglary035). Compared with the frame counts in other people's
+`UCF_Annotation.txt`, 2 intervals end at the count, 3 end one frame and 2 two frames beyond it (decoders differ), and
+none ends at the count less 1. So `start end` is `[start - 1, end)` here. An end beyond the video is kept, as no frame
+count is official.
 """
 
 from __future__ import annotations
@@ -33,25 +37,23 @@ Events = tuple[Event, ...]
 
 
 def read_ucf_crime(root: Path, options: Options) -> Listing:
-    """Read UCF-Crime as downloaded; folders may be renamed and nested, file names may not.
+    """Read UCF-Crime as downloaded. Folders may be renamed and nested, but files may not be renamed.
 
-    Missing is named: lists, the temporal annotation, videos as the lists call them. An abnormal test video without an
-    annotation is left out.
-
-    Args:
-        root: the folder of the download.
-        options: nothing in it matters here.
+    Missing lists, the temporal annotation and videos are listed by name, the videos as in the lists. An abnormal test
+    video without an annotation is left out.
 
     Raises:
-        DatasetError: there is neither list, or no video; or a line of a list or of the annotation cannot be understood.
+        DatasetError: both lists are missing, or there is no video, or a line of a list or of the annotation cannot be
+            understood.
     """
     folders = folders_below(root)
     here = by_stem(folders)
     lists = {split: find_below(folders, name) for split, (name, _) in LISTS.items()}
     if not any(lists.values()):
-        raise DatasetError(f"{root}: no UCF-Crime here: neither {' nor '.join(name for name, _ in LISTS.values())}")
+        names = " nor ".join(name for name, _ in LISTS.values())
+        raise DatasetError(f"{root}: no UCF-Crime here: there is neither {names}")
     if not here:
-        raise DatasetError(f"{root}: no video of UCF-Crime is here, only its lists: name a folder that holds both")
+        raise DatasetError(f"{root}: no video of UCF-Crime is here, only its lists: give a folder that holds both")
     missing: list[str] = []
     annotation = next(filter(None, (find_below(folders, name) for name in ANNOTATIONS)), None)
     if annotation is None:
@@ -66,12 +68,12 @@ def read_ucf_crime(root: Path, options: Options) -> Listing:
             continue
         lines = lines_of(path)
         if len(lines) != expected:
-            missing.append(f"{name}: it names {len(lines)} of {expected} videos")
+            missing.append(f"{name}: it lists {len(lines)} of {expected} videos")
         for number, line in lines:
             place = f"{path}:{number}"
             key = PurePosixPath(stem(line)).name
             if key in seen:
-                raise DatasetError(f"{place}: {line} stands already at {seen[key]}")
+                raise DatasetError(f"{place}: {line} is already at {seen[key]}")
             seen[key] = place
             label = _category(line, place)
             video = find_by_stem(here, stem(line))
@@ -89,11 +91,11 @@ def read_ucf_crime(root: Path, options: Options) -> Listing:
 
 
 def _category(listed: str, place: str) -> str:
-    """The category that a list's folder means; the normal ones are called `Training_Normal_Videos_Anomaly`."""
+    """The category that a folder in a list means. Normal ones have `Normal` in their names."""
     folder = PurePosixPath(listed.replace("\\", "/")).parent.name
     label = NORMAL if "normal" in folder.lower() else folder
     if label not in CLASSES:
-        raise DatasetError(f"{place}: {listed!r} is in no folder of a category, as in Abuse/Abuse001_x264.mp4")
+        raise DatasetError(f"{place}: {listed!r} is not in the folder of a category, as Abuse/Abuse001_x264.mp4 is")
     return label
 
 

@@ -1,15 +1,16 @@
 """UCSD Ped1 and Ped2 (Mahadevan et al., "Anomaly Detection in Crowded Scenes", CVPR 2010), split at random.
 
-The official split has no anomaly in its training half. The LAD2000 paper re-splits all 28 clips of Ped2 at random; its
-code trains on 6 of the 12 abnormal and 8 of the 16 normal ones and tests on the others. Which ones is not published:
-here a seed says. The paper does not use Ped1; it is divided by halves in the same way: 18 of its 36 abnormal and 17 of
-its 34 normal clips train.
+The official split has no anomaly in its training half. The LAD2000 paper re-splits all 28 clips of Ped2 at random. Its
+code trains on 6 of the 12 abnormal clips and 8 of the 16 normal ones, and tests on the others. It is not published
+which ones these are, so here a seed draws them. The paper does not use Ped1. It is halved in the same way: 18 of its 36
+abnormal clips train, and 17 of its 34 normal ones.
 
 Both are read as downloaded from UCSD, and in the layout of the frame-prediction code bases (`N` is 1 or 2):
 
-- `UCSDpedN/{Train,Test}/{Train,Test}NNN/NNN.tif` and `UCSDpedN/Test/UCSDpedN.m`, a line a test clip such as
-  `TestVideoFile{end+1}.gt_frame = [5:90, 140:200];`, 1-based, inclusive
-- `{training,testing}/frames/NN/NNN.jpg` and `pedN.mat` (`halves.read_pairs`), or without it in a folder `...pedN`
+- `UCSDpedN/{Train,Test}/{Train,Test}NNN/NNN.tif` and `UCSDpedN/Test/UCSDpedN.m`, which has one line per test clip, such
+  as `TestVideoFile{end+1}.gt_frame = [5:90, 140:200];`, 1-based and inclusive
+- `{training,testing}/frames/NN/NNN.jpg` and `pedN.mat` (`halves.read_pairs`). Without that file, the name of their
+  folder must end in `pedN`
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ RANGES = re.compile(r"gt_frame\s*=\s*\[([^\]]*)\]")
 
 @dataclass(frozen=True)
 class Part:
-    """Ped1 or Ped2: the frames of its training and of its test clips, and how many of each train here."""
+    """Ped1 or Ped2: the number of frames of each training and each test clip, and how many clips of each half train."""
 
     name: str
     normal: tuple[int, ...]
@@ -54,7 +55,7 @@ def read_ped1(root: Path, options: Options) -> Listing:
     Raises:
         DatasetError: the folder holds no clip of Ped1, or its labels cannot be understood.
     """
-    return _read(root, options, PED1)
+    return _read(root, PED1)
 
 
 def read_ped2(root: Path, options: Options) -> Listing:
@@ -63,29 +64,27 @@ def read_ped2(root: Path, options: Options) -> Listing:
     Raises:
         DatasetError: the folder holds no clip of Ped2, or its labels cannot be understood.
     """
-    return _read(root, options, PED2)
+    return _read(root, PED2)
 
 
-def _read(root: Path, options: Options, part: Part) -> Listing:
+def _read(root: Path, part: Part) -> Listing:
     short = part.name.lower()
     official, frames = f"UCSD{short}", f"{short}.mat"
     for place in folders_below(root):
         name = place.absolute().name.lower()
         halves = [place / "Train", place / "Test"]
         if (halves[1] / f"{official}.m").is_file() or (name == official.lower() and any(h.is_dir() for h in halves)):
-            return _list(root, options, part, halves, ("Train", "Test"), halves[1] / f"{official}.m")
+            return _list(root, part, halves, ("Train", "Test"), halves[1] / f"{official}.m")
         halves = [place / "training" / "frames", place / "testing" / "frames"]
         if ((place / frames).is_file() or name.endswith(short)) and any(h.is_dir() for h in halves):
-            return _list(root, options, part, halves, ("", ""), place / frames)
+            return _list(root, part, halves, ("", ""), place / frames)
     raise DatasetError(
-        f"{root}: no UCSD {part.name} here: neither {official}/{{Train,Test}} with {official}/Test/{official}.m, "
-        f"nor {short}/{{training,testing}}/frames with {short}/{frames}"
+        f"{root}: no UCSD {part.name} here: there is neither {official}/{{Train,Test}} "
+        f"with {official}/Test/{official}.m nor {short}/{{training,testing}}/frames with {short}/{frames}"
     )
 
 
-def _list(
-    root: Path, options: Options, part: Part, folders: list[Path], prefixes: tuple[str, str], labels: Path
-) -> Listing:
+def _list(root: Path, part: Part, folders: list[Path], prefixes: tuple[str, str], labels: Path) -> Listing:
     read = _read_ranges if labels.suffix == ".m" else read_pairs
     events = read(labels, len(part.abnormal)) if labels.is_file() else []
     abnormal: list[Truth | None] = [None] * len(part.abnormal)
@@ -100,9 +99,9 @@ def _list(
         Half(folders[0], names[0], clips[0], normal, part.train_normal),
         Half(folders[1], names[1], clips[1], abnormal, part.train_abnormal),
     ]
-    listing = list_halves(root, halves, options.seed, FPS)
+    listing = list_halves(root, halves, FPS)
     if not listing.videos:
-        raise DatasetError(f"{root}: no clip of UCSD {part.name} is here, only empty folders or labels")
+        raise DatasetError(f"{root}: there are no clips of UCSD {part.name} here, only empty folders or labels")
     if not labels.is_file():
         listing.missing.append(f"{name_below(root, labels)}: the labels of the test clips")
     elif unlabelled := abnormal.count(None):

@@ -1,17 +1,21 @@
 """XD-Violence (Wu, Liu, Shi, Sun, Shao, Wu, Yang, "Not only Look, but also Listen: Learning Multimodal Violence
 Detection under Weak Supervision", ECCV 2020).
 
-The download: videos named `<film or upload>__#<piece>_label_<codes>.mp4` in folders of the training and the test
-archives; `annotations.txt`: `name start end start end ...` for the 500 violent test videos (some names end in `.mp4`).
-Train 3,954, test 800 (500 violent, 300 normal, which no file lists). Codes: A normal; B1 fighting, B2 shooting, B4
-riot, B5 abuse, B6 car accident, G explosion; up to three, 0 filling up, the foremost first: `B2-G-0`. Of an abnormal
-training video only the codes are known: it is labelled as a whole.
+The download holds:
 
-Frames are 0-based and half-open: the authors' `make_gt.py` fills `[start:end]` of a numpy array, and 88 of the 500
-videos start at 0. 24 frames a second: no annotated end is beyond 24.05 times the seconds that the file name gives.
-Films are shared between train and test (*Bad Boys*): `source` keeps pieces of one together where training videos are
-divided, and does not move the official split. The order of the classes: the paper's six, which are alphabetical, then
-normal, as UCF-Crime has it in the LAD2000 paper.
+- videos named `<film or upload>__#<piece>_label_<codes>.mp4` in the folders of the training and the test archives:
+  3,954 train and 800 test (500 violent, 300 normal). No file lists the normal test videos.
+- `annotations.txt`: `name start end start end ...` for the 500 violent test videos. Some names end in `.mp4`.
+
+The codes are A for normal, B1 fighting, B2 shooting, B4 riot, B5 abuse, B6 car accident and G explosion. A name has up
+to three, the foremost first, and 0 fills up: `B2-G-0`. Nothing else is known about an abnormal training video, so it is
+labelled as a whole.
+
+Annotated frames are 0-based and half-open: the authors' `make_gt.py` fills `[start:end]` of a numpy array, and 88 of
+the 500 videos start at 0. There are 24 frames a second: no annotated end is beyond 24.05 times the seconds that the
+file name gives. Train and test share films (*Bad Boys*). `source` keeps the pieces of a film together when training
+videos are divided, and does not change the official split. The classes are the paper's six in alphabetical order, then
+normal, which comes last for UCF-Crime in the LAD2000 paper too.
 """
 
 from __future__ import annotations
@@ -33,26 +37,23 @@ Events = tuple[Event, ...]
 
 
 def read_xd_violence(root: Path, options: Options) -> Listing:
-    """Read XD-Violence as downloaded; a label is the names of a file's codes, joined by `|` in their order.
+    """Read XD-Violence as downloaded. A label is the names of a file's codes in their order, joined by `|`.
 
-    Test are the annotated videos, and the normal ones in a folder with `test` in its name, or beside annotated videos
-    where no other violent ones lie; all others train. A violent video in a folder with `test` in its name that is not
-    annotated is left out. Missing is named: the annotation, annotated videos, annotations, counts that differ.
-
-    Args:
-        root: the folder of the download.
-        options: nothing in it matters here.
+    Annotated videos test. A normal video tests if it is in a folder with `test` in its name, or if it lies beside
+    annotated videos and beside no other violent ones. All others train, but a violent video without annotation is left
+    out if it is in a folder with `test` in its name. Whatever is missing is listed by name: the annotation file,
+    annotated videos, annotations. Counts that differ from the official ones are listed too.
 
     Raises:
-        DatasetError: there is no video with `_label_` in its name; a line of the annotation or
-            a video's codes cannot be understood.
+        DatasetError: there is no video with `_label_` in its name, or a line of the annotation or a video's codes
+            cannot be understood.
     """
     folders = folders_below(root)
     here = [file for files in by_stem(folders).values() for file in files if "_label_" in file.stem]
     annotation = find_below(folders, ANNOTATION)
     if not here:
-        only = f", only {ANNOTATION}: name a folder that holds both" if annotation else ""
-        raise DatasetError(f"{root}: no XD-Violence here: no video named *_label_*.mp4{only}")
+        only = f", only {ANNOTATION}: give a folder that holds both" if annotation else ""
+        raise DatasetError(f"{root}: no XD-Violence here: there is no video named *_label_*.mp4{only}")
     missing = [] if annotation is not None else [ANNOTATION]
     events = {} if annotation is None else _read_annotation(annotation)
     labels = _labels(here)
@@ -73,7 +74,7 @@ def read_xd_violence(root: Path, options: Options) -> Listing:
             continue
         videos.append(Video(id="", path=file, split=split, label=label, events=found, fps=FPS, source=source))
     if annotation is not None and len(events) != TEST_VIOLENT:
-        missing.append(f"{ANNOTATION}: it names {len(events)} of {TEST_VIOLENT} videos")
+        missing.append(f"{ANNOTATION}: it lists {len(events)} of {TEST_VIOLENT} videos")
     train = sum(video.split == "train" for video in videos)
     normal = sum(video.split == "test" and not video.is_abnormal for video in videos)
     missing += [f"training videos: {train} of {TRAIN} are here"] if train != TRAIN else []
@@ -95,7 +96,9 @@ def _labels(files: list[Path]) -> dict[Path, str]:
         elif codes and set(codes) <= set(CODES):
             labels[file] = "|".join(CODES[code] for code in codes)
         else:
-            problems.append(f"{file}: the codes {text!r} in its name are not A, nor made of {', '.join(CODES)} and 0")
+            problems.append(
+                f"{file}: the codes {text!r} in its name are neither A nor made of {', '.join(CODES)} and 0"
+            )
     refuse(problems)
     return labels
 
@@ -110,6 +113,6 @@ def _read_annotation(path: Path) -> dict[str, Events]:
         except ValueError:
             pairs = []
         if not pairs or any(not 0 <= start < end for start, end in pairs):
-            raise DatasetError(f"{path}:{number}: not a video and pairs of frames, start and end: {line!r}")
+            raise DatasetError(f"{path}:{number}: not a video and pairs of its frames, start and end: {line!r}")
         events[stem(name)] = tuple(Event(start, end) for start, end in sorted(pairs))
     return events

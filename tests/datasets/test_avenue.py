@@ -9,9 +9,9 @@ import pytest
 from helpers.listings import by_id, link
 from scipy.io import savemat
 
-from lad.dataset import DatasetError, Event, read_dataset, write_dataset
+from lad.dataset import DatasetError, Event, Video, read_dataset, write_dataset
 from lad.datasets.avenue import read_avenue
-from lad.datasets.common import Listing, Options
+from lad.datasets.common import Options
 
 FRAMES = 6
 EVENTS = (Event(1, 2), Event(4, 6))  # of every test video but the first
@@ -85,8 +85,8 @@ def frames_layout(root: Path, parts: Path) -> Path:
     return root
 
 
-def numbers(listing: Listing, half: str, split: str) -> list[int]:
-    return [int(video.id[-2:]) for video in listing.videos if half in video.id and video.split == split]
+def numbers(videos: list[Video], half: str, split: str) -> list[int]:
+    return [int(video.id[-2:]) for video in videos if half in video.id and video.split == split]
 
 
 def test_the_official_download_gives_all_videos_with_the_events_of_the_masks(parts: Path, tmp_path: Path) -> None:
@@ -106,24 +106,26 @@ def test_the_official_download_gives_all_videos_with_the_events_of_the_masks(par
 
 
 def test_the_frames_layout_gives_the_same_events_and_split(parts: Path, tmp_path: Path) -> None:
-    ours = read_avenue(official(tmp_path / "a", parts), Options(seed=4))
-    theirs = read_avenue(frames_layout(tmp_path / "b", parts), Options(seed=4))
+    ours = read_avenue(official(tmp_path / "a", parts), Options())
+    theirs = read_avenue(frames_layout(tmp_path / "b", parts), Options())
     assert theirs.missing == []
     assert [v.events for v in ours.videos] == [v.events for v in theirs.videos]
-    assert [v.split for v in ours.videos] == [v.split for v in theirs.videos]
+    assert [v.split for v in ours.split(4)] == [v.split for v in theirs.split(4)]
     assert {v.n_frames for v in theirs.videos} == {FRAMES}
     assert "testing/frames/01" in by_id(theirs)
 
 
 def test_eleven_abnormal_and_eight_normal_videos_train_and_the_seed_says_which(parts: Path, tmp_path: Path) -> None:
-    official(tmp_path, parts)
+    listing = read_avenue(official(tmp_path, parts), Options())
+    again = read_avenue(tmp_path, Options())
+    assert listing == again
     splits = set()
     for seed in range(5):
-        listing = read_avenue(tmp_path, Options(seed=seed))
-        trained = numbers(listing, "testing", "train")
-        assert (len(trained), len(numbers(listing, "training", "train"))) == (11, 8)
-        assert (len(numbers(listing, "testing", "test")), len(numbers(listing, "training", "test"))) == (10, 8)
-        assert listing == read_avenue(tmp_path, Options(seed=seed))
+        videos = listing.split(seed)
+        trained = numbers(videos, "testing", "train")
+        assert (len(trained), len(numbers(videos, "training", "train"))) == (11, 8)
+        assert (len(numbers(videos, "testing", "test")), len(numbers(videos, "training", "test"))) == (10, 8)
+        assert videos == again.split(seed)
         splits.add(tuple(trained))
     assert len(splits) == 5
 
@@ -152,7 +154,7 @@ def test_masks_win_over_frame_labels_and_videos_over_frames(parts: Path, tmp_pat
 
 
 def test_what_is_missing_is_named_and_changes_nothing_of_the_others(parts: Path, tmp_path: Path) -> None:
-    whole = by_id(read_avenue(official(tmp_path, parts), Options()))
+    whole = {video.id: video for video in read_avenue(official(tmp_path, parts), Options()).split(6)}
     (tmp_path / "Avenue Dataset" / "testing_videos" / "02.avi").unlink()
     (tmp_path / "Avenue Dataset" / "training_videos" / "16.avi").unlink()
     (tmp_path / "ground_truth_demo" / "testing_label_mask" / "7_label.mat").unlink()
@@ -162,7 +164,7 @@ def test_what_is_missing_is_named_and_changes_nothing_of_the_others(parts: Path,
         "Avenue Dataset/training_videos/16.avi",
         "ground_truth_demo/testing_label_mask/7_label.mat",
     ]
-    found = by_id(listing)
+    found = {video.id: video for video in listing.split(6)}
     unlabelled = found.pop("Avenue Dataset/testing_videos/07")
     assert (unlabelled.split, unlabelled.label, unlabelled.events) == ("", "", ())  # not normal: nobody knows
     assert len(found) == 34
@@ -188,9 +190,9 @@ def test_without_labels_the_test_videos_are_listed_without_split(tmp_path: Path)
     videos(tmp_path)
     listing = read_avenue(tmp_path, Options())
     assert listing.missing == [
-        "ground_truth_demo/testing_label_mask: the labels of the test videos, a download of its own"
+        "ground_truth_demo/testing_label_mask: the labels of the test videos, which are a separate download"
     ]
-    assert {(v.split, v.label) for v in listing.videos if "testing" in v.id} == {("", "")}
+    assert {(v.split, v.label) for v in listing.split(0) if "testing" in v.id} == {("", "")}
     assert {v.label for v in listing.videos if "training" in v.id} == {"normal"}
 
 
@@ -198,13 +200,13 @@ def test_frames_that_do_not_agree_with_the_labels_are_named(parts: Path, tmp_pat
     frames_layout(tmp_path, parts)
     with_images(tmp_path / "testing" / "frames" / "02", FRAMES - 1)
     listing = read_avenue(tmp_path, Options())
-    assert listing.missing == ["testing/frames/02: it has 5 images, 6 belong to it"]
-    assert by_id(listing)["testing/frames/02"].split == ""
+    assert listing.missing == ["testing/frames/02: it has 5 images, but should have 6"]
+    assert numbers(listing.split(0), "testing", "") == [2]
     all_masks(tmp_path, parts)
     with_images(tmp_path / "testing" / "frames" / "01", FRAMES + 1)
     assert read_avenue(tmp_path, Options()).missing == [
-        "testing/frames/01: it has 7 images, 6 belong to it",
-        "testing/frames/02: it has 5 images, 6 belong to it",
+        "testing/frames/01: it has 7 images, but should have 6",
+        "testing/frames/02: it has 5 images, but should have 6",
     ]
 
 
@@ -233,7 +235,7 @@ def test_a_damaged_avenue_mat_is_named(parts: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_read_can_be_written_and_read_as_a_dataset(parts: Path, tmp_path: Path) -> None:
-    found = read_avenue(official(tmp_path, parts), Options()).videos
+    found = read_avenue(official(tmp_path, parts), Options()).split(0)
     write_dataset(tmp_path / "dataset.csv", found, tmp_path)
     assert read_dataset(tmp_path / "dataset.csv") == found
 

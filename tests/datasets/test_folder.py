@@ -53,7 +53,7 @@ def test_the_pattern_of_normal_names_may_be_given(pattern: str, normal: str, tmp
 
 def test_the_names_of_the_folders_above_the_root_say_nothing(tmp_path: Path) -> None:
     root = tree(tmp_path / "normal_data" / "train", "Fire/a.mp4", "Fire/b.mp4")
-    videos = read_folder(root, Options()).videos
+    videos = read_folder(root, Options()).split(0)
     assert all(video.is_abnormal for video in videos)
     assert Counter(video.split for video in videos) == {"train": 1, "test": 1}
 
@@ -64,7 +64,7 @@ def test_the_names_of_the_folders_above_the_root_say_nothing(tmp_path: Path) -> 
 )
 def test_first_folders_may_be_the_splits(folder: str, split: str, tmp_path: Path) -> None:
     tree(tmp_path, *many(f"{folder}/Fire", 4), f"{folder}/normal_1.mp4", f"{folder}/x.mp4", "extra/Fire/y.mp4")
-    found = {video.id: (video.split, video.label) for video in read_folder(tmp_path, Options()).videos}
+    found = {video.id: (video.split, video.label) for video in read_folder(tmp_path, Options()).split(3)}
     assert found == {
         **{f"{folder}/Fire/clip_{number:02}": (split, "Fire") for number in range(4)},
         f"{folder}/normal_1": (split, "normal"),
@@ -94,7 +94,7 @@ def test_videos_without_folders_are_abnormal_or_normal(tmp_path: Path) -> None:
 
 def test_seventy_percent_of_every_group_train(tmp_path: Path) -> None:
     tree(tmp_path, *many("Fire", 10), *many("Fire", 20, "normal"), *many("Fall", 2), *many("Panic", 1))
-    videos = read_folder(tmp_path, Options()).videos
+    videos = read_folder(tmp_path, Options()).split(0)
     for count in range(2, 50):
         assert 1 <= round(TRAIN_FRACTION * count) < count
     counts = Counter((video.label, video.is_abnormal, video.split) for video in videos)
@@ -111,19 +111,18 @@ def test_seventy_percent_of_every_group_train(tmp_path: Path) -> None:
 
 def test_a_seed_always_gives_the_same_split_and_another_one_another(tmp_path: Path) -> None:
     tree(tmp_path, *many("Fire", 10), *many("normal", 10))
-    assert read_folder(tmp_path, Options(seed=3)) == read_folder(tmp_path, Options(seed=3))
-    drawn = {
-        frozenset(v.id for v in read_folder(tmp_path, Options(seed=seed)).videos if v.split == "train")
-        for seed in range(5)
-    }
+    listing, again = read_folder(tmp_path, Options()), read_folder(tmp_path, Options())
+    assert listing == again
+    assert listing.split(3) == again.split(3)
+    drawn = {frozenset(video.id for video in listing.split(seed) if video.split == "train") for seed in range(5)}
     assert len(drawn) == 5
 
 
 def test_a_group_is_drawn_alike_whatever_lies_beside_it(tmp_path: Path) -> None:
     tree(tmp_path, *many("Fire", 10))
-    before = {video.id: video.split for video in read_folder(tmp_path, Options()).videos}
+    before = {video.id: video.split for video in read_folder(tmp_path, Options()).split(0)}
     tree(tmp_path, *many("Arson", 10))
-    after = {video.id: video.split for video in read_folder(tmp_path, Options()).videos}
+    after = {video.id: video.split for video in read_folder(tmp_path, Options()).split(0)}
     assert before.items() <= after.items()
 
 
@@ -150,6 +149,6 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_read_can_be_written_and_read_as_a_dataset(tmp_path: Path) -> None:
-    videos = read_folder(tree(tmp_path, *many("Fire", 3), *many("normal", 3)), Options()).videos
+    videos = read_folder(tree(tmp_path, *many("Fire", 3), *many("normal", 3)), Options()).split(0)
     write_dataset(tmp_path / "dataset.csv", videos, tmp_path)
     assert read_dataset(tmp_path / "dataset.csv") == videos

@@ -59,6 +59,7 @@ def test_videos_have_the_labels_of_their_folders_and_the_events_of_their_mat(tmp
     assert {(video.fps, video.source) for video in listing.videos} == {(25.0, "")}
     assert all(video.path == tmp_path / f"{video.id}.avi" for video in listing.videos)
     assert beyond_counts(listing) == []
+    assert listing.split(0) == listing.split(1) == listing.videos, "the split is fixed"
 
 
 def test_the_classes_stand_in_the_order_of_the_released_index() -> None:
@@ -116,7 +117,7 @@ def test_labels_that_contradict_the_name_are_named_and_the_video_left_out(
     truth(tmp_path / "Crash" / f"{name}.mat", [labels])
     listing = read_lad2000(tmp_path, Options())
     assert len(beyond_counts(listing)) == 1
-    assert f"{name}.mat: true labels; it marks" in beyond_counts(listing)[0]
+    assert f"{name}.mat: correct labels: these mark" in beyond_counts(listing)[0]
     assert f"Crash/{name}" not in {video.id for video in listing.videos}
 
 
@@ -128,7 +129,7 @@ def test_missing_videos_and_lines_and_counts_are_named(tmp_path: Path) -> None:
     listing = read_lad2000(tmp_path, Options())
     missing = beyond_counts(listing)
     assert len(missing) == 3
-    assert "v_n_crash_003: a video that train_split.txt names" in missing
+    assert "v_n_crash_003: a video that train_split.txt lists" in missing
     assert any(line.startswith("Crash/v_n_crash_009.avi: a line in") for line in missing)
     assert any(line.startswith("Unknown/v_n_x_001.avi") for line in missing)
     assert {video.id: video.split for video in listing.videos}["Crash/v_n_crash_009"] == ""
@@ -146,7 +147,7 @@ def test_missing_split_files_are_named_and_no_split_is_invented(tmp_path: Path) 
 def test_a_video_in_both_splits_is_refused(tmp_path: Path) -> None:
     small(tmp_path)
     (tmp_path / "test_split.txt").write_text("\n".join([*TEST, TRAIN[0]]))
-    with pytest.raises(DatasetError, match=r"test_split\.txt:3: v_a_crash_001 stands in train_split\.txt too"):
+    with pytest.raises(DatasetError, match=r"test_split\.txt:3: v_a_crash_001 is in train_split\.txt too"):
         read_lad2000(tmp_path, Options())
 
 
@@ -160,8 +161,8 @@ def test_damaged_labels_are_named_all_of_them(tmp_path: Path) -> None:
         with pytest.raises(DatasetError) as caught:
             read_lad2000(tmp_path, Options())
         lines = str(caught.value).splitlines()
-        assert any(line.startswith(f"{first}: no frame labels of LAD2000") for line in lines)
-        assert any(line.startswith(f"{second}: no frame labels of LAD2000") for line in lines)
+        assert any(line.startswith(f"{first}: not frame labels of LAD2000") for line in lines)
+        assert any(line.startswith(f"{second}: not frame labels of LAD2000") for line in lines)
 
 
 def test_labels_in_a_newer_form_are_told_how_to_be_saved(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_labels_in_a_newer_form_are_told_how_to_be_saved(tmp_path: Path) -> None
 def test_labels_of_another_shape_or_value_are_refused(labels: object, tmp_path: Path) -> None:
     small(tmp_path)
     truth(tmp_path / "Crash" / "v_a_crash_001.mat", labels)
-    with pytest.raises(DatasetError, match=r"v_a_crash_001\.mat: no frame labels"):
+    with pytest.raises(DatasetError, match=r"v_a_crash_001\.mat: not frame labels"):
         read_lad2000(tmp_path, Options())
 
 

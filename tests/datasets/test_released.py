@@ -106,10 +106,10 @@ def test_combined_features_stand_for_rgb_and_flow_in_that_order(tree):
     videos = read_released(tree, "lad2000", CLASSES, ["rgb", "flow"]).videos
     assert {video.path.parts[-3] for video in videos} == {"combine"}
     said = problem(tree, streams=["flow", "rgb"])
-    assert "there are rgb, combine" in said and "would work: [rgb] or [rgb, flow]" in said
-    assert "would work: [rgb] or [rgb, flow]" in problem(tree, streams=["flow"])
+    assert "there are rgb, combine" in said and "extract.streams can be [rgb] or [rgb, flow]" in said
+    assert "extract.streams can be [rgb] or [rgb, flow]" in problem(tree, streams=["flow"])
     remove(tree / "features_video/i3d/combine")
-    assert "would work: [rgb]" in problem(tree)
+    assert "extract.streams can be [rgb]" in problem(tree)
     remove(tree / "features_video/i3d/rgb")
     assert "there are none" in problem(tree)
 
@@ -144,7 +144,7 @@ def test_split_files_may_hold_blank_lines_and_suffixes(tree):
     assert not listing.missing
     assert [video.split for video in listing.videos] == ["train", "train", "test"]
     (tree / "test_split.txt").write_text("v_a_003\nv_a_001\n")
-    assert "test_split.txt:2: 'v_a_001' stands in train_split.txt too" in problem(tree)
+    assert "test_split.txt:2: 'v_a_001' is in train_split.txt too" in problem(tree)
     (tree / "test_split.txt").write_bytes(b"v_a_\xff\n")
     assert "test_split.txt" in problem(tree)
 
@@ -183,9 +183,9 @@ def test_what_is_no_such_layout_says_so(tree, tmp_path):
     assert "no such folder" in problem(tmp_path / "absent")
     assert "no released features here" in problem(tree.parent, name="avenue")
     (tree / "GT/video_label_IET.pickle").write_bytes(pickle.dumps([1, 2]))
-    assert "video_label_IET.pickle: it is no dict" in problem(tree)
+    assert "video_label_IET.pickle: it is not a dict" in problem(tree)
     (tree / "GT/video_label_IET.pickle").write_bytes(pickle.dumps({1: 2}))
-    assert "video_label_IET.pickle: it is no dict" in problem(tree)
+    assert "video_label_IET.pickle: it is not a dict" in problem(tree)
     (tree / "GT/video_label_IET.pickle").write_bytes(b"nonsense")
     assert "video_label_IET.pickle: it is damaged" in problem(tree)
     (tree / "GT/video_label_IET.pickle").unlink()
@@ -204,7 +204,7 @@ def test_label_files_may_bear_the_dataset_s_name(tree):
         (tree / f"GT/{kind}_label_IET.pickle").rename(tree / f"GT/LAD_{kind}_label_all_IET.pickle")
     assert len(read_released(tree, "lad2000", CLASSES, ["rgb"]).videos) == 3
     (tree / "GT/frame_label_other_IET.pickle").touch()
-    assert "several files could be frame_label_IET.pickle" in problem(tree)
+    assert "frame_label_IET.pickle: several files could be it" in problem(tree)
 
 
 def test_two_thousand_videos_take_no_time(tmp_path):

@@ -139,7 +139,7 @@ def test_what_is_missing_is_named_and_changes_nothing_of_the_others(download: Pa
         [
             f"training/videos/{NORMAL[1]}.avi",
             f"testing/frames/{ABNORMAL[1]}: it has no images",
-            f"testing/frames/{ABNORMAL[2]}: it has 4 images, 5 belong to it",
+            f"testing/frames/{ABNORMAL[2]}: it has 4 images, but should have 5",
             f"testing/test_frame_mask/{ABNORMAL[3]}.npy",
         ]
     )
@@ -183,7 +183,7 @@ def test_a_shortened_list_is_named(download: Path, tmp_path: Path) -> None:
     ("text", "reason"),
     [
         ("01_0014\nrubbish\n", r"SH_Test\.txt:2: 'rubbish' is not the name"),
-        (f"{TRAIN[0]}\n", rf"SH_Test\.txt:1: {TRAIN[0]} stands already in the split 'train'"),
+        (f"{TRAIN[0]}\n", rf"SH_Test\.txt:1: {TRAIN[0]} is already in the split 'train'"),
     ],
 )
 def test_a_list_that_cannot_be_understood_is_an_error(text: str, reason: str, download: Path, tmp_path: Path) -> None:

@@ -28,8 +28,8 @@ ANNOTATION = [
 TEMPORAL = "Temporal_Anomaly_Annotation_for_Testing_Videos.txt"
 LISTS = {"Anomaly_Train.txt": TRAIN, "Anomaly_Test.txt": TEST, TEMPORAL: ANNOTATION}
 SHORT = {
-    "Anomaly_Train.txt: it names 2 of 1610 videos",
-    "Anomaly_Test.txt: it names 3 of 290 videos",
+    "Anomaly_Train.txt: it lists 2 of 1610 videos",
+    "Anomaly_Test.txt: it lists 3 of 290 videos",
 }  # what the small tree lacks
 
 
@@ -153,7 +153,7 @@ def test_an_annotation_that_cannot_be_understood_is_named_with_its_line(line: st
     [
         (["Abuse/Abuse001_x264.mp4", "Abus/Abuse002_x264.mp4"], r"Anomaly_Train\.txt:2: 'Abus/Abuse002_x264\.mp4'"),
         (["Abuse001_x264.mp4"], r"Anomaly_Train\.txt:1: 'Abuse001"),
-        ([TEST[0]], r"Anomaly_Test\.txt:1: Arson/Arson011_x264\.mp4 stands already at .*Anomaly_Train\.txt:1"),
+        ([TEST[0]], r"Anomaly_Test\.txt:1: Arson/Arson011_x264\.mp4 is already at .*Anomaly_Train\.txt:1"),
         (["\udcff"], r"Anomaly_Train\.txt: it cannot be read"),
     ],
 )

@@ -12,8 +12,8 @@ import pytest
 from helpers.listings import by_id, link
 from scipy.io import savemat
 
-from lad.dataset import DatasetError, Event, read_dataset, write_dataset
-from lad.datasets.common import Listing, Options
+from lad.dataset import DatasetError, Event, Video, read_dataset, write_dataset
+from lad.datasets.common import Options
 from lad.datasets.ucsd import read_ped1, read_ped2
 
 # Frames of the official clips (those of Ped2 as counted in the real download).
@@ -83,8 +83,8 @@ LAYOUTS = [official, frames_layout]
 PARTS = ["ped1", "ped2"]
 
 
-def in_split(listing: Listing, split: str, part: str = "") -> list[str]:
-    return sorted(video.id for video in listing.videos if video.split == split and part in video.id)
+def in_split(videos: list[Video], split: str, part: str = "") -> list[str]:
+    return sorted(video.id for video in videos if video.split == split and part in video.id)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -110,25 +110,25 @@ def test_both_layouts_give_all_clips_with_their_events(
 def test_half_of_the_abnormal_and_half_of_the_normal_clips_train(
     part: str, abnormal: int, normal: int, images: Images, tmp_path: Path
 ) -> None:
-    listing = READERS[part](frames_layout(tmp_path, images, part), Options(seed=7))
-    assert len(in_split(listing, "train", "testing")) == abnormal
-    assert len(in_split(listing, "train", "training")) == normal
-    assert len(in_split(listing, "test", "testing")) == len(TESTING[part]) - abnormal
-    assert len(in_split(listing, "test", "training")) == len(TRAINING[part]) - normal
+    videos = READERS[part](frames_layout(tmp_path, images, part), Options()).split(7)
+    assert len(in_split(videos, "train", "testing")) == abnormal
+    assert len(in_split(videos, "train", "training")) == normal
+    assert len(in_split(videos, "test", "testing")) == len(TESTING[part]) - abnormal
+    assert len(in_split(videos, "test", "training")) == len(TRAINING[part]) - normal
 
 
 def test_the_splits_of_ped2_are_those_of_earlier_results(images: Images, tmp_path: Path) -> None:
-    listing = read_ped2(frames_layout(tmp_path, images), Options(seed=0))
-    assert in_split(listing, "train", "testing") == [f"testing/frames/{n:02}" for n in (1, 4, 5, 7, 8, 12)]
-    assert in_split(listing, "train", "training") == [f"training/frames/{n:02}" for n in (1, 5, 7, 8, 9, 13, 14, 16)]
-    last = read_ped2(tmp_path, Options(seed=9))
+    listing = read_ped2(frames_layout(tmp_path, images), Options())
+    first, last = listing.split(0), listing.split(9)
+    assert in_split(first, "train", "testing") == [f"testing/frames/{n:02}" for n in (1, 4, 5, 7, 8, 12)]
+    assert in_split(first, "train", "training") == [f"training/frames/{n:02}" for n in (1, 5, 7, 8, 9, 13, 14, 16)]
     assert in_split(last, "train", "testing") == [f"testing/frames/{n:02}" for n in (2, 3, 5, 6, 8, 10)]
     assert in_split(last, "train", "training") == [f"training/frames/{n:02}" for n in (1, 3, 5, 6, 10, 12, 14, 15)]
 
 
 def test_both_layouts_have_the_same_split(images: Images, tmp_path: Path) -> None:
-    ours = in_split(read_ped2(official(tmp_path / "a", images), Options(seed=3)), "train")
-    theirs = in_split(read_ped2(frames_layout(tmp_path / "b", images), Options(seed=3)), "train")
+    ours = in_split(read_ped2(official(tmp_path / "a", images), Options()).split(3), "train")
+    theirs = in_split(read_ped2(frames_layout(tmp_path / "b", images), Options()).split(3), "train")
     assert sorted(int(name[-3:]) for name in ours) == sorted(int(name[-2:]) for name in theirs)
 
 
@@ -151,7 +151,7 @@ def test_the_frames_layout_may_be_a_folder_below(images: Images, tmp_path: Path)
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_read_can_be_written_and_read_as_a_dataset(layout: Layout, images: Images, tmp_path: Path) -> None:
-    videos = read_ped2(layout(tmp_path, images), Options()).videos
+    videos = read_ped2(layout(tmp_path, images), Options()).split(0)
     write_dataset(tmp_path / "dataset.csv", videos, tmp_path)
     assert read_dataset(tmp_path / "dataset.csv") == videos
 
@@ -173,9 +173,11 @@ def test_a_missing_clip_is_named_and_changes_nothing_of_the_others(
     listing = read_ped2(tmp_path, Options())
     assert listing.missing == [gone]
     assert listing.videos == [video for video in whole.videos if video.id != gone]
+    for seed in range(5):
+        assert listing.split(seed) == [video for video in whole.split(seed) if video.id != gone]
     (tmp_path / gone).mkdir()  # as good as not there
     empty = read_ped2(tmp_path, Options())
-    assert (empty.videos, empty.missing) == (listing.videos, [f"{gone}: it has no images"])
+    assert (empty.split(1), empty.missing) == (listing.split(1), [f"{gone}: it has no images"])
 
 
 def test_a_missing_half_is_named_clip_by_clip(images: Images, tmp_path: Path) -> None:
@@ -190,14 +192,15 @@ def test_without_labels_a_test_clip_is_never_taken_for_normal(images: Images, tm
     truth.write_text("\n".join(truth.read_text().splitlines()[:-2]))
     listing = read_ped2(tmp_path, Options())
     assert listing.missing == ["UCSDped2/Test/UCSDped2.m: the labels of the last 2 test clips"]
-    assert in_split(listing, "") == ["UCSDped2/Test/Test011", "UCSDped2/Test/Test012"]
+    assert in_split(listing.split(0), "") == ["UCSDped2/Test/Test011", "UCSDped2/Test/Test012"]
     truth.unlink()
     listing = read_ped2(tmp_path, Options())
     assert listing.missing == ["UCSDped2/Test/UCSDped2.m: the labels of the test clips"]
-    assert in_split(listing, "", "Test") == in_split(listing, "")
-    assert len(in_split(listing, "")) == 12
-    assert {video.label for video in listing.videos if not video.split} == {""}
-    assert len(in_split(listing, "train")) == 8
+    videos = listing.split(0)
+    assert in_split(videos, "", "Test") == in_split(videos, "")
+    assert len(in_split(videos, "")) == 12
+    assert {video.label for video in videos if not video.split} == {""}
+    assert len(in_split(videos, "train")) == 8
 
 
 def test_a_clip_with_missing_frames_is_named_and_its_labels_are_not_trusted(images: Images, tmp_path: Path) -> None:
@@ -206,10 +209,11 @@ def test_a_clip_with_missing_frames_is_named_and_its_labels_are_not_trusted(imag
     without_one_image(tmp_path / "training" / "frames" / "05")
     listing = read_ped2(tmp_path, Options())
     assert listing.missing == [
-        "training/frames/05: it has 179 images, 180 belong to it",
-        "testing/frames/01: it has 179 images, 180 belong to it",
+        "training/frames/05: it has 179 images, but should have 180",
+        "testing/frames/01: it has 179 images, but should have 180",
     ]
-    test, train = by_id(listing)["testing/frames/01"], by_id(listing)["training/frames/05"]
+    videos = {video.id: video for video in listing.split(0)}
+    test, train = videos["testing/frames/01"], videos["training/frames/05"]
     assert (test.split, test.label, test.events, test.n_frames) == ("", "", (), 179)
     assert (train.split, train.label, train.n_frames) == ("train", "normal", 179)
 
@@ -265,7 +269,7 @@ def test_another_folder_is_told_what_ucsd_looks_like(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="absent: no such folder"):
             reader(tmp_path / "absent", Options())
     (tmp_path / "UCSDped2" / "Train").mkdir(parents=True)
-    with pytest.raises(DatasetError, match="no clip of UCSD Ped2"):
+    with pytest.raises(DatasetError, match="no clips of UCSD Ped2"):
         read_ped2(tmp_path, Options())
 
 

@@ -29,7 +29,7 @@ ANNOTATION = [
     "v=S-7rRLrxnVQ__#1_label_B4-0-0.mp4 0 1517 ",
 ]
 SHORT = {  # what the small tree lacks
-    "annotations.txt: it names 2 of 500 videos",
+    "annotations.txt: it lists 2 of 500 videos",
     "training videos: 3 of 3954 are here",
     "normal test videos: 1 of 300 are here",
 }
@@ -115,7 +115,7 @@ def test_an_annotation_that_cannot_be_understood_is_named_with_its_line(rest: st
 def test_unknown_codes_are_named(codes: str, tmp_path: Path) -> None:
     small(tmp_path)
     touch(tmp_path / "1-1004" / f"x__#1_label_{codes}.mp4")
-    with pytest.raises(DatasetError, match=rf"x__#1_label_{codes}\.mp4: the codes '{codes}' in its name are not A"):
+    with pytest.raises(DatasetError, match=rf"x__#1_label_{codes}\.mp4: the codes '{codes}' in its name are neither A"):
         read_xd_violence(tmp_path, Options())
 
 
@@ -129,7 +129,7 @@ def test_other_files_of_the_folder_do_not_matter(tmp_path: Path) -> None:
 
 def test_another_folder_is_told_what_is_looked_for(tmp_path: Path) -> None:
     touch(tmp_path / "a.mp4")
-    with pytest.raises(DatasetError, match=r"no XD-Violence here: no video named \*_label_\*\.mp4$"):
+    with pytest.raises(DatasetError, match=r"no XD-Violence here: there is no video named \*_label_\*\.mp4$"):
         read_xd_violence(tmp_path, Options())
     with pytest.raises(DatasetError, match="no such folder"):
         read_xd_violence(tmp_path / "none", Options())
@@ -165,5 +165,5 @@ def test_a_tree_with_the_official_annotation_and_counts_lacks_nothing(shared_dat
 
 @pytest.mark.real
 def test_the_official_annotation_without_videos_is_not_the_benchmark(shared_data: Path) -> None:
-    with pytest.raises(DatasetError, match=r"only annotations\.txt: name a folder that holds both"):
+    with pytest.raises(DatasetError, match=r"only annotations\.txt: give a folder that holds both"):
         read_xd_violence(shared_data / "annotations" / "xd_violence", Options())
