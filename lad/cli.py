@@ -8,13 +8,18 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lad import __version__
+from lad.errors import LadError
 from lad.files import path_problem
 from lad.text import printable
+
+if TYPE_CHECKING:
+    from lad.console import ConsoleReporter
+    from lad.pipeline.project import Asked
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 LONG_WORD = re.compile(r"(\S{90})\S{70,}(\S{90})")  # a path too long to be one, or what somebody pasted
@@ -46,7 +51,7 @@ def run() -> int:
     except SystemExit:  # click's, where the reader of our output has seen enough, as `head` does
         return EXIT_DONE
     except Exception as error:
-        if not _is_explained(error):
+        if not isinstance(error, LadError | OSError):
             raise
         too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
         for line in str(error).splitlines():
@@ -56,17 +61,6 @@ def run() -> int:
 
 def _shown(line: str) -> str:
     return printable(LONG_WORD.sub(r"\1...\2", line))
-
-
-def _is_explained(error: Exception) -> bool:
-    """Whether an error was raised for the user to read."""
-    from lad.config import ConfigError
-    from lad.dataset import DatasetError
-    from lad.models.weights import WeightsError
-    from lad.pipeline.project import StageError
-    from lad.work.manifest import ManifestError
-
-    return isinstance(error, ConfigError | DatasetError | WeightsError | ManifestError | StageError | OSError)
 
 
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,7 +123,8 @@ def prepare(name: str, root: Path, out: Path, seed: int, streams: str, **options
     from lad.config import load_config
     from lad.dataset import write_dataset
     from lad.datasets import BENCHMARKS
-    from lad.pipeline.run import check_config, load_videos
+    from lad.pipeline.checks import check_config
+    from lad.pipeline.project import load_project
 
     if name not in BENCHMARKS:
         raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(BENCHMARKS))}", param_hint="NAME")
@@ -140,7 +135,7 @@ def prepare(name: str, root: Path, out: Path, seed: int, streams: str, **options
     base = {"data": data, "protocol": {"seed": seed}, "extract": extract}
     config = load_config(None, [], base=base)
     check_config(config)
-    videos = load_videos(config, warn=lambda text: click.echo(printable(text), err=True))
+    videos = load_project(config, warn=lambda text: click.echo(printable(text), err=True)).videos
     try:
         # Beside the data its paths are relative to the file; elsewhere whoever reads it says where the data lie.
         write_dataset(out, videos, root)
@@ -217,18 +212,20 @@ def run_command(**options: Any) -> int:
 @click.option("--out", type=PLACE, required=True, help="Folder to write to.")
 def export(layout: str, out: Path, **options: Any) -> int:
     """Write features, labels and splits as the LAD2000 authors' code keeps them, for other people's programs."""
-    from lad import console as report
+    from lad import console
     from lad.pipeline.export import export_released
-    from lad.pipeline.run import open_run
+    from lad.pipeline.outcome import stages_data
+    from lad.pipeline.run import open_project, ready_recipe
 
     config, work = _load(options, None)
-    with open_run(config, work, **_flags(options)) as run:
-        result = export_released(run, out)
+    reporter, asked = _reporter(options), _asked(options)
+    with open_project(config, work, reporter=reporter) as (project, place):
+        result = export_released(project, ready_recipe(project, reporter), place, asked, reporter, out)
     if options["as_json"]:
-        click.echo(json.dumps({"out": str(out), "stages": report.stages_data([result])}, indent=2))
+        click.echo(json.dumps({"out": str(out), "stages": stages_data([result])}, indent=2))
     else:
         click.echo(f"{result.summary()}\n{out}")
-        report.print_failures(result.failed)
+        console.print_failures(result.failed)
     return EXIT_SOME_FAILED if result.failed else EXIT_DONE
 
 
@@ -240,7 +237,8 @@ def export(layout: str, out: Path, **options: Any) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: bool, as_json: bool) -> int:
     """Say what is done, what failed and what is left."""
-    from lad import console as report
+    from lad import console
+    from lad.pipeline.outcome import rebuilt_data, status_data
     from lad.work.manifest import read_manifest
     from lad.work.rebuild import rebuild_manifest
 
@@ -249,16 +247,16 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
     place = work or _default_work(config_path)
     rebuilt = None
     if rebuild:
-        with report.verify_bar() as on_progress:
+        with console.verify_bar() as on_progress:
             rebuilt = rebuild_manifest(place, on_progress)
     with read_manifest(place) as manifest:
-        data = report.status_data(manifest)
+        data = status_data(manifest)
     if rebuilt:
-        data["rebuilt"] = report.rebuilt_data(rebuilt)
+        data["rebuilt"] = rebuilt_data(rebuilt)
     if as_json:
         click.echo(json.dumps(data, indent=2))
     else:
-        report.print_status(data, failed_only=failed)
+        console.print_status(data, failed_only=failed)
     return EXIT_SOME_FAILED if data["failed"] else EXIT_DONE
 
 
@@ -271,14 +269,14 @@ def weights() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def weights_list(as_json: bool) -> None:
     """What there is, and what of it is here."""
-    from lad import console as report
+    from lad import console
     from lad.models.weights import list_weights
 
     data = list_weights()
     if as_json:
         click.echo(json.dumps(data, indent=2))
     else:
-        report.print_weights(data)
+        console.print_weights(data)
 
 
 @weights.command(name="fetch")
@@ -286,10 +284,10 @@ def weights_list(as_json: bool) -> None:
 @click.option("--from", "from_file", type=PLACE, help="A file that you have, instead of a download.")
 def weights_fetch(name: str, from_file: Path | None) -> None:
     """Download weights (or take them from a file), verify, convert and keep them."""
-    from lad import console as report
+    from lad import console
     from lad.models.weights import fetch
 
-    with report.download_bar(name) as on_progress:
+    with console.download_bar(name) as on_progress:
         found = fetch(name, from_file=from_file, on_progress=on_progress)
     click.echo(f"{name}: {found.path}\n  from {found.source}\n  sha256 {found.sha256}")
 
@@ -326,63 +324,78 @@ def _load(options: dict[str, Any], checkpoint: Path | None) -> tuple[Any, Path]:
     """The configuration that the options describe, and the work directory."""
     from lad.config import load_config
 
+    given = {
+        "data.root": options["data"],
+        "device": options["device"],
+        "workers": options["workers"],
+        "score.checkpoint": checkpoint,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
     overrides = list(options["overrides"])
-    direct = {"data.root": options["data"], "device": options["device"], "workers": options["workers"]}
-    overrides += [
-        f"{key}={json.dumps(str(v)) if key != 'workers' else v}" for key, v in direct.items() if v is not None
-    ]
-    if checkpoint is not None:
-        overrides.append(f"score.checkpoint={json.dumps(str(checkpoint))}")
     if checkpoint is not None and options["config_path"] is None:
         from lad.detector.checkpoint import scoring_config
 
-        config = scoring_config(checkpoint, overrides)
+        config = scoring_config(checkpoint, overrides, given)
     else:
-        config = load_config(options["config_path"], overrides)
+        config = load_config(options["config_path"], overrides, options=given)
     return config, options["work"] or Path("runs") / config.name
 
 
-def _flags(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("force", "verify", "verbose", "quiet")}
+def _reporter(options: dict[str, Any]) -> ConsoleReporter:
+    from lad.console import make_reporter
+
+    return make_reporter(verbose=options["verbose"], quiet=options["quiet"])
+
+
+def _asked(options: dict[str, Any]) -> Asked:
+    from lad.pipeline.project import Asked
+
+    return Asked(force=options["force"], verify=options["verify"])
 
 
 def _evaluate_given(scores: Path, options: dict[str, Any]) -> int:
-    from lad import console as report
-    from lad.evaluation.given_scores import evaluate_given
-    from lad.pipeline.run import open_run
+    from lad import console
+    from lad.pipeline.evaluate_given import evaluate_given
+    from lad.pipeline.outcome import stages_data
+    from lad.pipeline.run import open_project
 
     config, work = _load(options, None)
     if config.protocol.splits > 1:
         raise click.UsageError("--scores: of which split? Give -o protocol.splits=1 -o protocol.seed=N")
-    with open_run(config, work, **_flags(options)) as run:
-        result, metrics, place = evaluate_given(run, scores)
-    data = {"work": str(place), "splits": 1, "stages": report.stages_data([result]), "metrics": metrics}
+    reporter = _reporter(options)
+    with open_project(config, work, reporter=reporter) as (project, held):
+        result, metrics, place = evaluate_given(project, held, reporter, scores)
+    data = {"work": str(place), "splits": 1, "stages": stages_data([result]), "metrics": metrics}
     if options["as_json"]:
         click.echo(json.dumps(data, indent=2))
     else:
-        report.print_run(data)
+        console.print_run(data)
     return EXIT_SOME_FAILED if result.failed else EXIT_DONE
 
 
 def _run_stages(
     names: list[str], videos: tuple[str, ...], options: dict[str, Any], checkpoint: Path | None = None
 ) -> int:
-    from lad import console as report
-    from lad.pipeline.run import open_run, random_splits, run_stages
+    from lad import console
+    from lad.pipeline.outcome import run_data
+    from lad.pipeline.run import open_project, ready_recipe, run_stages, split_parts
     from lad.pipeline.score import find_checkpoint
 
     if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint):
         raise click.UsageError("give -c CONFIG")
     config, work = _load(options, checkpoint)
-    with open_run(config, work, videos, **_flags(options)) as run:
+    reporter, asked = _reporter(options), _asked(options)
+    with open_project(config, work, videos, reporter=reporter) as (project, place):
         if "score" in names and "train" not in names:
-            for part in random_splits(run):
-                find_checkpoint(part)  # before hours of extraction, not after
+            for part in split_parts(project, place, reporter):
+                find_checkpoint(part.project, part.work)  # before hours of extraction, not after
+        recipe = ready_recipe(project, reporter)
         # Text is printed as it comes; JSON must stay one document.
-        results = run_stages(run, names, run.say if options["as_json"] else click.echo)
-        data = report.run_data(run, results)
+        announce = reporter.say if options["as_json"] else click.echo
+        results = run_stages(project, recipe, place, asked, reporter, names, announce)
+        data = run_data(project, recipe, place, asked, reporter, results)
     if options["as_json"]:
         click.echo(json.dumps(data, indent=2))
     else:
-        report.print_run(data)
+        console.print_run(data)
     return EXIT_SOME_FAILED if any(result.failed for result in results) else EXIT_DONE

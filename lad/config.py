@@ -1,16 +1,19 @@
-"""The configuration: one model a stage, YAML files, `-o key=value`; errors name the key and the line."""
+"""The configuration: one model for each stage, YAML files, `-o key=value`; errors name the key and the line."""
 
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from lad.clip import CLIP_FRAMES, MAX_PIECE_CLIPS
+from lad.errors import LadError
 from lad.files import path_problem
 
 Stream = Literal["rgb", "flow"]
@@ -19,10 +22,13 @@ Stream = Literal["rgb", "flow"]
 # whatever it stumbles over where a tag such as !!bool does not fit its value.
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError, ArithmeticError)
 MAX_DEPTH = 4  # sections in sections; an alias may nest without end
+# How the command line's options are called that stand for keys.
+OPTIONS = {"data.root": "--data", "device": "--device", "workers": "--workers", "score.checkpoint": "--checkpoint"}
+IMPOSSIBLE = "impossible"  # pydantic's name for an error of values that do not go together
 
 
-class ConfigError(Exception):
-    """What is wrong with a configuration, one line a problem."""
+class ConfigError(LadError):
+    """What is wrong with a configuration, one line per problem."""
 
 
 def _possible(path: Any) -> Any:
@@ -38,6 +44,16 @@ Seed = Annotated[int, Field(ge=-(2**62), le=2**62)]
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def problems(self) -> dict[str, str]:
+        """Keys whose values do not go together, and why; files and registries are looked at elsewhere."""
+        return {}
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if problems := self.problems():
+            raise PydanticCustomError(IMPOSSIBLE, "impossible", {"problems": problems})
+        return self
 
 
 class DataConfig(Section):
@@ -56,6 +72,16 @@ class DataConfig(Section):
     root: Place | None = None  # --data; the dataset.csv's folder by default
     classes: list[str] | None = None  # the labels in the order of their index; alphabetical by default
     frame_folder_fps: float = Field(25.0, ge=1e-6, le=100_000)  # where a folder of frames has no fps of its own
+
+    def problems(self) -> dict[str, str]:
+        found = {}
+        if self.benchmark and self.dataset:
+            found["data.benchmark"] = "data.dataset is there too: give one of them"
+        if self.layout == "released" and self.benchmark in (None, "folder"):
+            found["data.layout"] = "released features are those of a data.benchmark of the authors' code"
+        if self.classes is not None and len(set(self.classes)) != len(self.classes):
+            found["data.classes"] = "a class stands twice"
+        return found
 
 
 class ExtractConfig(Section):
@@ -94,6 +120,18 @@ class ExtractConfig(Section):
         10_000_000, ge=1, le=10**9
     )  # of a video, and of what it becomes at `fps`: 4 days at 25 a second
     stall_seconds: float = Field(120.0, gt=0, le=86_400)  # a decoder that shows no progress for so long is ended
+
+    def problems(self) -> dict[str, str]:
+        found = {}
+        if len(set(self.streams)) != len(self.streams):
+            found["extract.streams"] = "a stream stands twice"
+        if self.crops > 1 and self.rgb_short_side:
+            found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
+        if self.context == "batch" and self.clip_stride != CLIP_FRAMES:
+            found["extract.context"] = f"clips that overlap are no piece of video: set clip_stride={CLIP_FRAMES}"
+        if self.context == "batch" and self.batch_clips > MAX_PIECE_CLIPS:
+            found["extract.batch_clips"] = f"a network sees at most {MAX_PIECE_CLIPS} clips as one"
+        return found
 
 
 class TrainConfig(Section):
@@ -153,8 +191,19 @@ class Config(Section):
     threads: int | None = Field(None, ge=1, le=1024)  # of the network on a CPU; every core by default
 
 
-def load_config(path: Path | None, overrides: list[str], base: dict[str, Any] | None = None) -> Config:
-    """Read a YAML file, or start from `base`, and apply `key=value` overrides (dotted keys, YAML values).
+def load_config(
+    path: Path | None,
+    overrides: list[str],
+    base: dict[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read a YAML file, or start from `base`, and apply overrides.
+
+    Args:
+        path: the file; None: there is none.
+        overrides: `key=value`, with dotted keys and YAML values.
+        base: what to start from where there is no file.
+        options: dotted key -> value, as it is: what options of the command line say. They win.
 
     Raises:
         ConfigError: every wrong key and value, with its line or override.
@@ -177,19 +226,26 @@ def load_config(path: Path | None, overrides: list[str], base: dict[str, Any] | 
         except NOT_YAML:
             problems.append(f"-o {override}: the value is not valid YAML")
             continue
-        node = tree
-        for part in parts[:-1]:
-            child = node.get(part)
-            node[part] = node = child if isinstance(child, dict) else {}
-        node[parts[-1]] = value
-        overridden[parts] = override
+        _set(tree, parts, value)
+        overridden[parts] = f"-o {override}"
+    for key, value in (options or {}).items():
+        parts = tuple(key.split("."))
+        _set(tree, parts, value)
+        overridden[parts] = OPTIONS.get(key, key)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        problems += [_explain(problem, path, lines, overridden) for problem in error.errors()]
+        problems += [line for problem in error.errors() for line in _explain(problem, path, lines, overridden)]
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def _set(tree: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:
+    for part in parts[:-1]:
+        child = tree.get(part)
+        tree[part] = tree = child if isinstance(child, dict) else {}
+    tree[parts[-1]] = value
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
@@ -232,20 +288,23 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
 
 def _explain(
     problem: Any, path: Path | None, lines: dict[tuple[str, ...], int], overridden: dict[tuple[str, ...], str]
-) -> str:
+) -> list[str]:
+    def where(location: tuple[str, ...]) -> str:
+        for length in range(len(location), 0, -1):
+            if location[:length] in overridden:
+                return overridden[location[:length]]
+            if location[:length] in lines:
+                return f"{path}:{lines[location[:length]]}"
+        return str(path or "configuration")
+
+    if problem["type"] == IMPOSSIBLE:
+        return [f"{where(tuple(key.split('.')))}: {key}: {why}" for key, why in problem["ctx"]["problems"].items()]
     location = tuple(str(part) for part in problem["loc"])
-    where = str(path or "configuration")
-    for length in range(len(location), 0, -1):
-        if location[:length] in overridden:
-            where = f"-o {overridden[location[:length]]}"
-            break
-        if location[:length] in lines:
-            where = f"{path}:{lines[location[:length]]}"
-            break
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key {key!r}; {_known_keys(location[:-1])}"
-    return f"{where}: {key}: {problem['msg'][0].lower()}{problem['msg'][1:]}, got {_shown(problem['input'])}"
+        return [f"{where(location)}: unknown key {key!r}; {_known_keys(location[:-1])}"]
+    said = problem["msg"][0].lower() + problem["msg"][1:]
+    return [f"{where(location)}: {key}: {said}, got {_shown(problem['input'])}"]
 
 
 def _shown(value: object) -> str:

@@ -1,27 +1,36 @@
-"""What commands print: results to stdout, as text or as data."""
+"""What a person at a terminal sees: progress and logs on stderr, results on stdout."""
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from lad.text import printable
-from lad.work.lock import is_held
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from lad.pipeline.project import Run, StageResult
-    from lad.work.manifest import Manifest
-    from lad.work.rebuild import Rebuilt
 
 METRIC_NAMES = {
     "auc": "frame AUC, all videos",
@@ -52,53 +61,71 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
-def stages_data(results: list[StageResult]) -> dict[str, Any]:
-    """What came of stages, as plain data."""
-    return {
-        r.stage: {"done": r.done, "skipped": r.skipped, "failed": r.failed, "warnings": r.warnings} for r in results
-    }
+@dataclass(frozen=True)
+class ConsoleReporter:
+    """Tells a person on stderr: a line for each thing, and bars only where it is a terminal.
+
+    Attributes:
+        console: of rich, quiet where nothing is to be said.
+        verbose: whether each step of the way is said.
+        name: what every line belongs to.
+    """
+
+    console: Console
+    verbose: bool = False
+    name: str = ""
+
+    def say(self, text: str) -> None:
+        """Log a line as it is: nothing in it is markup, and it is not wrapped."""
+        line = f"{self.name}: {text}" if self.name else text
+        self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[ConsoleBar]:
+        """A progress bar, which goes when it is done."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _NoteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        shown = self.console.is_terminal and not self.console.quiet
+        with Progress(*columns, console=self.console, transient=True, disable=not shown) as bar:
+            yield ConsoleBar(bar, bar.add_task(what, total=total, note=""))
+
+    def within(self, name: str) -> ConsoleReporter:
+        return replace(self, name=name)
 
 
-def run_data(run: Run, results: list[StageResult]) -> dict[str, Any]:
-    """What came of the stages of a run, as plain data."""
-    from lad.pipeline.inventory import weights_in_use
-
-    stages = {result.stage: result for result in results}
-    splits = 1 if run.named else run.config.protocol.splits
-    data: dict[str, Any] = {"work": str(run.work), "splits": splits, "stages": stages_data(results)}
-    if set(stages) == {"extract"}:
-        data["videos"] = _clips_data(run, stages["extract"])
-    if "score" in stages and "evaluate" not in stages:
-        rows = run.manifest.items("score")
-        found = {video.id: rows.get(("score", video.id)) for video in run.videos}
-        data["scores"] = {video_id: row.info for video_id, row in found.items() if row and row.status == "done"}
-    if "score" in stages or "evaluate" in stages:
-        data["weights"] = weights_in_use(run)
-    if "train" in stages and splits == 1 and (row := run.manifest.get("train", "detector")):
-        data["training"] = row.info
-    if "evaluate" in stages and (run.work / "metrics.json").exists():
-        data["metrics"] = json.loads((run.work / "metrics.json").read_text())
-    return data
+def make_reporter(*, verbose: bool = False, quiet: bool = False) -> ConsoleReporter:
+    """The reporter of a command."""
+    return ConsoleReporter(Console(file=sys.stderr, quiet=quiet), verbose)
 
 
-def _clips_data(run: Run, extracted: StageResult) -> dict[str, Any]:
-    """Each video's features, and the seconds at which each of its clips begins and ends."""
-    from lad.pipeline.inventory import find_features
+@dataclass(frozen=True)
+class ConsoleBar:
+    """A bar of rich."""
 
-    found, _ = find_features(run, [video for video in run.videos if video.id not in extracted.failed])
-    videos: dict[str, Any] = {}
-    for video_id, source in found.items():
-        features = source.open()
-        times = source.clip_times(features.clips)
-        videos[video_id] = {
-            "features": [str(path) for path in source.paths],
-            "frames": source.frames,
-            "fps": source.fps,
-            "crops": features.crops,
-            "dim": features.dim,
-            "clips": [{"start": round(float(start), 6), "end": round(float(end), 6)} for start, end in times],
-        }
-    return videos
+    bar: Progress
+    task: TaskID
+
+    def advance(self, note: str = "") -> None:
+        self.bar.advance(self.task)
+        self.show(note=note or None)
+
+    def show(self, *, done: float | None = None, total: float | None = None, note: str | None = None) -> None:
+        self.bar.update(self.task, completed=done, total=total)
+        if note is not None:
+            self.bar.update(self.task, note=note)
+
+
+class _NoteColumn(ProgressColumn):
+    """What is being worked on: a file's name, in which nothing is markup and nothing is for the terminal to obey."""
+
+    def render(self, task: Task) -> Text:
+        return Text(printable(task.fields["note"]))
 
 
 def print_run(data: dict[str, Any]) -> None:
@@ -197,26 +224,6 @@ def print_curve(name: str, scores: np.ndarray, truth: np.ndarray, frames_a_block
     click.echo(f"  {name:<24} {blocks}")
     if any(marks):
         click.echo(f"  {'':<24} {''.join('━' if mark else ' ' for mark in marks)}".rstrip())
-
-
-def status_data(manifest: Manifest) -> dict[str, Any]:
-    """Counts a stage and every failure, as plain data."""
-    held = is_held(manifest.work)
-    stages: dict[str, dict[str, int]] = {}
-    failed: list[dict[str, Any]] = []
-    for row in manifest.states():
-        # `running` under nobody's hand was killed, and will be done again.
-        state = "pending" if row["status"] == "running" and not held else row["status"]
-        counts = stages.setdefault(row["stage"], dict.fromkeys(("done", "failed", "running", "pending"), 0))
-        counts[state] += 1
-        if state == "failed":
-            failed.append({key: row[key] for key in ("stage", "item", "failure", "attempt", "error")})
-    return {"work": str(manifest.work), "held": held, "stages": stages, "failed": failed}
-
-
-def rebuilt_data(rebuilt: Rebuilt) -> dict[str, Any]:
-    """What a new manifest was made of, as plain data."""
-    return {**vars(rebuilt), "old": str(rebuilt.old) if rebuilt.old else None}
 
 
 def print_status(data: dict[str, Any], *, failed_only: bool) -> None:

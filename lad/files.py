@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 HASH_BLOCK = 1 << 20
+READERS = 4  # files read at a time: a disk is rarely busy with one
 PROBE_BYTES = 1 << 20
 MAX_PART_BYTES, MAX_PATH_BYTES = 255, 4095  # of a name and of a whole path: Linux takes no more
 # Numpy reads a header by `ast`, which fails in some releases of Python 3.11 when two threads are in it at once.

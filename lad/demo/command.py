@@ -10,12 +10,14 @@ from pathlib import Path
 
 import click
 
-from lad import console as report
+from lad import console
 from lad.config import load_config
 from lad.demo import make_clips
 from lad.evaluation.plots import draw_overview
 from lad.pipeline.evaluate import read_scored
-from lad.pipeline.run import open_run, run_stages
+from lad.pipeline.outcome import run_data
+from lad.pipeline.project import Asked
+from lad.pipeline.run import open_project, ready_recipe, run_stages
 
 OVERVIEW = "overview.png"
 
@@ -33,18 +35,21 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
     say("making 24 short clips: people in three places, some with a panic, a fall or a fire", err=True)
     make_clips(clips)
     with as_file(files("lad.demo") / "demo.yaml") as settings:
-        config = load_config(settings, [f"data.root={clips}", *overrides])
-    with open_run(config, work, quiet=quiet) as run:
-        results = run_stages(run, ["extract", "train", "score", "evaluate"], run.say)
-        data = report.run_data(run, results)
-        scored = read_scored(run, [video for video in run.videos if video.split == "test"])
+        config = load_config(settings, list(overrides), options={"data.root": clips})
+    asked, reporter = Asked(), console.make_reporter(quiet=quiet)
+    with open_project(config, work, reporter=reporter) as (project, place):
+        recipe = ready_recipe(project, reporter)
+        names = ["extract", "train", "score", "evaluate"]
+        results = run_stages(project, recipe, place, asked, reporter, names, reporter.say)
+        data = run_data(project, recipe, place, asked, reporter, results)
+        scored = read_scored(project, place, [video for video in project.videos if video.split == "test"])
         picture = draw_overview(work / "plots" / OVERVIEW, scored, data["metrics"]["threshold"])
     click.echo()
-    click.echo("Scores of the test clips, a block a clip of 16 frames; the line below marks the true event:")
+    click.echo("Scores of the test clips, one block for each clip of 16 frames; the line below marks the true event:")
     for one in scored:
-        report.print_curve(one.video.id.removeprefix("videos/"), one.scores, one.truth)
+        console.print_curve(one.video.id.removeprefix("videos/"), one.scores, one.truth)
     click.echo()
-    report.print_run(data)
+    console.print_run(data)
     click.echo(f"picture {picture}")
     click.echo("\nNow your own video:")
     click.echo(f"  {command()} score --checkpoint {work / 'checkpoints' / 'best.pt'} VIDEO")

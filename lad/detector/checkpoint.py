@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from lad.config import Config, load_config
 from lad.datasets import BENCHMARKS
 from lad.detector.calibration import Calibration
+from lad.errors import LadError
 from lad.files import replacing
 from lad.pickles import PickleRefused, load_torch
-from lad.pipeline.project import StageError
 
 if TYPE_CHECKING:
     from lad.models.registry import Detector
@@ -26,9 +26,13 @@ UNCALIBRATED_FORMAT = 2  # the same without `calibration`
 DEFAULT_THRESHOLD = 0.5  # of a detector that was never validated
 
 
+class CheckpointError(LadError):
+    """A checkpoint is missing, damaged, or not what it should be."""
+
+
 @dataclass
 class Checkpoint:
-    """A detector and all that is needed to go on training it or to use it.
+    """A detector and all that is needed to use it, or to resume its training.
 
     Attributes:
         model: the detector's state dict.
@@ -40,7 +44,7 @@ class Checkpoint:
         threshold: of the calibrated scores, chosen on the validation videos.
         weights: stream -> identity of the feature weights.
         fingerprint: of the training run; another run's checkpoint is never resumed.
-        optimizer, rng, history: to go on exactly where it was.
+        optimizer, rng, history: to resume exactly where it stopped.
     """
 
     model: Mapping[str, Any]
@@ -64,20 +68,21 @@ class Checkpoint:
         return linear_from_state(self.model) if STATE_KEY in self.model else detector_from_state(self.model)
 
 
-def scoring_config(path: Path, overrides: list[str]) -> Config:
+def scoring_config(path: Path, overrides: list[str], options: Mapping[str, Any] | None = None) -> Config:
     """The configuration to score other videos with a checkpoint: features are made as those that it was trained on.
 
     A checkpoint of the authors' training code says nothing of its features but their length, so they are made as their
     published extractor makes them, and 14 categories are LAD2000's.
 
     Raises:
-        StageError: the checkpoint cannot be read.
+        CheckpointError: the checkpoint cannot be read.
         ConfigError: an override is wrong.
     """
     checkpoint = load_checkpoint(path)
     made_with = checkpoint.config
     if made_with is None:
-        return load_config(None, overrides, base={"name": "score", **_released_config(path, checkpoint)})
+        base = {"name": "score", **_released_config(path, checkpoint)}
+        return load_config(None, overrides, base, options)
     try:
         kept = {key: made_with[key] for key in ("extract", "train", "threads")}
         # What a file from elsewhere says of features is needed; what protects this machine is not its to say.
@@ -85,18 +90,18 @@ def scoring_config(path: Path, overrides: list[str]) -> Config:
         kept["score"] = {**made_with["score"], "checkpoint": None}
     except (KeyError, TypeError, AttributeError) as error:
         raise _does_not_say(path) from error
-    return load_config(None, overrides, base={"name": "score", **kept})
+    return load_config(None, overrides, {"name": "score", **kept}, options)
 
 
-def _does_not_say(path: Path) -> StageError:
-    return StageError(f"{path}: not a checkpoint: it does not say how it was made")
+def _does_not_say(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path}: not a checkpoint: it does not say how it was made")
 
 
 def _released_config(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
     detector = checkpoint.detector()
     streams = RELEASED_STREAMS.get(detector.feature_dim)
     if streams is None:
-        raise StageError(
+        raise CheckpointError(
             f"{path}: takes features of {detector.feature_dim} numbers a clip, and does not say how they are made: "
             "give -c CONFIG as well"
         )
@@ -141,18 +146,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of this project, or a bare state dict as the authors' training code writes it.
 
     Raises:
-        StageError: the file is missing, damaged, would run code, or is of another format.
+        CheckpointError: the file is missing, damaged, would run code, or is of another format.
     """
     try:
         data = load_torch(path)
     except FileNotFoundError:
-        raise StageError(f"{path}: no such checkpoint") from None
+        raise CheckpointError(f"{path}: no such checkpoint") from None
     except (OSError, PickleRefused) as error:
-        raise StageError(f"{path}: not a checkpoint that can be read safely: {error}") from error
+        raise CheckpointError(f"{path}: not a checkpoint that can be read safely: {error}") from error
     import torch
 
     if not isinstance(data, Mapping):
-        raise StageError(f"{path}: not a checkpoint: it holds a {type(data).__name__}")
+        raise CheckpointError(f"{path}: not a checkpoint: it holds a {type(data).__name__}")
     if "format" not in data:
         checkpoint = Checkpoint(model=data)
     elif data["format"] in (UNCALIBRATED_FORMAT, FORMAT):
@@ -160,7 +165,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if data["format"] == UNCALIBRATED_FORMAT:
             parts["calibration"] = vars(Calibration())
         if differing := parts.keys() ^ {one.name for one in fields(Checkpoint)}:
-            raise StageError(f"{path}: not as lad writes format {FORMAT}: {', '.join(sorted(differing))}")
+            raise CheckpointError(f"{path}: not as lad writes format {FORMAT}: {', '.join(sorted(differing))}")
         checkpoint = Checkpoint(**parts)
         made_with = checkpoint.config
         if made_with is not None and not (
@@ -168,12 +173,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ):
             raise _does_not_say(path)
     else:
-        raise StageError(f"{path}: its format is {data['format']}, this lad reads {FORMAT}")
+        raise CheckpointError(f"{path}: its format is {data['format']}, this lad reads {FORMAT}")
     try:
         with torch.device("meta"), warnings.catch_warnings():  # its sizes take no memory before they fit each other
             warnings.simplefilter("ignore")
             detector = checkpoint.detector()
         _check_parts(checkpoint, detector.classes)
     except (ValueError, AttributeError, TypeError, IndexError, RuntimeError) as error:
-        raise StageError(f"{path}: it cannot be used: {' '.join(str(error).split())[:300]}") from error
+        raise CheckpointError(f"{path}: it cannot be used: {' '.join(str(error).split())[:300]}") from error
     return checkpoint

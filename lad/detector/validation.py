@@ -4,19 +4,89 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lad.dataset import Video
 from lad.detector.calibration import Calibration, fit_calibration
+from lad.detector.scoring import Merge, score_features
 from lad.evaluation.metrics import average_precision, best_threshold, roc_auc
-from lad.pipeline.score import score_features
 
 if TYPE_CHECKING:
-    from lad.detector.windows import LabelledFeatures
+    from lad.detector.windows import TrainingVideo
     from lad.models.registry import Detector
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How good a detector is on held-out videos; what is undefined there is None.
+
+    Attributes:
+        auc, ap: frame-level AUC and average precision.
+        threshold: of the uncalibrated scores, which separates the frames best.
+        slope, offset: of the calibration that suits them best.
+        score_loss: mean smooth-L1 of the scores.
+    """
+
+    auc: float | None
+    ap: float | None
+    threshold: float | None
+    slope: float | None
+    offset: float | None
+    score_loss: float | None
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration; the one that changes nothing where there is none."""
+        known = self.slope is not None and self.offset is not None
+        return Calibration(self.slope, self.offset) if known else Calibration()  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of a detector after so many steps of training.
+
+    Attributes:
+        step: steps done.
+        loss: mean training loss since the evaluation before.
+        validation: on the held-out videos; None: there are none.
+        test_auc: of the `test` videos, in the released protocol only.
+    """
+
+    step: int
+    loss: float | None
+    validation: Validation | None = None
+    test_auc: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, flat, as checkpoints and curves keep it."""
+        data: dict[str, Any] = {"step": self.step, "loss": self.loss}
+        if self.validation is not None:
+            data |= asdict(self.validation)
+        if self.test_auc is not None:
+            data["test_auc"] = self.test_auc
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
+        """What `as_dict` made.
+
+        Raises:
+            KeyError, TypeError: it is of another version.
+        """
+        names = [field.name for field in fields(Validation)]
+        validation = Validation(**{name: data[name] for name in names}) if "auc" in data else None
+        return cls(data["step"], data["loss"], validation, data.get("test_auc"))
+
+    def describe(self) -> str:
+        """It in a few words."""
+        numbers = {"loss": self.loss}
+        if self.validation is not None:
+            numbers |= {"auc": self.validation.auc, "ap": self.validation.ap}
+        return ", ".join(f"{name} {value:.4f}" for name, value in numbers.items() if value is not None)
 
 
 def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
@@ -40,55 +110,51 @@ def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
     return dealt
 
 
-def evaluate_detector(
-    model: Detector, videos: Sequence[LabelledFeatures], merge: Literal["mean", "max"] = "mean"
-) -> dict[str, float | None]:
-    """Frame-level AUC and average precision of `videos`, the threshold and the calibration that suit them best, the
-    mean smooth-L1."""
-    if not videos:
-        return {}
+def validate(model: Detector, videos: Sequence[TrainingVideo], merge: Merge = "mean") -> Validation:
+    """How good a detector is on `videos`, of which there is at least one; left in training mode."""
     model.eval()
-    scores = [video.source.by_frame(score_features(model, video.features, merge=merge).clips) for video in videos]
+    scores = [
+        video.source.timeline().by_frame(score_features(model, video.features, merge=merge).clips) for video in videos
+    ]
     model.train()
     truth, predicted = np.concatenate([video.frame_labels for video in videos]), np.concatenate(scores)
     error = np.abs(predicted - truth)
     calibration = fit_calibration(truth, predicted)
-    return {
-        "auc": roc_auc(truth, predicted),
-        "ap": average_precision(truth, predicted),
-        "threshold": best_threshold(truth, predicted),
-        "slope": calibration.slope if calibration else None,
-        "offset": calibration.offset if calibration else None,
-        "score_loss": float(np.mean(0.5 * error**2)),
-    }
+    return Validation(
+        auc=roc_auc(truth, predicted),
+        ap=average_precision(truth, predicted),
+        threshold=best_threshold(truth, predicted),
+        slope=calibration.slope if calibration else None,
+        offset=calibration.offset if calibration else None,
+        score_loss=float(np.mean(0.5 * error**2)),
+    )
 
 
-def best_evaluation(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def best_evaluation(history: Sequence[Evaluation]) -> Evaluation:
     """The evaluation with the highest AUC, else the lowest loss on validation, else the last one."""
-    if any(entry.get("auc") is not None for entry in history):
-        return max(history, key=lambda entry: -1.0 if entry.get("auc") is None else entry["auc"])
-    if all("score_loss" in entry for entry in history):
-        return min(history, key=lambda entry: entry["score_loss"])
+    validated = [(one.validation, one) for one in history if one.validation is not None]
+    by_auc = [(validation.auc, one) for validation, one in validated if validation.auc is not None]
+    if by_auc:
+        return max(by_auc, key=lambda pair: pair[0])[1]
+    by_loss = [(validation.score_loss, one) for validation, one in validated if validation.score_loss is not None]
+    if by_loss and len(by_loss) == len(history):
+        return min(by_loss, key=lambda pair: pair[0])[1]
     return history[-1]
 
 
-def chosen_calibration(entry: dict[str, Any]) -> Calibration:
-    """The calibration of an evaluation; none where its validation had none."""
-    slope, offset = entry.get("slope"), entry.get("offset")
-    return Calibration() if slope is None or offset is None else Calibration(slope, offset)
-
-
-def mean_curve(curves: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+def mean_curve(curves: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:
     """The folds' curves averaged, step by step; a fold where a number is undefined does not count for it."""
     mean = []
     for entries in zip(*curves, strict=True):
-        values = {key: [e[key] for e in entries if e[key] is not None] for key in entries[0] if key != "step"}
-        mean.append({"step": entries[0]["step"], **{k: float(np.mean(v)) if v else None for k, v in values.items()}})
+        validations = [one.validation for one in entries if one.validation is not None]
+        numbers = {
+            field.name: _mean([getattr(validation, field.name) for validation in validations])
+            for field in fields(Validation)
+        }
+        mean.append(Evaluation(entries[0].step, _mean([one.loss for one in entries]), Validation(**numbers)))
     return mean
 
 
-def describe(entry: dict[str, Any]) -> str:
-    """An evaluation in a few words."""
-    parts = [f"loss {entry['loss']:.4f}"]
-    parts += [f"{key} {entry[key]:.4f}" for key in ("auc", "ap") if entry.get(key) is not None]
-    return ", ".join(parts)
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,17 +11,21 @@ import torch
 
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
-from lad.features.video import ClipFeatures
-from lad.pipeline.inventory import VideoFeatures
-from lad.work.manifest import READERS
+from lad.errors import LadError
+from lad.features.video import ClipFeatures, VideoFeatures
+from lad.files import READERS
+
+
+class TrainingError(LadError):
+    """There is nothing to learn from, or it cannot be used."""
 
 
 @dataclass(frozen=True)
-class LabelledFeatures:
+class TrainingVideo:
     """A video ready for training or validation.
 
     Attributes:
-        source: where its features come from, and which frames they tell of.
+        source: its features as files, and which frames they tell of.
         features: of its clips.
         frame_labels: `(frames,)` bool, true for anomalous.
         label: index of its category.
@@ -37,19 +41,19 @@ class LabelledFeatures:
     mask: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        targets, mask = self.source.by_clip(self.frame_labels, self.features.clips)
+        targets, mask = self.source.timeline().by_clip(self.frame_labels, self.features.clips)
         object.__setattr__(self, "targets", targets)
         object.__setattr__(self, "mask", mask)
 
 
 def open_labelled(
-    videos: Sequence[Video], features: dict[str, VideoFeatures], classes: Sequence[str]
-) -> Iterator[LabelledFeatures]:
+    videos: Sequence[Video], features: Mapping[str, VideoFeatures], classes: Sequence[str]
+) -> Iterator[TrainingVideo]:
     """The videos with their labels and features, in order."""
     for video in videos:
         source = features[video.id]
         label = classes.index(video.categories[0])
-        yield LabelledFeatures(source, source.open(), video.frame_labels(source.frames), label)
+        yield TrainingVideo(source, source.open(), video.frame_labels(source.frames), label)
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,10 @@ class WindowSampler:
         device: where batches are needed; a GPU that has room for the features gets all of them at once.
 
     Raises:
-        ValueError: no window is abnormal.
+        TrainingError: no window is abnormal.
     """
 
-    def __init__(self, videos: Sequence[LabelledFeatures], window: int, device: str = "cpu") -> None:
+    def __init__(self, videos: Sequence[TrainingVideo], window: int, device: str = "cpu") -> None:
         self.videos, self.window, self.device = list(videos), window, device
         self.abnormal_starts: list[tuple[int, np.ndarray]] = []
         self.normal_starts: list[tuple[int, np.ndarray]] = []
@@ -91,9 +95,9 @@ class WindowSampler:
                 if len(chosen):
                     pool.append((index, chosen))
         if not self.abnormal_starts:
-            raise ValueError("no training video has an event: there is nothing to learn from")
+            raise TrainingError("no training video has an event: there is nothing to learn from")
         features = [video.features for video in self.videos]
-        self.on_device = DeviceFeatures(features, device) if fits_on_device(features, device) else None
+        self.on_device = _OnDevice(features, device) if fits_on_device(features, device) else None
 
     @property
     def feature_dim(self) -> int:
@@ -135,7 +139,7 @@ class WindowSampler:
         return torch.from_numpy(features)
 
 
-class DeviceFeatures:
+class _OnDevice:
     """The features of all videos in a device's memory.
 
     Attributes:
@@ -172,14 +176,14 @@ def _draw(choices: int) -> int:
     return int(torch.randint(choices, ()))
 
 
-def feature_statistics(videos: Sequence[LabelledFeatures]) -> tuple[torch.Tensor, torch.Tensor]:
+def feature_statistics(videos: Sequence[TrainingVideo]) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of all clips and crops, each `(D,)` float32, in one pass over the features.
 
     Merged from those of each video by Chan, Golub and LeVeque's formula (1979), so that memory stays that of a video.
     By numpy: torch's own, over the rows of so small a matrix, takes 15 times as long.
 
     Raises:
-        ValueError: a video's features are not finite; names its file.
+        TrainingError: a video's features are not finite; names its file.
     """
     count = 0
     mean = np.zeros(videos[0].features.dim)
@@ -188,7 +192,7 @@ def feature_statistics(videos: Sequence[LabelledFeatures]) -> tuple[torch.Tensor
         for video, crops in zip(videos, readers.map(_crop_statistics, videos), strict=True):
             for n, middle, spread in crops:
                 if not np.isfinite(spread).all():
-                    raise ValueError(f"{video.source.paths[0]}: holds numbers that are not finite")
+                    raise TrainingError(f"{video.source.paths[0]}: holds numbers that are not finite")
                 distance = middle - mean
                 squares += spread + distance**2 * (count * n / (count + n))
                 mean += distance * (n / (count + n))
@@ -196,7 +200,7 @@ def feature_statistics(videos: Sequence[LabelledFeatures]) -> tuple[torch.Tensor
     return torch.from_numpy(mean).float(), torch.from_numpy(np.sqrt(squares / count)).float()
 
 
-def _crop_statistics(video: LabelledFeatures) -> list[tuple[int, np.ndarray, np.ndarray]]:
+def _crop_statistics(video: TrainingVideo) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """Of each crop of a video: its clips, their mean, and the sum of their squared distances from that."""
     found = []
     for crop in range(video.features.crops):

@@ -1,4 +1,4 @@
-"""`lad evaluate --scores`: scores that somebody else made, read and measured as `lad`'s own are."""
+"""Scores that somebody else made: found by their names and read, whatever wrote them."""
 
 from __future__ import annotations
 
@@ -6,74 +6,14 @@ import csv
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lad import __version__
 from lad.dataset import Video
-from lad.detector.checkpoint import DEFAULT_THRESHOLD
-from lad.evaluation.results import ScoredVideo, compute_metrics
 from lad.files import read_npy
-from lad.pipeline.evaluate import STAGE, label_indices, protocol, test_videos, write_evaluation
-from lad.pipeline.inventory import labelled_frames, labels_misfit
-from lad.pipeline.project import Run, StageError, StageResult, folder_fps
 
 
-def evaluate_given(run: Run, folder: Path) -> tuple[StageResult, dict[str, Any], Path]:
-    """Evaluate scores that somebody else made of the `test` videos: a `<video id>.csv` or `.npy` each.
-
-    Returns:
-        what came of the videos, the metrics, and the folder where they were written.
-
-    Raises:
-        StageError: there is no test video, or none of them has scores there.
-    """
-    result = StageResult(STAGE)
-    scored: list[ScoredVideo] = []
-    test = test_videos(run.videos)
-    for video in test:
-        try:
-            path = _find_given(folder, video, test)
-            scores = _read_given(path)
-        except (OSError, ValueError) as error:
-            result.failed[video.id] = f"{video.id}: {error}"
-            continue
-        if reason := labels_misfit(video, len(scores), path):
-            result.failed[video.id] = f"{video.id}: {reason}"
-            continue
-        if (labelled := labelled_frames(video, len(scores))) != len(scores):
-            result.warnings[video.id] = [f"{len(scores)} scores for {labelled} labelled frames"]
-            run.say(f"warning: {video.id}: {result.warnings[video.id][0]}")
-        scored.append(
-            ScoredVideo(
-                video=video,
-                truth=video.frame_labels(len(scores)),
-                scores=scores,
-                seconds=len(scores) / folder_fps(run, video),
-                labels=label_indices(run, video),
-                predicted=None,
-                votes=np.zeros(len(run.classes), dtype=np.int64),
-            )
-        )
-    if not scored:
-        raise StageError(f"{folder}: no test video has scores there: {next(iter(result.failed.values()))}")
-    threshold = run.config.score.threshold
-    metrics = compute_metrics(scored, run.classes, DEFAULT_THRESHOLD if threshold is None else threshold)
-    made = protocol(run, run.videos, sorted(result.failed))
-    kept = ("data", "split", "seed", "videos", "left_out", "events", "false_alarms_hour")
-    metrics |= {
-        "protocol": {"scores": str(folder), **{name: made[name] for name in kept}},
-        "weights": {},
-        "lad": __version__,
-    }
-    place = run.work / "evaluations" / folder.resolve().name  # of `..` too
-    write_evaluation(run, place, scored, metrics)
-    result.done = len(scored)
-    return result, metrics, place
-
-
-def _find_given(folder: Path, video: Video, test: Sequence[Video]) -> Path:
+def find_given(folder: Path, video: Video, test: Sequence[Video]) -> Path:
     """A video's file of scores: by its id, or by the last part of it where no other video shares that.
 
     Raises:
@@ -90,7 +30,7 @@ def _find_given(folder: Path, video: Video, test: Sequence[Video]) -> Path:
     raise ValueError(f"no {folder / video.id}.csv or .npy")
 
 
-def _read_given(path: Path) -> np.ndarray:
+def read_given(path: Path) -> np.ndarray:
     """`(frames,)` float64 out of a `.npy`, or of a CSV's column `score`, or of a CSV of one column without a header.
 
     Raises:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from lad.dataset import Video
-from lad.detector.calibration import calibration_error, reliability
 from lad.evaluation.metrics import (
     accuracy,
     average_precision,
@@ -20,6 +19,7 @@ from lad.evaluation.metrics import (
     false_alarms_an_hour,
     roc_auc,
 )
+from lad.evaluation.reliability import calibration_error, reliability
 from lad.intervals import events_above, intervals
 
 FIXED_THRESHOLD = 0.5  # beside the chosen one, so that runs can be compared
@@ -65,6 +65,11 @@ class ScoredVideo:
         if self.predicted in self.labels:
             return self.predicted
         return self.labels[0] if self.labels else None
+
+
+def label_indices(video: Video, classes: Sequence[str]) -> tuple[int, ...]:
+    """Where the categories of a video stand among `classes`, the foremost first."""
+    return tuple(classes.index(name) for name in video.categories if name in classes)
 
 
 def compute_metrics(scored: Sequence[ScoredVideo], classes: Sequence[str], threshold: float) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import tee
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lad.clip import CLIP_FRAMES
-from lad.extract.flow import FLOW_METHODS, FlowSolver, pairs_at_once
+from lad.extract.flow import FLOW_METHODS, FlowSolver
 from lad.extract.sampling import Tail, clip_starts
 
 FRAME_SIZE = 224
@@ -22,105 +22,125 @@ CROPS = (1, 5, 10)
 # pixels of these frames; 224x224, or larger where crops are to be taken or rgb keeps its shape.
 ClipBatch = dict[str, np.ndarray]
 
+# One sampled frame as each stream has it: `rgb` (height, width, 3) uint8, `flow` (height, width, 2) float32.
+Images = dict[str, np.ndarray]
 
-def clip_batches(
-    frames: Iterable[ArrayLike],
-    *,
-    streams: Sequence[str],
-    flow: str,
-    tail: Tail,
-    batch_clips: int,
-    stride: int = CLIP_FRAMES,
-    crops: int = 1,
-    rgb_short_side: int | None = None,
-    flow_device: str = "cpu",
-    flow_weights: str | None = None,
-    skip_clips: int = 0,
-) -> Iterator[ClipBatch]:
-    """Cut a video into clips of 16 frames (see `sampling.clip_frames`), up to `batch_clips` of them at a time.
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """How a video is cut into clips.
 
     With one crop, frames are squashed to 224x224; those of `rgb` may keep their shape instead. With 5 or 10, their
     short side becomes 256 and the long one keeps the aspect ratio; `crop_views` takes the crops. The aspect ratio is
-    kept up to 1:4, and beyond squashed to that. The first frame's shape is every frame's. Flow is computed once a pair
-    of frames, 224x224 or as large as crops are taken from.
+    kept up to 1:4, and beyond squashed to that. The first frame's shape is every frame's. Flow is computed once for
+    each pair of frames, 224x224 or as large as crops are taken from.
 
-    Args:
-        frames: `(height, width, 3)` uint8 RGB of any size, or what numpy makes that of.
+    Attributes:
         streams: which of `rgb` and `flow`.
         flow: a name of `FLOW_METHODS`.
         tail: `pad` fills the last clip by repeating its last frame (and flow); `drop` leaves an incomplete one out.
-        batch_clips: clips a batch; the last batch may hold fewer.
+        batch_clips: clips in a batch; the last batch may hold fewer.
         stride: frames from one clip to the next, 1 to 16.
         crops: 1, 5 or 10.
         rgb_short_side: pixels of the short side of `rgb` frames that keep their shape, with one crop.
+        fps: frames a second at which frames are picked by their times; None: the video's own.
         flow_device: of a flow method in torch.
-        flow_weights: of a flow method that is a network.
+        flow_weights: name of the weights of a flow method that is a network; None: its default.
+
+    Raises:
+        ValueError: no clips can be cut so.
+    """
+
+    streams: tuple[str, ...]
+    flow: str = "dis"
+    tail: Tail = "pad"
+    batch_clips: int = 4
+    stride: int = CLIP_FRAMES
+    crops: int = 1
+    rgb_short_side: int | None = None
+    fps: float | None = None
+    flow_device: str = "cpu"
+    flow_weights: str | None = None
+
+    def __post_init__(self) -> None:
+        clip_starts(0, self.stride, self.tail)  # raises where a stride leaves frames out
+        if self.crops not in CROPS:
+            raise ValueError(f"{self.crops} crops; choose from {CROPS}")
+        if self.crops > 1 and self.rgb_short_side is not None:
+            raise ValueError(
+                "crops are taken of frames with a short side of 256: choose one of crops and rgb_short_side"
+            )
+
+
+def clip_batches(frames: Iterable[ArrayLike], spec: ClipSpec, skip_clips: int = 0) -> Iterator[ClipBatch]:
+    """Cut the sampled frames of a video into clips of 16 (see `sampling.clip_frames`), several in a batch.
+
+    Args:
+        frames: `(height, width, 3)` uint8 RGB of any size, or what numpy makes that of.
+        spec: how.
         skip_clips: so many of the first are left out, and what only they need is not computed: but for the first, their
             frames are not even looked at. Whole batches of them, or all; then the batches that come are what they would
             be without.
     """
-    clip_starts(0, stride, tail)  # a wrong stride raises before anything is decoded
     # The frame before is needed too: if one frame alone remains, its flow is what led to it.
-    skip_frames = max(0, skip_clips * stride - 1)
-    scaled = _scaled(frames, streams, crops, rgb_short_side, skip_frames)
-    pairs: Iterator[tuple[np.ndarray, np.ndarray | None]] = ((image, None) for image, _ in scaled)
-    if "flow" in streams:
-        images, others = tee(scaled)
-        motions = with_flow((other for _, other in others), flow, device=flow_device, weights=flow_weights)
-        pairs = ((image, motion) for (image, _), (_, motion) in zip(images, motions, strict=True))
-    batch: dict[str, list[np.ndarray]] = {stream: [] for stream in streams}  # 16 images a clip
-    recent: dict[str, deque[np.ndarray]] = {stream: deque(maxlen=CLIP_FRAMES) for stream in streams}
-    taken, clips = skip_frames, skip_clips
+    skip_frames = max(0, skip_clips * spec.stride - 1)
+    images = _images(frames, spec, skip_frames)
+    batch: list[list[Images]] = []
+    for clip in _cut(images, spec, skip_frames, skip_clips):
+        batch.append(clip)
+        if len(batch) == spec.batch_clips:
+            yield _stacked(batch, spec.streams)
+            batch.clear()
+    if batch:
+        yield _stacked(batch, spec.streams)
 
-    def close_clip() -> None:
-        for stream in streams:
-            images = list(recent[stream])[clips * stride - taken :]
-            batch[stream] += images + images[-1:] * (CLIP_FRAMES - len(images))
 
-    def take_batch() -> ClipBatch:
-        stacked = {stream: _clips_of(batch[stream]) for stream in streams}
-        for images in batch.values():
-            images.clear()
-        return stacked
+def _images(frames: Iterable[ArrayLike], spec: ClipSpec, skip_frames: int) -> Iterator[Images]:
+    """Each frame but the skipped ones, as each stream has it."""
+    scaled = _scaled(frames, spec, skip_frames)
+    if "flow" not in spec.streams:
+        return ({"rgb": image} for image, _ in scaled)
+    return (
+        {"rgb": image, "flow": motion} if "rgb" in spec.streams else {"flow": motion}
+        for image, motion in with_flow(scaled, spec.flow, device=spec.flow_device, weights=spec.flow_weights)
+    )
 
-    for image, motion in pairs:
-        for stream, value in (("rgb", image), ("flow", motion)):
-            if stream in recent and value is not None:
-                recent[stream].append(value)
+
+def _cut(images: Iterable[Images], spec: ClipSpec, taken: int, clips: int) -> Iterator[list[Images]]:
+    """The 16 images of each clip, where `taken` frames and `clips` clips have gone before."""
+    recent: deque[Images] = deque(maxlen=CLIP_FRAMES)
+    for image in images:
+        recent.append(image)
         taken += 1
-        if taken == clips * stride + CLIP_FRAMES:
-            close_clip()
+        if taken == clips * spec.stride + CLIP_FRAMES:
+            yield list(recent)
             clips += 1
-            if len(batch[streams[0]]) == batch_clips * CLIP_FRAMES:
-                yield take_batch()
-    if clips < len(clip_starts(taken, stride, tail)):  # by one at most: the frames after the last whole clip
-        close_clip()
-    if batch[streams[0]]:
-        yield take_batch()
+    if clips < len(clip_starts(taken, spec.stride, spec.tail)):  # by one at most: the frames after the last whole clip
+        rest = list(recent)[clips * spec.stride - taken :]
+        yield rest + rest[-1:] * (CLIP_FRAMES - len(rest))
 
 
-def _clips_of(images: Sequence[np.ndarray]) -> np.ndarray:
-    return np.stack(images).reshape(-1, CLIP_FRAMES, *images[0].shape)
+def _stacked(clips: Sequence[Sequence[Images]], streams: Sequence[str]) -> ClipBatch:
+    batch = {}
+    for stream in streams:
+        images = [image[stream] for clip in clips for image in clip]
+        batch[stream] = np.stack(images).reshape(-1, CLIP_FRAMES, *images[0].shape)
+    return batch
 
 
-def _scaled(
-    frames: Iterable[ArrayLike], streams: Sequence[str], crops: int, rgb_short_side: int | None, skip: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _scaled(frames: Iterable[ArrayLike], spec: ClipSpec, skip: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each frame as `rgb` takes it, and as flow is computed of it: the same array where both are of one size."""
-    if crops not in CROPS:
-        raise ValueError(f"{crops} crops; choose from {CROPS}")
-    if crops > 1 and rgb_short_side is not None:
-        raise ValueError("crops are taken of frames whose short side is 256: choose one of crops and rgb_short_side")
-    plain: tuple[int, int] | None = (FRAME_SIZE, FRAME_SIZE) if crops == 1 else None
-    larger: tuple[int, int] | None = None if rgb_short_side and "rgb" in streams else plain
+    plain: tuple[int, int] | None = (FRAME_SIZE, FRAME_SIZE) if spec.crops == 1 else None
+    larger: tuple[int, int] | None = None if spec.rgb_short_side and "rgb" in spec.streams else plain
     for number, frame in enumerate(frames):
         if plain is None or larger is None:
             height, width = np.asarray(frame).shape[:2]
             plain = plain or short_side_shape(height, width)
-            larger = larger or short_side_shape(height, width, rgb_short_side or SHORT_SIDE)
+            larger = larger or short_side_shape(height, width, spec.rgb_short_side or SHORT_SIDE)
         if number >= skip:
             image = resize(np.asarray(frame), larger)
-            yield image, image if larger == plain or "flow" not in streams else resize(np.asarray(frame), plain)
+            same = larger == plain or "flow" not in spec.streams
+            yield image, image if same else resize(np.asarray(frame), plain)
 
 
 def short_side_shape(height: int, width: int, short_side: int = SHORT_SIDE) -> tuple[int, int]:
@@ -140,26 +160,33 @@ def resize(frame: np.ndarray, shape: tuple[int, int] = (FRAME_SIZE, FRAME_SIZE))
 
 
 def with_flow(
-    frames: Iterable[np.ndarray], method: str, *, device: str = "cpu", weights: str | None = None
+    frames: Iterable[tuple[np.ndarray, np.ndarray]], method: str, *, device: str = "cpu", weights: str | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pair each frame with its flow `(height, width, 2)` to the next one.
 
     The last frame repeats the flow before it; the only frame of a one-frame video has zero flow.
+
+    Args:
+        frames: each as it is to be given back, and as flow is computed of it.
+        method: a name of `FLOW_METHODS`.
+        device, weights: of `FlowMethod.make`.
     """
-    solve, at_once = FLOW_METHODS[method](device, weights), pairs_at_once(method, device)
-    held: list[np.ndarray] = []  # frames whose flow is not known yet
+    solve, at_once = FLOW_METHODS[method].make(device, weights), FLOW_METHODS[method].pairs_at_once(device)
+    images: list[np.ndarray] = []  # of frames whose flow is not known yet
+    held: list[np.ndarray] = []  # the same frames, as flow is computed of them
     motion: np.ndarray | None = None
-    for frame in frames:
+    for image, frame in frames:
+        images.append(image)
         held.append(frame)
         if len(held) > at_once:
-            for previous, motion in zip(held, _motions(solve, held), strict=False):
+            for previous, motion in zip(images, _motions(solve, held), strict=False):
                 yield previous, motion
-            del held[:-1]
+            del images[:-1], held[:-1]
     if len(held) > 1:
-        for previous, motion in zip(held, _motions(solve, held), strict=False):
+        for previous, motion in zip(images, _motions(solve, held), strict=False):
             yield previous, motion
     if held:
-        yield held[-1], np.zeros((*held[-1].shape[:2], 2), np.float32) if motion is None else motion
+        yield images[-1], np.zeros((*held[-1].shape[:2], 2), np.float32) if motion is None else motion
 
 
 def _motions(solve: FlowSolver, frames: list[np.ndarray]) -> Sequence[np.ndarray]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-# A flow method makes its solver once, from a torch device, which only those in torch look at, and the name of its
-# weights (None: its default), which only networks look at. The solver takes two frames `(height, width, 3)` uint8 RGB
-# and gives `(height, width, 2)` float32: the displacement (x, y) of each pixel from the first to the second. Where
-# `pairs_at_once` says so, it takes and gives `(n, ...)` as well.
+from lad.device import kind_of
+
+# Takes two frames `(height, width, 3)` uint8 RGB and gives `(height, width, 2)` float32: the displacement (x, y) of
+# each pixel from the first to the second. Where `FlowMethod.pairs_at_once` says so, it takes and gives `(n, ...)` too.
 FlowSolver = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 RAFT_MIN_SIZE = 128  # its coarsest correlation map is 1/64 of the frame, and must have two pixels
@@ -27,16 +28,12 @@ def dis(_device: str, _weights: str | None) -> FlowSolver:
 def tvl1(device: str, _weights: str | None) -> FlowSolver:
     """TV-L1 (Zach, Pock and Bischof, 2007) with OpenCV's parameters: what I3D's flow stream was trained on.
 
-    It sets up torch in the whole process: made for a decoder's, which has one core.
-
     Args:
         device: `cpu`, `cuda` or `cuda:<index>`.
     """
     import torch
 
     from lad.extract.tvl1 import tvl1_flow
-
-    torch.set_num_threads(1)
 
     def solve(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         shape = first.shape
@@ -61,8 +58,6 @@ def farneback(_device: str, _weights: str | None) -> FlowSolver:
 def raft(device: str, weights: str | None) -> FlowSolver:
     """Recurrent all-pairs field transforms, torchvision's `raft_large` (Teed and Deng, ECCV 2020), 12 updates.
 
-    It sets up torch in the whole process: made for a decoder's, which has one core and must repeat its results.
-
     Args:
         device: `cpu`, `cuda` or `cuda:<index>`.
         weights: a name of `WEIGHTS` that fits it; `raft-large` by default. `random` has seed 0.
@@ -75,9 +70,6 @@ def raft(device: str, weights: str | None) -> FlowSolver:
 
     from lad.models import weights as registry
 
-    torch.set_num_threads(1)
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     name = weights or registry.default_name("raft", "flow")
     network = registry.load(name, backbone="raft", stream="flow").to(device)
 
@@ -122,18 +114,30 @@ def _from_grey(solve: FlowSolver) -> FlowSolver:
     return solve_rgb
 
 
-FLOW_METHODS: dict[str, Callable[[str, str | None], FlowSolver]] = {
-    "dis": dis,
-    "tvl1": tvl1,
-    "farneback": farneback,
-    "raft": raft,
+@dataclass(frozen=True)
+class FlowMethod:
+    """A way to compute flow.
+
+    Attributes:
+        make: (torch device, name of weights) -> its solver. Only methods in torch look at the device, and only networks
+            at the weights; None: their default.
+        in_torch: whether it runs in torch.
+        pairs_on_gpu: how many pairs of frames its solver should be given together on a GPU: more than one only where
+            that is faster.
+    """
+
+    make: Callable[[str, str | None], FlowSolver]
+    in_torch: bool = False
+    pairs_on_gpu: int = 1
+
+    def pairs_at_once(self, device: str) -> int:
+        """How many pairs of frames its solver should be given together."""
+        return 1 if kind_of(device) == "cpu" else self.pairs_on_gpu
+
+
+FLOW_METHODS: dict[str, FlowMethod] = {
+    "dis": FlowMethod(dis),
+    "tvl1": FlowMethod(tvl1, in_torch=True, pairs_on_gpu=64),
+    "farneback": FlowMethod(farneback),
+    "raft": FlowMethod(raft, in_torch=True),
 }
-
-
-def pairs_at_once(method: str, device: str) -> int:
-    """How many pairs of frames a solver should be given together: more than one only where that is faster."""
-    if method != "tvl1" or device.partition(":")[0] == "cpu":
-        return 1
-    from lad.extract.tvl1 import PAIRS_AT_ONCE
-
-    return PAIRS_AT_ONCE

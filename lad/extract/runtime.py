@@ -15,6 +15,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lad.device import kind_of
+from lad.errors import LadError
+
 Runtime = Literal["torch", "openvino"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 Preset = Literal["kinetics", "wan2021"]
@@ -37,13 +40,11 @@ BATCHES_AT_ONCE = 2
 # the batches themselves.
 AT_ONCE: dict[Context, int] = {"clip": 4, "batch": BATCHES_AT_ONCE}
 
-MAX_PIECE_CLIPS = 16  # seen as one: the memory that they take grows with them
-
 # Sizes of frames that OpenVINO's network is kept for: an archive may have any number, and each takes memory.
 COMPILED_SIZES = 3
 
 
-class RuntimeMissing(ValueError):
+class RuntimeMissing(LadError):
     """A runtime that was asked for cannot be had here; the message says why and what to do."""
 
 
@@ -53,7 +54,7 @@ def choose_runtime(wanted: Literal["auto"] | Runtime, device: str, backbone: str
     Raises:
         RuntimeMissing: OpenVINO was asked for, and is not installed or not for this device.
     """
-    on_cpu = is_cpu(device)
+    on_cpu = kind_of(device) == "cpu"
     installed = find_spec("openvino") is not None
     if wanted == "openvino" and not on_cpu:
         raise RuntimeMissing(f"extract.runtime openvino is for a CPU, and the device is {device}: use auto or torch")
@@ -62,10 +63,6 @@ def choose_runtime(wanted: Literal["auto"] | Runtime, device: str, backbone: str
     if wanted == "auto":
         return "openvino" if on_cpu and installed and backbone not in FASTER_IN_TORCH else "torch"
     return wanted
-
-
-def is_cpu(device: str) -> bool:
-    return device.partition(":")[0] == "cpu"
 
 
 def choose_dtype(wanted: Literal["auto"] | Dtype, device: str, preset: Preset, runtime: Runtime) -> Dtype:
@@ -85,7 +82,7 @@ def choose_dtype(wanted: Literal["auto"] | Dtype, device: str, preset: Preset, r
 
 def has_fast_form(device: str, runtime: Runtime, dtype: Dtype) -> bool:
     """Whether a network runs in its fast form: not on a GPU, in OpenVINO, or in half precision, too coarse for it."""
-    return is_cpu(device) and runtime == "torch" and dtype == "float32"
+    return kind_of(device) == "cpu" and runtime == "torch" and dtype == "float32"
 
 
 def torch_function(network: Any, device: str, dtype: Dtype, threads: int, at_once: int) -> ClipFunction:
@@ -101,7 +98,7 @@ def torch_function(network: Any, device: str, dtype: Dtype, threads: int, at_onc
     import torch
 
     network = network.to(device=device, dtype=getattr(torch, dtype), memory_format=torch.channels_last_3d)
-    return _on_cpu(network, threads, at_once) if is_cpu(device) else _on_gpu(network, device)
+    return _on_cpu(network, threads, at_once) if kind_of(device) == "cpu" else _on_gpu(network, device)
 
 
 def _on_cpu(network: Any, threads: int, at_once: int) -> ClipFunction:

@@ -7,15 +7,13 @@ seconds. Pure numpy: features, labels, scores and times all come through here, s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from lad.clip import CLIP_FRAMES
-from lad.extract.container import VideoError
-
-if TYPE_CHECKING:
-    from lad.extract.decode import VideoInfo
+from lad.extract.video import VideoError, VideoInfo
 
 MAX_GAP_SECONDS = 3600.0  # between two frames; a damaged timestamp can claim years, to be filled with one picture
 
@@ -178,3 +176,51 @@ def clip_times(times: np.ndarray, fps: float, rate: float | None, stride: int, t
     ends = times[1:] if rate is None else np.arange(1, len(shown)) / rate
     ends = np.append(ends, times[-1] + 1 / fps)
     return np.stack((times[shown[index[:, 0]]], ends[index[:, -1]]), axis=1)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The frames of one video and the clips that were cut from them.
+
+    Attributes:
+        times: `(frames,)` float64, seconds since the first frame.
+        fps: average frames a second.
+        rate: frames a second at which clips were cut; None: the video's own.
+        stride: frames from one clip's start to the next.
+    """
+
+    times: np.ndarray
+    fps: float
+    rate: float | None = None
+    stride: int = CLIP_FRAMES
+
+    @property
+    def ends(self) -> np.ndarray:
+        """`(frames,)` float64: the seconds at which each frame goes off display."""
+        return np.append(self.times[1:], self.times[-1] + 1 / self.fps)
+
+    def by_clip(self, frame_labels: np.ndarray, clips: int) -> tuple[np.ndarray, np.ndarray]:
+        """`(frames,)` labels -> labels of the frames of each clip and which of these are real, `(clips, 16)` float32.
+
+        Clips beyond the video's end hold no real frame.
+        """
+        labels = sampled_labels(frame_labels, self.times, self.fps, self.rate)
+        index, inside = clip_frames(len(labels), self.stride, "pad")
+        targets = np.zeros((clips, CLIP_FRAMES), dtype=np.float32)
+        real = np.zeros_like(targets)
+        known = min(clips, len(index))
+        real[:known] = inside[:known]
+        targets[:known] = labels[index[:known]] * inside[:known]
+        return targets, real
+
+    def by_frame(self, clip_scores: np.ndarray) -> np.ndarray:
+        """`(clips, 16)` -> `(frames,)`: the mean where clips overlap; frames after the last clip take its score."""
+        return spread(clip_scores, self.times, self.fps, self.rate, self.stride)
+
+    def clip_of_frame(self, clips: int) -> np.ndarray:
+        """`(frames,)` int64: a clip that holds each frame, the last one for frames after it."""
+        return clip_of_frame(self.times, self.rate, self.stride, clips)
+
+    def clip_times(self, clips: int) -> np.ndarray:
+        """`(clips, 2)` float64: the seconds at which each clip begins and ends."""
+        return clip_times(self.times, self.fps, self.rate, self.stride, "pad")[:clips]

@@ -1,4 +1,4 @@
-"""The numbers in feature files: looked at where they lie, never loaded whole.
+"""The features of a video: as files that are looked at where they lie, never loaded whole.
 
 What was read stays in the system's page cache for as long as there is room, so that training finds it there.
 """
@@ -14,7 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lad.clip import CLIP_FRAMES
+from lad.errors import LadError
+from lad.extract.sampling import Timeline
 from lad.files import read_npy
+
+
+class FeaturesError(LadError):
+    """Feature files that are missing, or not as they were made."""
 
 
 @dataclass(frozen=True)
@@ -89,3 +96,57 @@ class ClipFeatures:
         """`(clips, dim)` float32 of one crop."""
         rows = [part[crop, clips] for part in self.parts]
         return (rows[0] if len(rows) == 1 else np.hstack(rows)).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """The features of one video, as files, and the frames that they tell of.
+
+    Attributes:
+        paths: `.npy` files, `(clips, dim)` or `(crops, clips, dim)`, one for each configured stream or one of all.
+        times_path: `.npy`, `(frames,)` float64, seconds since the first frame; None: the frames are evenly spaced.
+        frames: how many the video has.
+        fps: average frames a second.
+        rate: frames a second at which clips were cut from it; None: its own.
+        stride: frames from one clip's start to the next.
+        fingerprint: of all files together.
+        warnings: what was odd about the video.
+    """
+
+    paths: list[Path]
+    times_path: Path | None
+    frames: int
+    fps: float
+    rate: float | None = None
+    stride: int = CLIP_FRAMES
+    fingerprint: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def open(self) -> ClipFeatures:
+        """The features, which stay on the disk.
+
+        Raises:
+            OSError: a file is not there any more.
+            FeaturesError: a file is not as it was made.
+        """
+        try:
+            return ClipFeatures([open_features(path) for path in self.paths])
+        except ValueError as error:
+            raise _damaged(error) from error
+
+    def timeline(self) -> Timeline:
+        """The video's frames and clips; read anew at each call, so that nothing of it is kept.
+
+        Raises:
+            OSError, FeaturesError: as `open`.
+        """
+        if self.times_path is None:
+            return Timeline(np.arange(self.frames) / self.fps, self.fps, self.rate, self.stride)
+        try:
+            return Timeline(np.array(read_npy(self.times_path)), self.fps, self.rate, self.stride)
+        except ValueError as error:
+            raise _damaged(error) from error
+
+
+def _damaged(error: ValueError) -> FeaturesError:
+    return FeaturesError(f"{error}: `lad extract --verify` makes damaged features anew")

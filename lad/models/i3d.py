@@ -52,12 +52,17 @@ MIXED_CHANNELS = {
 }
 
 
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after one dimension in TensorFlow's SAME: of an odd number, the larger part goes after."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
 def pad_same(x: torch.Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> torch.Tensor:
-    """Zero-pad the last three dimensions as TensorFlow's SAME does: the odd row goes after, not before."""
-    pads: list[int] = []
-    for size, k, s in zip(reversed(x.shape[-3:]), reversed(kernel), reversed(stride), strict=True):
-        total = max((-(-size // s) - 1) * s + k - size, 0)
-        pads += [total // 2, total - total // 2]
+    """Zero-pad the last three dimensions, time, height and width, as TensorFlow's SAME does."""
+    pads: list[int] = []  # of the last dimension first, as torch wants them
+    for size, along, step in zip(reversed(x.shape[-3:]), reversed(kernel), reversed(stride), strict=True):
+        pads += same_padding(size, along, step)
     return F.pad(x, pads) if any(pads) else x
 
 

@@ -11,14 +11,18 @@ import numpy as np
 from lad import __version__
 from lad.dataset import Video
 from lad.detector.checkpoint import load_checkpoint
-from lad.evaluation.results import ScoredVideo, compute_metrics
+from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
+from lad.features.recipe import FeatureRecipe
+from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
-from lad.pipeline.inventory import VideoFeatures, check_labels, find_features, weights_in_use
-from lad.pipeline.project import Run, StageError, StageResult
+from lad.pipeline.inventory import check_labels, find_features
+from lad.pipeline.project import Asked, Project
+from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.pipeline.score import STAGE as SCORE
-from lad.pipeline.score import read_scores, score_fingerprint, score_path
+from lad.pipeline.score import read_scores, score_fingerprint
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
+from lad.work.layout import Work
 from lad.work.manifest import Item
 
 STAGE = "evaluate"
@@ -26,28 +30,31 @@ ITEM = "metrics"
 CODE_VERSION = 4
 
 
-def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:
+def evaluate_videos(
+    project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter
+) -> StageResult:
     """Compare the scores of the `test` videos with their labels.
 
     Raises:
         StageError: there is no test video, or scores are missing.
     """
     result = StageResult(STAGE)
-    test = test_videos(videos)
-    features, failed = find_features(run, test)
-    result.failed = {item: f"not evaluated: {reason}" for item, reason in failed.items()}
-    check_labels(run, test, features, result)
+    manifest, item = work.manifest, work.item(ITEM)
+    test = test_videos(project.videos)
+    features, failed = find_features(project, recipe, work, asked, reporter, test)
+    result.failed = {video_id: f"not evaluated: {reason}" for video_id, reason in failed.items()}
+    check_labels(work, test, features, result)
     usable = [video for video in test if video.id not in result.failed]
     if not usable:
         raise StageError(f"no test video can be evaluated: {next(iter(result.failed.values()))}")
-    rows = _scores_of_today(run, usable, features)
-    trained = run.manifest.get(TRAIN, run.item(DETECTOR))
-    optimistic = trained.info.get("released_protocol") if trained and run.config.protocol.released else None
-    configured = protocol(run, videos, sorted(result.failed))
+    rows = _scores_of_today(project, recipe, work, asked, usable, features)
+    trained = manifest.get(TRAIN, work.item(DETECTOR))
+    optimistic = trained.info.get("released_protocol") if trained and project.config.protocol.released else None
+    configured = protocol(project, work, sorted(result.failed))
     facts = {
         "stage": STAGE,
         "code": CODE_VERSION,
-        "classes": run.classes,
+        "classes": project.classes,
         "protocol": configured,
         "released_protocol": optimistic,
         "videos": [
@@ -56,29 +63,36 @@ def evaluate_videos(run: Run, videos: list[Video]) -> StageResult:
         ],
     }
     today = fingerprint(facts)
-    if not run.force and run.manifest.is_done(run.manifest.get(STAGE, run.item(ITEM)), today, verify=run.verify):
+    if not asked.force and manifest.is_done(manifest.get(STAGE, item), today, verify=asked.verify):
         result.skipped = 1
         return result
-    run.manifest.start(STAGE, run.item(ITEM), today)
+    manifest.start(STAGE, item, today)
     for video_id, said in result.warnings.items():
-        run.say(f"warning: {video_id}: {'; '.join(said)}")
-    scored = read_scored(run, usable)
-    metrics = compute_metrics(scored, run.classes, rows[usable[0].id].info["threshold"])
-    made_with = _protocol_of_detector(run, rows[usable[0].id].info["checkpoint"], configured)
-    metrics |= {"protocol": made_with, "weights": weights_in_use(run), "lad": __version__}
+        reporter.say(f"warning: {video_id}: {'; '.join(said)}")
+    scored = read_scored(project, work, usable)
+    metrics = compute_metrics(scored, project.classes, rows[usable[0].id].info["threshold"])
+    made_with = _protocol_of_detector(project, work, rows[usable[0].id].info["checkpoint"], configured)
+    metrics |= {"protocol": made_with, "weights": dict(recipe.identities), "lad": __version__}
     if optimistic:
         metrics["released_protocol"] = {
             "auc": optimistic["test_auc"],
             "step": optimistic["step"],
             "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
         }
-    outputs = write_evaluation(run, run.work, scored, metrics)
-    run.manifest.finish(STAGE, run.item(ITEM), outputs, {"videos": len(scored)})
+    outputs = write_evaluation(work.folder, scored, metrics, project.classes, reporter)
+    manifest.finish(STAGE, item, outputs, {"videos": len(scored)})
     result.done = 1
     return result
 
 
-def _scores_of_today(run: Run, videos: Sequence[Video], features: Mapping[str, VideoFeatures]) -> dict[str, Item]:
+def _scores_of_today(
+    project: Project,
+    recipe: FeatureRecipe,
+    work: Work,
+    asked: Asked,
+    videos: Sequence[Video],
+    features: Mapping[str, VideoFeatures],
+) -> dict[str, Item]:
     """The rows of the videos' scores by id: of one detector, and of today's features and configuration.
 
     It is the configured detector; where none is, whichever scored them.
@@ -86,24 +100,24 @@ def _scores_of_today(run: Run, videos: Sequence[Video], features: Mapping[str, V
     Raises:
         StageError: a video is not scored, or otherwise, or the run's own detector was trained otherwise.
     """
-    found = run.manifest.items(SCORE)
-    rows = {video.id: found.get((SCORE, run.item(video.id))) for video in videos}
+    found = work.manifest.items(SCORE)
+    rows = {video.id: found.get((SCORE, work.item(video.id))) for video in videos}
     done = {video_id: row for video_id, row in rows.items() if row and row.status == "done"}
     if unscored := [video.id for video in videos if video.id not in done]:
         raise StageError(f"{len(unscored)} test videos are not scored ({unscored[0]}, ...): run `lad score` first")
     for video in videos:
         row = done[video.id]
-        if row.fingerprint != score_fingerprint(run, features[video.id], row.info["checkpoint"]):
+        if row.fingerprint != score_fingerprint(project, recipe, features[video.id], row.info["checkpoint"]):
             raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
     detectors = {row.info["checkpoint"] for row in done.values()}
-    named = run.config.score.checkpoint
+    named = project.config.score.checkpoint
     if len(detectors) > 1:
         raise StageError("the test videos were not all scored by the same detector: run `lad score` first")
-    if named and detectors != {run.manifest.content_sha256(named, verify=run.verify)}:
+    if named and detectors != {work.manifest.content_sha256(named, verify=asked.verify)}:
         raise StageError(f"the test videos were not scored by {named}: run `lad score` first")
-    trained = run.manifest.get(TRAIN, run.item(DETECTOR))
-    if trained and _is_own(run, *detectors):
-        now = run.config.train.model_dump(mode="json")
+    trained = work.manifest.get(TRAIN, work.item(DETECTOR))
+    if trained and _is_own(work, *detectors):
+        now = project.config.train.model_dump(mode="json")
         then = trained.info.get("config", dict.fromkeys(now))  # not in rows of older versions, which are stale
         changed = sorted(key for key, value in then.items() if now.get(key) != value)
         if changed:
@@ -112,20 +126,22 @@ def _scores_of_today(run: Run, videos: Sequence[Video], features: Mapping[str, V
     return done
 
 
-def _is_own(run: Run, checkpoint_sha256: str) -> bool:
+def _is_own(work: Work, checkpoint_sha256: str) -> bool:
     """Whether a detector is one that this run trained."""
-    trained = run.manifest.get(TRAIN, run.item(DETECTOR))
+    trained = work.manifest.get(TRAIN, work.item(DETECTOR))
     return trained is not None and checkpoint_sha256 in [output.sha256 for output in trained.outputs]
 
 
-def _protocol_of_detector(run: Run, checkpoint_sha256: str, configured: dict[str, Any]) -> dict[str, Any]:
+def _protocol_of_detector(
+    project: Project, work: Work, checkpoint_sha256: str, configured: dict[str, Any]
+) -> dict[str, Any]:
     """The protocol, its part on training as the detector was really trained, None where its file does not say.
 
     The run's own detector was trained as configured; one that was named was not, and its checksum is given.
     """
-    if _is_own(run, checkpoint_sha256):
+    if _is_own(work, checkpoint_sha256):
         return configured
-    named = run.config.score.checkpoint
+    named = project.config.score.checkpoint
     checkpoint = load_checkpoint(named) if named else None
     train = checkpoint.config["train"] if checkpoint and checkpoint.config else None
     made_with = {**configured, "checkpoint": checkpoint_sha256}
@@ -148,25 +164,27 @@ def test_videos(videos: Sequence[Video]) -> list[Video]:
     return test
 
 
-def write_evaluation(run: Run, folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any]) -> list[Path]:
+def write_evaluation(
+    folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], classes: Sequence[str], reporter: Reporter
+) -> list[Path]:
     """Write `metrics.json` and the plots below `folder`; returns the files."""
     from lad.evaluation import plots
 
     write_json(folder / "metrics.json", metrics)
-    with run.progress("plots", len(scored)) as (bar, task):
-        drawn = plots.draw_evaluation(folder / "plots", scored, metrics, run.classes, on_plot=lambda: bar.advance(task))
+    with reporter.progress("plots", len(scored)) as bar:
+        drawn = plots.draw_evaluation(folder / "plots", scored, metrics, classes, on_plot=bar.advance)
     return [folder / "metrics.json", *drawn]
 
 
-def protocol(run: Run, videos: Sequence[Video], left_out: Sequence[str]) -> dict[str, Any]:
-    """What the numbers were measured on, and with what."""
-    data, extract, train = run.config.data, run.config.extract, run.config.train
-    given = all(video.is_features for video in videos)  # nobody says how those were made
+def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str, Any]:
+    """What the numbers are measured on, and with what."""
+    config, given = project.config, project.all_given  # nobody says how given features were made
+    data, extract, train = config.data, config.extract, config.train
     return {
         "data": data.benchmark or (str(data.dataset) if data.dataset else "folder"),
-        "split": run.split or None,
-        "seed": run.config.protocol.seed,
-        "videos": {split: sum(video.split == split for video in videos) for split in ("train", "val", "test")},
+        "split": work.name or None,
+        "seed": config.protocol.seed,
+        "videos": {split: sum(video.split == split for video in project.videos) for split in ("train", "val", "test")},
         "left_out": list(left_out),
         "streams": list(extract.streams),
         "features": "given" if given else "made by lad",
@@ -181,47 +199,42 @@ def protocol(run: Run, videos: Sequence[Video], left_out: Sequence[str]) -> dict
         "window": train.window,
         "selection": train.selection,
         "train_seed": train.seed,
-        "merge": run.config.score.merge,
+        "merge": config.score.merge,
         "threshold": "the detector's: chosen on its validation videos, else 0.5"
-        if run.config.score.threshold is None
+        if config.score.threshold is None
         else "configured",
         "events": "runs of frames above the threshold; matched one to one, greedily by their peak, at temporal IoU",
         "false_alarms_hour": "found events that overlap no true one, an hour of all test videos",
         "accuracy_window": "windows of K clips, stride 1, counted by the category that the detector gives each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",
-        "config": run.config.model_dump(mode="json", include={"extract", "train", "score"}),
+        "config": config.model_dump(mode="json", include={"extract", "train", "score"}),
     }
 
 
-def read_scored(run: Run, videos: Sequence[Video]) -> list[ScoredVideo]:
+def read_scored(project: Project, work: Work, videos: Sequence[Video]) -> list[ScoredVideo]:
     """The scores and labels of those of `videos` that are scored.
 
     Raises:
         StageError: the detector's categories are not the data's.
     """
-    rows = run.manifest.items(SCORE)
-    found = {video.id: rows.get((SCORE, run.item(video.id))) for video in videos}
-    return [_read(run, video, row) for video in videos if (row := found[video.id]) and row.status == "done"]
+    rows = work.manifest.items(SCORE)
+    found = {video.id: rows.get((SCORE, work.item(video.id))) for video in videos}
+    return [_read(project, work, video, row) for video in videos if (row := found[video.id]) and row.status == "done"]
 
 
-def _read(run: Run, video: Video, row: Item) -> ScoredVideo:
-    scores = read_scores(score_path(run.work, video.id))
-    votes = np.array([row.info["votes"].get(name, 0) for name in run.classes])
-    if row.info["category"] not in run.classes:
+def _read(project: Project, work: Work, video: Video, row: Item) -> ScoredVideo:
+    scores, classes = read_scores(work.scores(video.id)), project.classes
+    votes = np.array([row.info["votes"].get(name, 0) for name in classes])
+    if row.info["category"] not in classes:
         raise StageError(
-            f"the detector's categories are {', '.join(row.info['votes'])}, the data's {', '.join(run.classes)}"
+            f"the detector's categories are {', '.join(row.info['votes'])}, the data's {', '.join(classes)}"
         )
     return ScoredVideo(
         video=video,
         truth=video.frame_labels(len(scores)),
         scores=scores,
         seconds=row.info["seconds"],
-        labels=label_indices(run, video),
-        predicted=run.classes.index(row.info["category"]),
+        labels=label_indices(video, classes),
+        predicted=classes.index(row.info["category"]),
         votes=votes,
     )
-
-
-def label_indices(run: Run, video: Video) -> tuple[int, ...]:
-    """Where the categories of a video stand among those of the run, the foremost first."""
-    return tuple(run.classes.index(name) for name in video.categories if name in run.classes)

@@ -16,16 +16,23 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
 from lad.datasets.released import COMBINED, COMBINED_STREAMS, FEATURES, FRAME_LABELS, SPLIT_FILES, VIDEO_LABELS
+from lad.features.labels import labels_misfit
+from lad.features.recipe import FeatureRecipe
+from lad.features.video import VideoFeatures
 from lad.files import replacing
-from lad.pipeline.inventory import VideoFeatures, find_features, labels_misfit
-from lad.pipeline.project import Run, StageError, StageResult
+from lad.pipeline.inventory import find_features
+from lad.pipeline.project import Asked, Project
+from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.work.layout import Work
 
 STAGE = "export"
 SPLIT_OF = {"train": "train", "val": "train", "test": "test"}  # the layout has no validation videos
 
 
-def export_released(run: Run, out: Path) -> StageResult:
-    """Write the videos of a run below `out`: their features, and the labels and splits of those that have them.
+def export_released(
+    project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter, out: Path
+) -> StageResult:
+    """Write the videos of a project below `out`: their features, and the labels and splits of those that have them.
 
     What is there already with the same bytes is left alone. Of several labels the foremost is written.
 
@@ -37,17 +44,17 @@ def export_released(run: Run, out: Path) -> StageResult:
         OSError: `out` cannot be written to.
     """
     result = StageResult(STAGE)
-    names = _names(run.videos)
-    features, failed = find_features(run, run.videos)
+    names = _names(project.videos)
+    features, failed = find_features(project, recipe, work, asked, reporter, project.videos)
     result.failed.update(failed)
-    classes = run.classes
+    classes = project.classes
     frame_labels: dict[str, np.ndarray] = {}
     video_labels: dict[str, int] = {}
     splits: dict[str, list[str]] = {split: [] for split in SPLIT_FILES}
     unlabelled: list[str] = []
-    with run.progress(STAGE, len(run.videos)) as (bar, task):
-        for video in run.videos:
-            bar.update(task, advance=1, note=video.id)
+    with reporter.progress(STAGE, len(project.videos)) as bar:
+        for video in project.videos:
+            bar.advance(video.id)
             if video.id in failed:
                 continue
             found, name = features[video.id], names[video.id]
@@ -56,7 +63,7 @@ def export_released(run: Run, out: Path) -> StageResult:
                 continue
             written = [
                 _write(out / FEATURES / folder / name / "feature.npy", _npy(array))
-                for folder, array in _arrays(found, run.config.extract.streams).items()
+                for folder, array in _arrays(found, recipe.streams).items()
             ]
             result.done += any(written)
             result.skipped += not any(written)
@@ -73,7 +80,7 @@ def export_released(run: Run, out: Path) -> StageResult:
         _write(out / file, "".join(f"{name}\n" for name in splits[split]).encode())
     if unlabelled:
         some = ", ".join(unlabelled[:3]) + (", ..." if len(unlabelled) > 3 else "")
-        run.say(f"export: {len(unlabelled)} videos have no label, or one that is no class: not in GT ({some})")
+        reporter.say(f"export: {len(unlabelled)} videos have no label, or one that is no class: not in GT ({some})")
     return result
 
 

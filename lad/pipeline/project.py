@@ -1,106 +1,48 @@
-"""What the stages share: the run that they belong to, what they report, how they show progress."""
+"""Which videos a command works on, and what it was asked."""
 
 from __future__ import annotations
 
-import ctypes
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from lad.config import Config, ConfigError
+from lad.dataset import MAX_PROBLEMS, DatasetError, Video, class_names, find_videos, read_dataset
+from lad.datasets import BENCHMARKS, Listing, Options
+from lad.datasets.released import read_released
+from lad.pipeline.checks import dataset_path
 
-from lad.config import Config, ExtractConfig, Stream
-from lad.dataset import Video, class_names
-from lad.datasets import BENCHMARKS
-from lad.extract.runtime import Dtype, Runtime, RuntimeMissing, choose_dtype, choose_runtime
-from lad.models import weights
-from lad.text import printable
-from lad.work.manifest import Manifest
-
-EXTRACT = "extract"
-
-
-class StageError(Exception):
-    """A stage cannot begin: one line that says why and what to do."""
-
-
-@dataclass
-class StageResult:
-    """What a stage came to.
-
-    Attributes:
-        done: items worked on now.
-        skipped: items whose result was there already.
-        failed: item -> reason, old failures that were not tried again included.
-        warnings: item -> what was odd about it.
-    """
-
-    stage: str
-    done: int = 0
-    skipped: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, other: StageResult) -> None:
-        """Count in what the same stage came to in another split."""
-        self.done += other.done
-        self.skipped += other.skipped
-        self.failed |= other.failed
-        self.warnings |= other.warnings
-
-    def summary(self) -> str:
-        if not self.done and not self.failed:
-            return f"{self.stage}: nothing to do, {self.skipped} done before"
-        parts = [f"{self.done} done"]
-        parts += [f"{self.skipped} done before"] if self.skipped else []
-        parts += [f"{len(self.failed)} failed"] if self.failed else []
-        return f"{self.stage}: {', '.join(parts)}"
+ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
 
 
 @dataclass(frozen=True)
-class Run:
-    """A configuration at work in a directory.
+class Asked:
+    """How a command shall work.
 
     Attributes:
-        work: where checkpoints, scores and metrics go: the work directory, or its folder of one random split.
-        videos: with the labels and splits that they have in this run.
-        split: which of several random splits this is, empty where there is one.
-        named: whether the videos were named on the command line, so that they are no dataset.
         force: do everything again, failures included.
-        verify: trust no size and no mtime, hash again.
-        verbose: log every step of the way.
+        verify: trust no size and no time stamp, hash again.
+    """
+
+    force: bool = False
+    verify: bool = False
+
+
+@dataclass(frozen=True)
+class Project:
+    """A configuration and its videos.
+
+    Attributes:
+        config: resolved.
+        videos: with the labels and splits that they have here.
+        named: whether the videos were named on the command line, so that they are no dataset.
+        listing: of a benchmark whose split is drawn at random, which other seeds split otherwise.
     """
 
     config: Config
-    work: Path
-    manifest: Manifest
     videos: list[Video]
-    console: Console
-    split: str = ""
     named: bool = False
-    force: bool = False
-    verify: bool = False
-    verbose: bool = False
-
-    @property
-    def home(self) -> Path:
-        """The work directory, which holds the features whatever the split."""
-        return self.manifest.work
+    listing: Listing | None = None
 
     @cached_property
     def classes(self) -> list[str]:
@@ -109,121 +51,81 @@ class Run:
         benchmark = BENCHMARKS[data.benchmark].classes if data.benchmark else ()
         return data.classes or list(benchmark) or class_names(self.videos)
 
-    def item(self, name: str) -> str:
-        """How the manifest calls an item of this split."""
-        return f"{self.split}/{name}" if self.split else name
+    @property
+    def all_given(self) -> bool:
+        """Whether every video comes as features that somebody else made."""
+        return all(video.is_features for video in self.videos)
 
-    def say(self, text: str) -> None:
-        """Log a line to stderr."""
-        say(self.console, f"{self.split}: {text}" if self.split else text)
+    def folder_fps(self, video: Video) -> float:
+        """Frames a second of a video that has no times of its own."""
+        return video.fps or self.config.data.frame_folder_fps
 
-    @contextmanager
-    def progress(self, what: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
-        """A progress bar on stderr, only where it is a terminal."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _NoteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        shown = self.console.is_terminal and not self.console.quiet
-        with Progress(*columns, console=self.console, transient=True, disable=not shown) as bar:
-            yield bar, bar.add_task(what, total=total, note="")
-
-
-class _NoteColumn(ProgressColumn):
-    """What is being worked on: a file's name, in which nothing is markup and nothing is for the terminal to obey."""
-
-    def render(self, task: Task) -> Text:
-        return Text(printable(task.fields["note"]))
+    def random_splits(self) -> list[Project]:
+        """One project for each random split of the benchmark, or none where there is one split."""
+        protocol = self.config.protocol
+        if protocol.splits == 1 or self.named:
+            return []
+        assert self.listing is not None  # the checks saw to it
+        projects = []
+        for number in range(protocol.splits):
+            seed = protocol.seed + number
+            changed = protocol.model_copy(update={"splits": 1, "seed": seed})
+            config = self.config.model_copy(update={"protocol": changed})
+            projects.append(replace(self, config=config, videos=self.listing.split(seed)))
+        return projects
 
 
-def say(console: Console, text: str) -> None:
-    """Log a line as it is: nothing in it is markup, and it is not wrapped."""
-    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+def load_project(
+    config: Config, arguments: Sequence[str] = (), warn: Callable[[str], None] = lambda _: None
+) -> Project:
+    """The videos that a command works on: those of the configuration, or its arguments alone.
 
-
-def folder_fps(run: Run, video: Video) -> float:
-    """Frames a second of a video that has no times of its own."""
-    return video.fps or run.config.data.frame_folder_fps
-
-
-def weights_name(config: ExtractConfig, stream: Stream) -> str:
-    """The weights of a stream: the configured ones, or its backbone's default."""
-    return config.weights.get(stream) or weights.default_name(config.backbone, stream)
-
-
-@lru_cache
-def resolve_device(device: str) -> str:
-    """`auto` -> `cuda` where the NVIDIA driver shows a device, else `cpu`. Asks the driver, not torch: it is quick."""
-    if device != "auto":
-        return device
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "cpu"
-    count = ctypes.c_int(0)
-    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
-    return "cuda" if found else "cpu"
-
-
-def thread_count(config: Config) -> int:
-    """Threads of the network on a CPU; it moves the last digits of features, so it is part of fingerprints."""
-    return config.threads or len(os.sched_getaffinity(0))
-
-
-def numerics(config: Config) -> dict[str, object]:
-    """What moves the numbers beside parameters and weights."""
-    device = resolve_device(config.device).partition(":")[0]
-    facts: dict[str, object] = {"device": device, "dtype": "float32"}
-    return {**facts, "threads": thread_count(config)} if device == "cpu" else facts
-
-
-def feature_runtime(config: Config) -> tuple[Runtime, Dtype]:
-    """What the feature networks run on, and in which precision.
+    An argument that is a video of the configuration keeps what that says of it (its frame rate, its labels). `warn`
+    gets one line for each thing that the benchmark's download lacks and `data.allow_missing` lets it lack.
 
     Raises:
-        StageError: the configured runtime cannot be had, or not in the configured precision.
+        ConfigError, dataset.DatasetError: there are none, or their description is wrong.
     """
-    extract, device = config.extract, resolve_device(config.device)
-    try:
-        runtime = choose_runtime(extract.runtime, device, extract.backbone)
-        return runtime, choose_dtype(extract.dtype, device, extract.preset, runtime)
-    except RuntimeMissing as error:
-        raise StageError(str(error)) from error
+    data = config.data
+    listing: Listing | None = None
+    configured: list[Video] = []
+    if data.benchmark:
+        listing = _read_benchmark(config, warn)
+        configured = listing.split(config.protocol.seed)
+    elif data.dataset:
+        path = dataset_path(config)
+        assert path is not None  # the checks saw to it
+        configured = read_dataset(path, data.root)
+    elif data.root and not arguments:
+        configured = find_videos([str(data.root)], data.root)
+    if arguments:
+        known = {video.path.absolute(): video for video in configured}
+        named = [known.get(video.path, video) for video in find_videos(arguments, data.root)]
+        return Project(config, named, named=True)
+    if not configured:
+        raise ConfigError("no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR")
+    return Project(config, configured, listing=listing)
 
 
-def feature_numerics(config: Config) -> dict[str, object]:
-    """What moves the numbers of features: `numerics`, the networks' precision and, unless it is torch, their runtime.
-
-    Raises:
-        StageError: as `feature_runtime`.
-    """
-    runtime, dtype = feature_runtime(config)
-    facts = {**numerics(config), "dtype": dtype}
-    return facts if runtime == "torch" else {**facts, "runtime": runtime}
-
-
-def prepare_torch(config: Config) -> str:
-    """Set torch up for repeatable results; returns the device.
-
-    Raises:
-        StageError: the device is not there.
-    """
-    import torch
-
-    device = resolve_device(config.device)
-    if device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise StageError(f"device {device!r}: torch {torch.__version__} finds no usable GPU; pass --device cpu")
-        index = torch.device(device).index or 0
-        if index >= torch.cuda.device_count():
-            raise StageError(f"device {device!r}: there are {torch.cuda.device_count()} GPUs")
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
-    torch.set_num_threads(thread_count(config))
-    return device
+def _read_benchmark(config: Config, warn: Callable[[str], None]) -> Listing:
+    data = config.data
+    assert data.benchmark is not None and data.root is not None  # the checks saw to it
+    benchmark = BENCHMARKS[data.benchmark]
+    if data.layout == "released":
+        classes = data.classes or benchmark.classes
+        listing = read_released(data.root, data.benchmark, classes, config.extract.streams)
+    else:
+        listing = benchmark.read(data.root, Options(normal=data.normal))
+    if listing.missing:
+        count = len(listing.missing)
+        shown = listing.missing[:MAX_PROBLEMS]
+        first = f", the first {len(shown)}" if len(shown) < count else ""
+        said = [f"{data.root}: missing of {data.benchmark}: {count}{first} (docs/datasets.md says what belongs there)"]
+        said += [f"missing: {line}" for line in shown]
+        if not data.allow_missing:
+            raise DatasetError("\n".join([*said, f"to go on without: {ALLOW_MISSING}"]))
+        for line in said:
+            warn(line)
+    if not listing.videos:
+        raise DatasetError(f"{data.root}: no video of {data.benchmark} is here")
+    return listing

@@ -20,7 +20,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from lad.files import file_sha256, frame_files, why_not_written
+from lad.files import READERS, file_sha256, frame_files, why_not_written
 from lad.work.journal import (
     FORMAT,
     JOURNAL,
@@ -40,7 +40,6 @@ from lad.work.journal import (
 from lad.work.lock import hold
 
 DATABASE = "manifest.sqlite"
-READERS = 4  # files read at a time
 SQLITE_PATH_BYTES = 500  # of 512, which the names of its own files beside it must fit in too
 BUSY_SECONDS = 10.0  # to wait for another program that has the database open
 

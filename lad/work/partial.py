@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lad.extract.decode import Reader
+from lad.extract.readers import Choice
 from lad.files import fingerprint, naming, replacing, write_json
 
 SAVE_SECONDS = 60.0  # from one save to the next
@@ -47,7 +47,7 @@ class Partial:
 
     folder: Path
     fingerprints: Mapping[str, str]
-    reader: Reader = "auto"
+    reader: Choice = "auto"
     clips: int = 0
     shapes: dict[str, list[int]] = field(default_factory=dict)
     checksums: dict[str, int] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Partial:
     held_bytes: int = 0
     saved_at: float = field(default_factory=time.monotonic)
 
-    def restart(self, reader: Reader) -> None:
+    def restart(self, reader: Choice) -> None:
         """Begin anew: what there is, is void."""
         self.remove()
         self.reader, self.clips, self.held_bytes, self.saved_at = reader, 0, 0, time.monotonic()

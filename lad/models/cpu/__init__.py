@@ -1,1 +1,1 @@
-"""The form of Inception-I3D that a CPU runs fastest. Nobody who reads the network itself needs it."""
+"""The form of Inception-I3D that runs fastest on a CPU. Nobody needs it to understand the network itself."""

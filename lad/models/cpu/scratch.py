@@ -1,4 +1,4 @@
-"""Memory for what a network computes in between."""
+"""Memory for intermediate results."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import torch
 
 
 class Scratch(threading.local):
-    """Tensors that a thread uses again and again, so that they are in its caches still when it writes to them.
+    """Tensors that a thread uses again and again, so that they are still in its caches when it writes to them.
 
-    What the C library gives is any memory that is free, and a core has to fetch it before it can write to it.
+    The C library would give it any free memory, which a core has to fetch before it can write to it. Each thread has
+    its own tensors.
     """
 
     def __init__(self) -> None:
         self.kept: dict[str, torch.Tensor] = {}
 
     def __call__(self, use: str, *shape: int) -> torch.Tensor:
-        """Float32 in this shape, with any content: what was there for the same use before is lost."""
+        """A float32 tensor of this shape, not initialised. The last tensor given for the same use is overwritten."""
         numbers = prod(shape)
         if use not in self.kept or self.kept[use].numel() < numbers:
-            with torch.inference_mode(False):  # for whoever comes next, in this mode or not
+            with torch.inference_mode(False):  # so that it can be used again outside of this mode
                 self.kept[use] = torch.empty(numbers)
         return self.kept[use][:numbers].view(shape)

@@ -1,68 +1,91 @@
-"""Convolutions with a quarter of the multiplications: Winograd's minimal filtering, for inference on a CPU.
+"""Convolutions for inference on a CPU that need a quarter of the usual multiplications, or fewer.
 
-Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016. A map is cut into tiles; a tile's pixels
-and a kernel's weights are each seen as polynomials and evaluated at a few points, where a convolution is one product a
-point. Summed over channels those are products of matrices, one a point, and so are the changes to and from the points.
-Time is a dimension like the others at stride 1; at stride 2 it is left as it is, and a kernel's taps in time are summed
-as channels are.
+The method is that of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016. A result is
+computed in tiles of `tile x tile` pixels. A tile depends on a patch of `n x n` pixels, where `n = tile + taps - 1` and
+the kernel has `taps x taps` weights. Patches overlap, tiles do not. Every tile takes four steps:
 
-Clips, and pieces of video of several, are `(frames, height, width, channels)` float32 here, channels innermost, and one
-at a time. Convolutions give their result in bands, a few frames' rows of tiles, which are pooled while they are in the
-cache.
+1. Cut. Take the tile's patch out of the map.
+2. Evaluate. Turn the patch's `n * n` pixels into `n * n` other numbers, one for each of the method's points. The
+   kernel's weights were turned into `n * n` numbers once, when the network was built.
+3. Multiply. At a point, a convolution is a plain product, summed over the input channels. For all tiles and output
+   channels together that is one product of matrices a point, `(tiles, in) @ (in, out)`.
+4. Assemble. Turn the products at the points into the tile's pixels, and put the tiles side by side.
+
+Steps 2 and 4 are linear, so each of them is a product of matrices too. `winograd_matrices` says what the points are.
+The 3x3x3 convolution cuts time into tiles as well. The 7x7x7 convolution does not: it sums over a kernel's taps in time
+as it sums over input channels.
+
+A clip is `(frames, height, width, channels)` float32 here, channels innermost. A piece of video of several clips is
+handled as one long clip. The result is computed in bands, each of a few rows of tiles in a few frames. A band is pooled
+and written while it is still in the cache.
+
+In the shapes below, `in` and `out` are channels, `rows` and `columns` count pixels, `down` and `across` count tiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from math import ceil, prod
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from lad.models.cpu.scratch import Scratch
+from lad.models.i3d import same_padding
 
-# Where polynomials are evaluated, infinity beside them, by the number of coefficients. Exact in binary, and kind to the
-# last digits: the error is that of a plain convolution, with the usual 0, 1, -1, 2, -2, ... up to five times as much.
+# The points, by the number of coefficients; infinity comes beside them. They are exact in binary and lose few digits:
+# the error is that of a plain convolution, where the usual 0, 1, -1, 2, -2, ... give up to five times as much.
 POINTS = {
     4: (0.0, 1.0, -1.0),
     6: (0.0, 0.75, -0.75, 1.5, -1.5),
     7: (0.375, -0.375, 0.875, -0.875, 1.625, -1.625),
 }
-# Work is done in blocks that stay in the caches: of frames of the result, of patches until they are evaluated, and of
-# rows of products.
-FRAMES = 8
-PATCH_FLOATS = 2**17
-PRODUCT_ROWS = 100
+# Blocks of work that stay in the caches.
+FRAMES = 8  # of a result at stride 2, and of a pooled clip
+PATCH_FLOATS = 2**17  # of patches that are evaluated at once
+PRODUCT_ROWS = 100  # of a product of matrices in step 3: tiles of a band, about
 
 scratch = Scratch()
 
-# What is made of rows of a few frames, `(frames, rows, columns, channels)`, each row by itself; ReLU may come after it.
-Rows = Callable[[torch.Tensor], torch.Tensor]
+# Max pooling of `(frames, rows, columns, channels)` that takes each row by itself. So a band can be pooled alone, and
+# ReLU may come after it.
+RowPool = Callable[[torch.Tensor], torch.Tensor]
+# A range of frames, or of pixels along one side: the first, and the one after the last.
+Bounds = tuple[int, int]
 
 
-def _as_they_are(rows: torch.Tensor) -> torch.Tensor:
+def no_pool(rows: torch.Tensor) -> torch.Tensor:
     return rows
 
 
 def winograd_matrices(outputs: int, taps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Winograd's F(outputs, taps) along one dimension: `outputs` pixels by `n = outputs + taps - 1` products.
+    """The matrices of Winograd's F(outputs, taps): one dimension, `outputs` pixels by `n = outputs + taps - 1` products.
+
+    The result is `points_to_pixels @ ((pixels_to_points @ pixels) * (weights_to_points @ weights))`.
+
+    The idea is that of Toom and Cook. Two polynomials can be multiplied by multiplying their values at `n` points, one
+    of which is infinity, where a polynomial's value is its leading coefficient. A kernel's weights are the coefficients
+    of such a polynomial. A convolution is the transpose of multiplying by it, so pixels go through the transposed
+    inverse of an evaluation, and products go through a transposed evaluation.
 
     Returns:
-        What takes pixels to the products' first factors `(n, n)`, a kernel's weights to their second factors
-        `(n, taps)`, and the products to the pixels of the result `(outputs, n)`; all float64.
+        `pixels_to_points` `(n, n)`, `weights_to_points` `(n, taps)` and `points_to_pixels` `(outputs, n)`, float64.
+        The paper calls them B^T, G and A^T.
     """
     coefficients = outputs + taps - 1
     points = torch.tensor(POINTS[coefficients], dtype=torch.float64)
 
-    def powers(count: int) -> torch.Tensor:
+    def evaluation(count: int) -> torch.Tensor:
+        """What evaluates a polynomial of `count` coefficients: `(n, count)`."""
         at_infinity = torch.eye(count, dtype=torch.float64)[-1:]
         return torch.cat([torch.linalg.vander(points, N=count), at_infinity])
 
-    return torch.linalg.inv(powers(coefficients)).T, powers(taps), powers(outputs).T
+    return torch.linalg.inv(evaluation(coefficients)).T, evaluation(taps), evaluation(outputs).T
 
 
-def cut(clip: torch.Tensor, *bounds: tuple[int, int]) -> torch.Tensor:
-    """What lies between two frames, two rows and two columns, which may lie outside of the clip: there it is zeros."""
+def zero_padded(clip: torch.Tensor, *bounds: Bounds) -> torch.Tensor:
+    """A copy of some frames, rows and columns of a clip. Where a range goes beyond the clip, there are zeros."""
     inside = [slice(max(low, 0), min(high, size)) for (low, high), size in zip(bounds, clip.shape[:3], strict=True)]
     frames, rows, columns = (
         (part.start - low, high - part.stop) for (low, high), part in zip(bounds, inside, strict=True)
@@ -71,41 +94,65 @@ def cut(clip: torch.Tensor, *bounds: tuple[int, int]) -> torch.Tensor:
 
 
 class TiledConvolution(nn.Module):
-    """What both convolutions below share: a kernel over tiles of maps, and its bias.
+    """What the two convolutions below have in common: the four steps in space, and the kernel at the points.
 
     Args:
-        weight: `(out, in, taps in time, taps, taps)`, or second factors in place of the taps in time.
+        weight: `(out, in, taps in time, taps, taps)`; the taps in time may be at points already.
         bias: `(out,)`.
-        tile: pixels of the result that are computed together, along each side. More need fewer products, and factors
-            of kernels that take more memory.
+        tile: pixels along a side of a tile. Larger tiles need fewer products, but kernels that take more memory.
     """
 
-    of_pixels: torch.Tensor  # (n * n, n * n)
-    of_products: torch.Tensor  # (tile * tile, n * n)
-    factors: torch.Tensor  # (n * n * taps in time, in, out): the second factors
-    bias: torch.Tensor
+    pixels_to_points: torch.Tensor  # (n * n, n * n)
+    points_to_pixels: torch.Tensor  # (tile * tile, n * n)
+    kernels: torch.Tensor  # (n * n, taps in time, in, out): the weights at the points
+    bias: torch.Tensor  # (out,)
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int) -> None:
         super().__init__()
-        self.tile = tile
-        out_channels, in_channels, _, taps, _ = weight.shape
-        self.side = tile + taps - 1  # of the square of pixels that a tile of the result depends on
-        # Both dimensions of a map at once: more arithmetic than one after the other, but half the traffic of memory.
-        of_pixels, of_weights, of_products = (torch.kron(m, m) for m in winograd_matrices(tile, taps))
-        by_weight = weight.detach().double().permute(3, 4, 2, 1, 0).reshape(taps**2, -1)
-        factors = (of_weights @ by_weight).float().reshape(-1, in_channels, out_channels)
-        for name, tensor in (("of_pixels", of_pixels.float()), ("of_products", of_products.float()),
-                             ("factors", factors), ("bias", bias.detach())):  # fmt: skip
-            self.register_buffer(name, tensor)
+        taps = weight.shape[-1]
+        self.tile, self.n = tile, tile + taps - 1
+        # Height and width at once: more arithmetic than one after the other, but half of the memory traffic.
+        pixels_to_points, weights_to_points, points_to_pixels = (
+            torch.kron(matrix, matrix) for matrix in winograd_matrices(tile, taps)
+        )
+        weights = weight.detach().double().permute(3, 4, 2, 1, 0)  # (taps, taps, taps in time, in, out)
+        kernels = weights_to_points @ weights.reshape(taps**2, -1)  # (n * n, taps in time * in * out)
+        self.register_buffer("pixels_to_points", pixels_to_points.float())
+        self.register_buffer("points_to_pixels", points_to_pixels.float())
+        self.register_buffer("kernels", kernels.float().view(-1, *weights.shape[2:]))
+        self.register_buffer("bias", bias.detach())
 
-    def patches(self, maps: torch.Tensor) -> torch.Tensor:
-        """What tiles depend on: `(..., rows, columns, values)` -> `(n, n, ..., tiles down, tiles across, values)`."""
-        unfolded = maps.unfold(-3, self.side, self.tile).unfold(-3, self.side, self.tile)
-        return unfolded.movedim((-2, -1), (0, 1))
+    def cut(self, maps: torch.Tensor) -> torch.Tensor:
+        """Step 1: `(..., rows, columns, values)` -> a view of the patches `(n, n, ..., down, across, values)`."""
+        bars = maps.unfold(-3, self.n, self.tile)  # (..., down, columns, values, n)
+        patches = bars.unfold(-3, self.n, self.tile)  # (..., down, across, values, n, n)
+        return patches.movedim((-2, -1), (0, 1))  # (n, n, ..., down, across, values)
 
-    def _block(self, patches: torch.Tensor) -> torch.Tensor:
-        """`(n, n, ...)` as the columns of a matrix: `(n * n, numbers)`."""
-        return scratch("patches", *patches.shape).copy_(patches).view(self.side**2, -1)
+    def evaluate(self, patches: torch.Tensor, out: torch.Tensor) -> None:
+        """Step 2: `(n, n, ...)` -> `out` `(n * n, numbers)`."""
+        pixels = scratch("patches", *patches.shape).copy_(patches)  # (n, n, ...), contiguous
+        torch.mm(self.pixels_to_points, pixels.view(self.n**2, -1), out=out)
+
+    def multiply(self, values: torch.Tensor, kernels: torch.Tensor) -> torch.Tensor:
+        """Step 3: `(points, tiles, in)` of patches by `(points, in, out)` of kernels -> `(points, tiles, out)`."""
+        products = scratch("products", *values.shape[:2], len(self.bias))
+        return torch.bmm(values, kernels, out=products)
+
+    def assemble(self, products: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Step 4, its product of matrices: `(n * n, ...)` -> `out` `(tile * tile, numbers)`."""
+        return torch.mm(self.points_to_pixels, products.view(self.n**2, -1), out=out)
+
+    def write(self, band: torch.Tensor, out: torch.Tensor, columns: int, pool: RowPool) -> None:
+        """Pool a band of the result, and write its ReLU. What its tiles have beyond the clip is left out.
+
+        Args:
+            band: `(frames, down, tile, across, tile, out)`.
+            out: where it belongs in the pooled result, `(frames, rows, pooled columns, out)`.
+            columns: of the result before pooling.
+            pool: what pools rows.
+        """
+        in_order = band.flatten(3, 4).flatten(1, 2)  # (frames, rows, columns, out)
+        torch.clamp_min(pool(in_order[: len(out), : out.shape[1], :columns]), 0, out=out)
 
 
 class Convolution3x3x3(TiledConvolution):
@@ -114,135 +161,174 @@ class Convolution3x3x3(TiledConvolution):
     Args:
         weight: `(out, in, 3, 3, 3)`.
         bias: `(out,)`.
-        tile: as `TiledConvolution` has it.
-        span: frames of the result that are computed together, as a tile's pixels are.
+        tile: as for `TiledConvolution`.
+        span: frames along a tile's side in time. A span depends on `span + 2` frames, and has as many points in time.
     """
 
-    of_frames: torch.Tensor  # (span + 2, span + 2)
-    of_points: torch.Tensor  # (span, span + 2)
+    frames_to_points: torch.Tensor  # (span + 2, span + 2)
+    points_to_frames: torch.Tensor  # (span, span + 2)
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int = 4, span: int = 4) -> None:
-        of_frames, of_weights, of_points = winograd_matrices(span, 3)
-        super().__init__(torch.einsum("pt,oithw->oiphw", of_weights, weight.detach().double()), bias, tile)
+        frames_to_points, weights_to_points, points_to_frames = winograd_matrices(span, 3)
+        super().__init__(torch.einsum("pt,oithw->oiphw", weights_to_points, weight.detach().double()), bias, tile)
         self.span = span
-        self.register_buffer("of_frames", of_frames.float())
-        self.register_buffer("of_points", of_points.float())
+        self.register_buffer("frames_to_points", frames_to_points.float())
+        self.register_buffer("points_to_frames", points_to_frames.float())
 
-    def forward(self, clip: torch.Tensor, out: torch.Tensor, then: Rows = _as_they_are) -> None:
-        """`(frames, height, width, in)` -> `out` `(frames, height, ...)`: ReLU of what `then` makes of the result."""
+    def forward(self, clip: torch.Tensor, out: torch.Tensor, pool: RowPool = no_pool) -> None:
+        """`(frames, height, width, in)` -> `out` `(frames, height, pooled width, out)`, with ReLU."""
         length, height, width, _ = clip.shape
-        tall, wide = -(-height // self.tile), -(-width // self.tile)
-        # As many frames as fill the rows of a product, or of one span's as many rows of tiles.
-        few = self.span * max(1, round(PRODUCT_ROWS / (tall * wide)))
-        rows = -(-tall // max(1, round(tall * wide / PRODUCT_ROWS)))
-        for first in range(0, length, few):
-            frames = min(few, length - first)
-            for top in range(0, tall, rows):
-                spans, bottom = -(-frames // self.span), min(top + rows, tall)
-                band = scratch("band", spans, self.span, bottom - top, self.tile, wide, self.tile, len(self.bias))
-                in_time = (first - 1, first + spans * self.span + 1)
-                down, across = (self.tile * top - 1, self.tile * bottom + 1), (-1, self.tile * wide + 1)
-                self._band(cut(clip, in_time, down, across), band)
-                part = out[first : first + frames, self.tile * top : self.tile * bottom]
-                in_order = band.flatten(4, 5).flatten(2, 3).flatten(0, 1)
-                torch.clamp_min(then(in_order[:frames, : part.shape[1], :width]), 0, out=part)
+        down, across = ceil(height / self.tile), ceil(width / self.tile)
+        # Where maps are small, a band has several spans; where they are large, a few rows of the tiles of one.
+        frames = self.span * max(1, round(PRODUCT_ROWS / (down * across)))
+        rows = ceil(down / max(1, round(down * across / PRODUCT_ROWS)))
+        for first in range(0, length, frames):
+            last = min(first + frames, length)
+            spans = ceil((last - first) / self.span)
+            for top in range(0, down, rows):
+                bottom = min(top + rows, down)
+                seen = zero_padded(
+                    clip,
+                    (first - 1, first + spans * self.span + 1),
+                    (self.tile * top - 1, self.tile * bottom + 1),
+                    (-1, self.tile * across + 1),
+                )
+                band = self._band(seen, (spans, bottom - top, across))
+                self.write(band, out[first:last, self.tile * top : self.tile * bottom], width, pool)
 
-    def _band(self, seen: torch.Tensor, band: torch.Tensor) -> None:
-        """Fill a band of the result.
+    def _band(self, seen: torch.Tensor, tiles: tuple[int, int, int]) -> torch.Tensor:
+        """A band of the result.
 
         Args:
-            seen: `(spans * span + 2, rows, columns, in)`.
-            band: `(spans, span, tiles down, tile, tiles across, tile, out)`.
+            seen: `(spans * span + 2, rows, columns, in)`, the pixels that it depends on.
+            tiles: its `(spans, down, across)`.
+
+        Returns:
+            `(spans * span, down, tile, across, tile, out)`.
         """
-        spans, span, tall, tile, wide, _, out_channels = band.shape
-        points, channels = span + 2, seen.shape[3]
-        of_spans = seen.flatten(1).unfold(0, points, span).transpose(1, 2)
-        in_time = torch.bmm(self.of_frames.expand(spans, -1, -1), of_spans).view(spans, points, *seen.shape[1:])
-        patches = self.patches(in_time.transpose(0, 1))
-        by_point = self.factors.unflatten(0, (-1, points))
-        tiles = spans * tall * wide
-        at_points = scratch("points", tile**2, points, tiles * out_channels)
-        # All points at once where they are small.
-        few = points if patches.numel() <= 2 * PATCH_FLOATS else 1
-        for first in range(0, points, few):
-            some = slice(first, first + few)
-            block = self._block(patches[:, :, some])
-            factors = torch.mm(self.of_pixels, block, out=scratch("factors", *block.shape))
-            products = scratch("products", self.side**2 * few, tiles, out_channels)
-            torch.bmm(factors.view(-1, tiles, channels), by_point[:, some].flatten(0, 1), out=products)
-            torch.mm(self.of_products, products.view(self.side**2, -1), out=at_points[:, some].flatten(1))
-        pixels = scratch("products", tile**2, span, tiles * out_channels)
-        torch.bmm(self.of_points.expand(tile**2, -1, -1), at_points, out=pixels)
-        in_order = pixels.view(tile, tile, span, spans, tall, wide, out_channels).permute(3, 2, 4, 0, 5, 1, 6)
-        torch.add(in_order, self.bias, out=band)
+        points, in_channels, out_channels = self.kernels.shape[1:]  # points in time
+        patches = self.cut(self._evaluate_in_time(seen, tiles[0]))  # (n, n, points, *tiles, in)
+        pixels = scratch("pixels", self.tile**2, points, prod(tiles) * out_channels)
+        # All points in time at once where patches are few, otherwise one after the other.
+        at_once = points if patches.numel() <= 2 * PATCH_FLOATS else 1
+        for first in range(0, points, at_once):
+            some = slice(first, first + at_once)
+            values = scratch("values", self.n**2 * at_once, prod(tiles), in_channels)
+            self.evaluate(patches[:, :, some], values.view(self.n**2, -1))
+            products = self.multiply(values, self.kernels[:, some].flatten(0, 1))  # (n * n * at once, tiles, out)
+            self.assemble(products, pixels[:, some].flatten(1))
+        return self._assemble_in_time(pixels, tiles)
+
+    def _evaluate_in_time(self, seen: torch.Tensor, spans: int) -> torch.Tensor:
+        """Steps 1 and 2 along time: `(spans * span + 2, rows, columns, in)` -> `(points, spans, rows, columns, in)`."""
+        matrix = self.frames_to_points.expand(spans, -1, -1)  # (spans, points, span + 2)
+        frames = seen.flatten(1).unfold(0, self.span + 2, self.span)  # (spans, rows * columns * in, span + 2)
+        values = torch.bmm(matrix, frames.transpose(1, 2))  # (spans, points, rows * columns * in)
+        return values.transpose(0, 1).unflatten(2, seen.shape[1:])  # (points, spans, rows, columns, in)
+
+    def _assemble_in_time(self, pixels: torch.Tensor, tiles: tuple[int, int, int]) -> torch.Tensor:
+        """Step 4 along time and in order: `(tile * tile, points, tiles * out)` -> what `_band` returns."""
+        tile, span, (spans, down, across), out_channels = self.tile, self.span, tiles, len(self.bias)
+        matrix = self.points_to_frames.expand(tile**2, -1, -1)  # (tile * tile, span, points)
+        frames = scratch("products", tile**2, span, pixels.shape[2])  # in place of the products, which have been used
+        torch.bmm(matrix, pixels, out=frames)
+        by_tile = frames.view(tile, tile, span, spans, down, across, out_channels)
+        in_order = by_tile.permute(3, 2, 4, 0, 5, 1, 6)  # (spans, span, down, tile, across, tile, out)
+        band = torch.add(in_order, self.bias, out=scratch("band", *in_order.shape))
+        return band.flatten(0, 1)  # (spans * span, down, tile, across, tile, out)
 
 
 class Convolution7x7x7(TiledConvolution):
     """A 7x7x7 convolution at stride 2 with SAME padding.
 
-    Every second pixel of a map is a map of its own: of four times the channels, a 4x4 kernel at stride 1 does the same.
-    A pixel's frames lie side by side, so that the seven of a result are the one inner dimension of its product.
+    First, every square of 2x2 pixels becomes one pixel of four times the channels. On those a kernel of 4x4 taps at
+    stride 1 does what 7x7 taps at stride 2 do on the clip. Along time there are no points. A pixel's values in all
+    frames lie side by side instead, and step 3 sums over the channels of seven frames as one inner dimension.
+
+    Args:
+        weight: `(out, in, 7, 7, 7)`.
+        bias: `(out,)`.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        halves = F.pad(weight.detach(), (0, 1, 0, 1)).unflatten(4, (4, 2)).unflatten(3, (4, 2))
-        super().__init__(halves.permute(0, 4, 6, 1, 2, 3, 5).flatten(1, 3), bias, tile=4)
+        even = F.pad(weight.detach(), (0, 1, 0, 1))  # (out, in, 7, 8, 8)
+        halves = even.unflatten(4, (4, 2)).unflatten(3, (4, 2))  # (out, in, 7, 4, 2, 4, 2)
+        by_square = halves.permute(0, 4, 6, 1, 2, 3, 5)  # (out, 2, 2, in, 7, 4, 4)
+        super().__init__(by_square.flatten(1, 3), bias, tile=4)
 
-    def forward(self, clip: torch.Tensor, out: torch.Tensor, then: Rows = _as_they_are) -> None:
-        """As in `Convolution3x3x3`; the result has half of the clip's frames, rows and columns, rounded up."""
-        length = len(clip)
-        frames = -(-length // 2)
-        earlier = ((frames - 1) * 2 + 7 - length) // 2
+    def forward(self, clip: torch.Tensor, out: torch.Tensor, pool: RowPool = no_pool) -> None:
+        """As for `Convolution3x3x3`, but the result has half as many frames, rows and columns, rounded up."""
+        frames = ceil(len(clip) / 2)
+        before, _ = same_padding(len(clip), 7, 2)
         for first in range(0, frames, FRAMES):
-            starts = range(2 * first - earlier, 2 * min(first + FRAMES, frames) - earlier, 2)
-            before = max(starts[0], 0)
-            seen, starts_seen = clip[before : starts[-1] + 7], [start - before for start in starts]
-            self._few(seen, starts_seen, out[first : first + FRAMES], then)
+            starts = [2 * frame - before for frame in range(first, min(first + FRAMES, frames))]
+            origin = max(starts[0], 0)
+            seen = clip[origin : starts[-1] + 7]
+            self._frames(seen, [start - origin for start in starts], out[first : first + FRAMES], pool)
 
-    def _few(self, clip: torch.Tensor, starts: Sequence[int], out: torch.Tensor, then: Rows) -> None:
-        """The frames of the result whose seven frames of `clip` begin at `starts`; those beyond it are zeros."""
-        length, height, width, channels = clip.shape
-        tall, wide = (-(-n // (2 * self.tile)) for n in (height, width))
-        values = 4 * channels  # of a frame
-        second = self.factors.unflatten(0, (-1, 7)).flatten(1, 2)
-        rows = -(-PRODUCT_ROWS // wide)
-        for top in range(0, tall, rows):
-            bottom = min(top + rows, tall)
-            factors = self._first_factors(self._halves(clip, (top, bottom), (0, wide)))
-            found = scratch("band", len(starts), bottom - top, self.tile, wide, self.tile, len(self.bias))
-            for number, start in enumerate(starts):
-                first, last = max(start, 0), min(start + 7, length)
-                seen = factors[:, :, first * values : last * values]
-                products = scratch("products", *seen.shape[:2], len(self.bias))
-                torch.bmm(seen, second[:, (first - start) * values : (last - start) * values], out=products)
-                pixels = scratch("points", self.tile**2, products[0].numel())
-                torch.mm(self.of_products, products.flatten(1), out=pixels)
-                in_order = pixels.view(self.tile, self.tile, -1, wide, len(self.bias)).permute(2, 0, 3, 1, 4)
-                torch.add(in_order, self.bias, out=found[number])
-            part = out[:, self.tile * top : self.tile * bottom]
-            in_order = found.flatten(3, 4).flatten(1, 2)
-            torch.clamp_min(then(in_order[:, : part.shape[1], : -(-width // 2)]), 0, out=part)
+    def _frames(self, clip: torch.Tensor, starts: list[int], out: torch.Tensor, pool: RowPool) -> None:
+        """Compute a few frames of the result.
 
-    def _halves(self, clip: torch.Tensor, *tiles: tuple[int, int]) -> torch.Tensor:
-        """What tiles depend on, every second row and column side by side: `(rows, columns, values of all frames)`."""
-        befores = (((-(-n // 2) - 1) * 2 + 7 - n) // 2 for n in clip.shape[1:3])
+        Args:
+            clip: the frames that they depend on, `(length, height, width, in)`.
+            starts: where in `clip` the seven frames of each begin. Frames before its first and after its last are
+                zeros.
+            out: `(len(starts), rows, pooled columns, out)`.
+            pool: what pools rows.
+        """
+        tile, (height, width) = self.tile, clip.shape[1:3]
+        down, across = ceil(height / (2 * tile)), ceil(width / (2 * tile))
+        rows = ceil(PRODUCT_ROWS / across)
+        for top in range(0, down, rows):
+            bottom = min(top + rows, down)
+            maps = self._squares(clip, (tile * top, tile * bottom), (0, tile * across))
+            values = self._evaluate_in_parts(self.cut(maps))
+            band = scratch("band", len(starts), bottom - top, tile, across, tile, len(self.bias))
+            for start, frame in zip(starts, band, strict=True):
+                products = self._multiply_frames(values, start)
+                pixels = self.assemble(products, scratch("pixels", tile**2, products[0].numel()))
+                by_tile = pixels.view(tile, tile, bottom - top, across, len(self.bias))
+                torch.add(by_tile.permute(2, 0, 3, 1, 4), self.bias, out=frame)  # (down, tile, across, tile, out)
+            self.write(band, out[:, tile * top : tile * bottom], ceil(width / 2), pool)
+
+    def _squares(self, clip: torch.Tensor, *bounds: Bounds) -> torch.Tensor:
+        """Step 1, its padding: what some rows and columns of the result depend on, each square of 2x2 as one pixel.
+
+        Returns:
+            `(rows, columns, length * 4 * in)`, three rows and columns more than the result has.
+        """
+        befores = (same_padding(size, 7, 2)[0] for size in clip.shape[1:3])
         down, across = (
-            (2 * self.tile * first - before, 2 * (self.tile * last + 3) - before)
-            for (first, last), before in zip(tiles, befores, strict=True)
+            (2 * first - before, 2 * (last + 3) - before)
+            for (first, last), before in zip(bounds, befores, strict=True)
         )
-        seen = cut(clip, (0, len(clip)), down, across)
+        seen = zero_padded(clip, (0, len(clip)), down, across)  # (length, 2 * rows, 2 * columns, in)
         length, rows, columns = len(clip), seen.shape[1] // 2, seen.shape[2] // 2
-        # In two steps, each of long runs of numbers: half the time of one.
-        by_row = seen.view(length, rows, 2, columns, -1).transpose(0, 1).reshape(rows, 2 * length, columns, -1)
-        return by_row.transpose(1, 2).reshape(rows, columns, -1)
+        # Two copies of long runs of numbers take half as long as one copy of short runs.
+        pairs = seen.view(length, rows, 2, columns, -1)  # (length, rows, 2, columns, 2 * in)
+        by_row = pairs.transpose(0, 1).reshape(rows, 2 * length, columns, -1)  # (rows, length * 2, columns, 2 * in)
+        return by_row.transpose(1, 2).reshape(rows, columns, -1)  # (rows, columns, length * 2 * 2 * in)
 
-    def _first_factors(self, rows: torch.Tensor) -> torch.Tensor:
-        """`(rows, columns, values)` -> `(n * n, tiles, values)`, a few rows of tiles at a time."""
-        patches = self.patches(rows)
-        _, _, tall, wide, values = patches.shape
-        step = max(1, PATCH_FLOATS // (self.side**2 * wide * values))
-        factors = scratch("factors", self.side**2, tall, wide * values)
-        for top in range(0, tall, step):
-            block = self._block(patches[:, :, top : top + step])
-            torch.mm(self.of_pixels, block, out=factors[:, top : top + step].flatten(1))
-        return factors.view(self.side**2, -1, values)
+    def _evaluate_in_parts(self, patches: torch.Tensor) -> torch.Tensor:
+        """Step 2, a few rows of tiles at a time.
+
+        Args:
+            patches: `(n, n, down, across, length * 4 * in)`.
+
+        Returns:
+            `(n * n, tiles, length, 4 * in)`.
+        """
+        _, _, down, across, numbers = patches.shape
+        step = max(1, PATCH_FLOATS // (self.n**2 * across * numbers))
+        values = scratch("values", self.n**2, down, across * numbers)
+        for top in range(0, down, step):
+            some = slice(top, top + step)
+            self.evaluate(patches[:, :, some], values[:, some].flatten(1))
+        return values.view(self.n**2, down * across, -1, self.kernels.shape[2])  # (n * n, tiles, length, 4 * in)
+
+    def _multiply_frames(self, values: torch.Tensor, start: int) -> torch.Tensor:
+        """Step 3 for the seven frames from `start`: `(n * n, tiles, length, 4 * in)` -> `(n * n, tiles, out)`."""
+        first, last = max(start, 0), min(start + 7, values.shape[2])
+        seen = values[:, :, first:last].flatten(2)  # (n * n, tiles, frames * 4 * in)
+        kernels = self.kernels[:, first - start : last - start].flatten(1, 2)  # (n * n, frames * 4 * in, out)
+        return self.multiply(seen, kernels)

@@ -1,0 +1,241 @@
+"""Features to scores: a score for every frame, a category, events. The same for a command and for the library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from lad.clip import CLIP_FRAMES
+from lad.detector.calibration import Calibration
+from lad.detector.checkpoint import Checkpoint, CheckpointError
+from lad.extract.sampling import Timeline
+from lad.features.video import ClipFeatures
+from lad.intervals import events_above
+
+if TYPE_CHECKING:
+    from lad.models.registry import Detector
+
+WINDOWS_A_BLOCK = 64  # windows through the detector at a time: bounds the memory of a long video
+
+Merge = Literal["mean", "max"]
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """What a detector says of the clips of one video.
+
+    Attributes:
+        clips: `(clips, 16)` float32 score in [0,1] of each frame of each clip, the last clip's padding included.
+        classes: `(clips, categories)` float32 probabilities, summing to 1.
+        votes: `(categories,)` int64: windows that each category won.
+    """
+
+    clips: np.ndarray
+    classes: np.ndarray
+    votes: np.ndarray
+
+
+def score_features(detector: Detector, features: ClipFeatures, *, merge: Merge = "mean") -> ClipScores:
+    """Score a video: windows of K consecutive clips, stride 1, merged where they overlap, the mean of all crops.
+
+    Each clip's share of the first ConvLSTM layer is computed once in a block, not once for each window; features are
+    read block by block; time and memory are linear in the video's length. A video shorter than K clips is filled up
+    with its last clip, whose copies count for nothing.
+
+    Args:
+        detector: on the device where it is to run.
+        features: of the video's clips.
+        merge: of the scores that overlapping windows give a frame; category probabilities are always averaged.
+    """
+    clips, window = features.clips, detector.window
+    windows = max(clips - window + 1, 1)
+    sums = np.zeros((max(clips, window), CLIP_FRAMES), dtype=np.float64)
+    class_sums = np.zeros((max(clips, window), detector.classes), dtype=np.float64)
+    counts = np.zeros((max(clips, window), 1))
+    votes = np.zeros(detector.classes, dtype=np.int64)
+    for first in range(0, windows, WINDOWS_A_BLOCK):
+        size = min(WINDOWS_A_BLOCK, windows - first)
+        needed = np.arange(first, first + size + window - 1).clip(max=clips - 1)
+        by_clip, probabilities = _score_block(detector, features, needed)
+        votes += np.bincount(probabilities.argmax(axis=1), minlength=detector.classes)
+        for k in range(window):
+            place = slice(first + k, first + k + size)
+            if merge == "max":
+                sums[place] = np.maximum(sums[place], by_clip[:, k])
+            else:
+                sums[place] += by_clip[:, k]
+            class_sums[place] += probabilities
+            counts[place] += 1
+    merged = sums if merge == "max" else sums / counts
+    return ClipScores(
+        clips=merged[:clips].astype(np.float32), classes=(class_sums / counts)[:clips].astype(np.float32), votes=votes
+    )
+
+
+def _score_block(detector: Detector, features: ClipFeatures, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores `(windows, K, 16)` and category probabilities `(windows, categories)` of the windows within `clips`."""
+    import torch
+
+    window, size = detector.window, len(clips) - detector.window + 1
+    scores = np.zeros((size, window, CLIP_FRAMES), dtype=np.float32)
+    probabilities = np.zeros((size, detector.classes), dtype=np.float32)
+    with torch.inference_mode():
+        for crop in range(features.crops):
+            rows = torch.from_numpy(features.rows(crop, clips)).to(detector.feature_mean.device)
+            projected = detector.project(rows)
+            logits, frames = detector.detect(projected.unfold(0, size, 1).movedim(-1, 1))
+            scores += frames.view(size, window, CLIP_FRAMES).cpu().numpy()
+            probabilities += torch.softmax(logits, dim=1).cpu().numpy()
+    return scores / features.crops, probabilities / features.crops
+
+
+@dataclass(frozen=True)
+class Event:
+    """An interval of frames that scores above the threshold.
+
+    Attributes:
+        start, end: frames, half-open: `end` is not part of it.
+        start_time, end_time: seconds since the first frame.
+        category: what it looks like most.
+        peak: the highest score in it.
+    """
+
+    start: int
+    end: int
+    start_time: float
+    end_time: float
+    category: str
+    peak: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a detector says of one video.
+
+    Attributes:
+        frames: `(n,)` float64, the score of each frame, in [0, 1]: a probability as far as the detector is calibrated.
+        times: `(n,)` float64, seconds of each frame since the first.
+        fps: average frames a second.
+        seconds: how long the video lasts.
+        threshold: what a frame has to exceed to be part of an event.
+        events: the intervals that do, in order.
+        classes: names of the categories.
+        clip_classes: `(clips, C)` float32, the probability of each category in each clip.
+        clip_of_frame: `(n,)` int64, a clip that holds each frame.
+        votes: `(C,)` int64, windows that each category won.
+        warnings: what was odd about the video.
+    """
+
+    frames: np.ndarray
+    times: np.ndarray
+    fps: float
+    seconds: float
+    threshold: float
+    events: list[Event]
+    classes: list[str]
+    clip_classes: np.ndarray
+    clip_of_frame: np.ndarray
+    votes: np.ndarray
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def peak(self) -> int:
+        """The frame with the highest score, the first of several."""
+        return int(self.frames.argmax())
+
+    @property
+    def category(self) -> str:
+        """The category with the highest mean probability over the clips."""
+        return self.classes[int(self.clip_classes.mean(axis=0).argmax())]
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A detector with all that turns features into `Scores`.
+
+    Attributes:
+        detector: on its device.
+        calibration: of its scores.
+        threshold: of the calibrated scores.
+        classes: names of its categories.
+        merge: of the scores that overlapping windows give a frame.
+    """
+
+    detector: Detector
+    calibration: Calibration
+    threshold: float
+    classes: list[str]
+    merge: Merge
+
+    def __call__(self, features: ClipFeatures, timeline: Timeline, warnings: Sequence[str] = ()) -> Scores:
+        """Score one video.
+
+        Raises:
+            CheckpointError: the detector is for features of another length.
+        """
+        if features.dim != self.detector.feature_dim:
+            raise CheckpointError(
+                f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
+            )
+        found = score_features(self.detector, features, merge=self.merge)
+        frames = self.calibration(timeline.by_frame(found.clips))
+        clip_of_frame = timeline.clip_of_frame(len(found.clips))
+        ends = timeline.ends
+        events = [
+            Event(
+                start,
+                end,
+                start_time=float(timeline.times[start]),
+                end_time=float(ends[end - 1]),
+                category=self.classes[int(found.classes[clip_of_frame[start:end]].mean(axis=0).argmax())],
+                peak=float(frames[start:end].max()),
+            )
+            for start, end in events_above(frames, self.threshold)
+        ]
+        return Scores(
+            frames=frames,
+            times=timeline.times,
+            fps=timeline.fps,
+            seconds=float(ends[-1]),
+            threshold=self.threshold,
+            events=events,
+            classes=self.classes,
+            clip_classes=found.classes,
+            clip_of_frame=clip_of_frame,
+            votes=found.votes,
+            warnings=list(warnings),
+        )
+
+
+def make_scorer(
+    checkpoint: Checkpoint,
+    device: str,
+    *,
+    merge: Merge = "mean",
+    threshold: float | None = None,
+    classes: Sequence[str] = (),
+) -> Scorer:
+    """A checkpoint's detector, ready to score.
+
+    Args:
+        checkpoint: as `load_checkpoint` reads it.
+        device: where it runs.
+        merge: of the scores that overlapping windows give a frame.
+        threshold: of events; None: the checkpoint's.
+        classes: names for the categories of a checkpoint that does not say them, where they are as many.
+    """
+    detector = checkpoint.detector().to(device)
+    names = list(checkpoint.classes)
+    if not names:
+        fits = len(classes) == detector.classes
+        names = list(classes) if fits else [f"class_{index}" for index in range(detector.classes)]
+    return Scorer(
+        detector,
+        Calibration(**checkpoint.calibration),
+        checkpoint.threshold if threshold is None else threshold,
+        names,
+        merge,
+    )

@@ -1,0 +1,203 @@
+"""Training a detector: one loop, which resumes where it stopped, bit for bit as if it had never stopped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lad.config import TrainConfig
+from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lad.detector.scoring import Merge
+from lad.detector.validation import Evaluation, best_evaluation, validate
+from lad.detector.windows import TrainingVideo, WindowSampler, feature_statistics
+from lad.files import replacing
+from lad.models.aed import multi_task_loss
+from lad.models.registry import DETECTORS, Detector
+
+KEPT_STEPS = 3  # step_*.pt files
+STD_FLOOR = 0.01  # of the mean deviation: a feature that never varies in training must not explode in testing
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all fits of a training run have in common.
+
+    Attributes:
+        train: the configuration of training.
+        merge: of the scores of validation videos.
+        classes: names of the categories, in the order of their index.
+        device: where it runs.
+        fingerprint: of the run: another run's checkpoint is never resumed.
+        config: the whole resolved configuration, for the checkpoints.
+        weights: stream -> identity of the feature weights, for the checkpoints.
+    """
+
+    train: TrainConfig
+    merge: Merge
+    classes: list[str]
+    device: str
+    fingerprint: str
+    config: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
+
+
+class Fit:
+    """One training of a detector, of which `run` does the steps.
+
+    It writes `last.pt` at every evaluation and, for `keep_best`, `best.pt` and the last three `step_*.pt`. Where
+    `last.pt` of the same run is there already, it resumes from it; other checkpoints in the folder are removed.
+
+    Args:
+        setup: of the training run.
+        folder: for checkpoints.
+        train: the videos to learn from.
+        val: those to validate on; none: nothing is validated.
+        test: those of the released protocol, which looks at their AUC too.
+        keep_best: keep the best checkpoint, and those of several steps.
+        chosen: the evaluation whose threshold and calibration the checkpoints get; None: each gets its own.
+
+    Attributes:
+        step: steps done.
+        history: the evaluations so far.
+
+    Raises:
+        TrainingError: there is nothing to learn from.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        folder: Path,
+        train: Sequence[TrainingVideo],
+        val: Sequence[TrainingVideo],
+        *,
+        test: Sequence[TrainingVideo] = (),
+        keep_best: bool = True,
+        chosen: Evaluation | None = None,
+    ) -> None:
+        self.setup, self.folder, self.val, self.test = setup, folder, val, test
+        self.keep_best, self.chosen = keep_best, chosen
+        self.sampler = WindowSampler(train, setup.train.window, setup.device)
+        torch.manual_seed(setup.train.seed)
+        self.model = _new_detector(setup, self.sampler)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=setup.train.learning_rate, weight_decay=setup.train.weight_decay, fused=True
+        )
+        self.step = 0
+        self.history: list[Evaluation] = []
+        self._resume()
+
+    def run(self, steps: int) -> Iterator[Evaluation | None]:
+        """Train until `steps` steps are done; yields after each of them, an evaluation where one is due."""
+        config = self.setup.train
+        losses: list[torch.Tensor] = []
+        while self.step < steps:
+            batch = self.sampler.draw(config.abnormal_windows, config.normal_windows)
+            logits, scores = self.model(batch.features)
+            loss = multi_task_loss(
+                logits, scores, batch.labels, batch.targets, batch.mask, config.class_weight, config.score_weight
+            )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.step += 1
+            losses.append(loss.detach())  # not asked for its number, which a GPU would have to stop for
+            if self.step % config.evaluate_every and self.step != steps:
+                yield None
+                continue
+            evaluation = Evaluation(
+                self.step,
+                torch.stack(losses).mean().item(),
+                validate(self.model, self.val, self.setup.merge) if self.val else None,
+                validate(self.model, self.test, "max").auc if self.test and self.keep_best else None,
+            )
+            losses.clear()
+            self.history.append(evaluation)
+            self._save()
+            yield evaluation
+
+    def _resume(self) -> None:
+        last = self.folder / "last.pt"
+        if last.exists():
+            checkpoint = load_checkpoint(last)
+            if checkpoint.fingerprint == self.setup.fingerprint and checkpoint.optimizer is not None:
+                self.model.load_state_dict(checkpoint.model)
+                self.optimizer.load_state_dict(checkpoint.optimizer)
+                torch.set_rng_state(checkpoint.rng["cpu"])
+                if self.setup.device.startswith("cuda"):
+                    torch.cuda.set_rng_state(checkpoint.rng["cuda"], self.setup.device)
+                self.step = checkpoint.step
+                self.history = [Evaluation.from_dict(entry) for entry in checkpoint.history]
+                return
+        for stale in [*self.folder.glob("*.pt"), *self.folder.glob(".*.tmp"), self.folder / "curve.json"]:
+            stale.unlink(missing_ok=True)
+
+    def _save(self) -> None:
+        checkpoint = self._checkpoint()
+        if not self.keep_best:
+            save_checkpoint(self.folder / "last.pt", checkpoint)
+            return
+        this_step = self.folder / f"step_{self.step:06d}.pt"
+        save_checkpoint(this_step, checkpoint)
+        if best_evaluation(self.history).step == self.step:
+            _link(this_step, self.folder / "best.pt")
+        # Last of all: a rerun resumes from it, so the others must be there already.
+        _link(this_step, self.folder / "last.pt")
+        for old in sorted(self.folder.glob("step_*.pt"))[:-KEPT_STEPS]:
+            old.unlink()
+
+    def _checkpoint(self) -> Checkpoint:
+        chosen = (self.chosen or self.history[-1]).validation
+        calibration, threshold = (chosen.calibration, chosen.threshold) if chosen else (None, None)
+        rng = {"cpu": torch.get_rng_state()}
+        if self.setup.device.startswith("cuda"):
+            rng["cuda"] = torch.cuda.get_rng_state(self.setup.device)
+        checkpoint = Checkpoint(
+            model=self.model.state_dict(),
+            classes=self.setup.classes,
+            config=self.setup.config,
+            step=self.step,
+            metrics={key: value for key, value in self.history[-1].as_dict().items() if key != "step"},
+            weights=self.setup.weights,
+            fingerprint=self.setup.fingerprint,
+            optimizer=self.optimizer.state_dict(),
+            rng=rng,
+            history=[one.as_dict() for one in self.history],
+        )
+        if calibration is not None:
+            checkpoint.calibration = vars(calibration)
+        if calibration is not None and threshold is not None:
+            checkpoint.threshold = float(calibration(np.array(threshold)))
+        return checkpoint
+
+
+def _new_detector(setup: Setup, sampler: WindowSampler) -> Detector:
+    config = setup.train
+    model = DETECTORS[config.detector](
+        feature_dim=sampler.feature_dim,
+        classes=len(setup.classes),
+        window=config.window,
+        hidden=config.hidden,
+        dropout=config.dropout,
+    ).to(setup.device)
+    mean, std = feature_statistics(sampler.videos)  # also finds features that are not finite
+    if config.standardize:
+        model.feature_mean.copy_(mean)
+        model.feature_std.copy_(std.clamp(min=max(float(std.mean()) * STD_FLOOR, 1e-12)))
+    return model
+
+
+def _link(existing: Path, name: Path) -> None:
+    """Let `name` be the same file as `existing`, atomically and without writing it again."""
+    with replacing(name) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.hardlink_to(existing)
+        except OSError:  # a filesystem without hard links
+            shutil.copyfile(existing, temporary)

@@ -1,0 +1,83 @@
+"""Where networks run, and what makes their results repeat."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from lad.errors import LadError
+
+
+class DeviceError(LadError):
+    """A device that was asked for is not there."""
+
+
+@cache
+def resolve_device(device: str) -> str:
+    """`auto` -> `cuda` where the NVIDIA driver shows a device, else `cpu`. Asks the driver, not torch: it is quick."""
+    if device != "auto":
+        return device
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "cpu"
+    count = ctypes.c_int(0)
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    return "cuda" if found else "cpu"
+
+
+def kind_of(device: str) -> str:
+    """`cuda:1` -> `cuda`."""
+    return device.partition(":")[0]
+
+
+def thread_count(threads: int | None) -> int:
+    """Threads of networks on a CPU: as configured, else one for every core that this process may use."""
+    return threads or len(os.sched_getaffinity(0))
+
+
+def numerics(device: str, threads: int) -> dict[str, object]:
+    """What moves the last digits of results, beside parameters and weights: part of fingerprints."""
+    facts: dict[str, object] = {"device": kind_of(device), "dtype": "float32"}
+    return {**facts, "threads": threads} if kind_of(device) == "cpu" else facts
+
+
+def check_device(device: str) -> None:
+    """Check that torch finds a device.
+
+    Raises:
+        DeviceError: it does not.
+    """
+    if kind_of(device) != "cuda":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise DeviceError(f"device {device!r}: torch {torch.__version__} finds no usable GPU; pass --device cpu")
+    index = torch.device(device).index or 0
+    if index >= torch.cuda.device_count():
+        raise DeviceError(f"device {device!r}: there are {torch.cuda.device_count()} GPUs")
+
+
+@contextmanager
+def repeatable(device: str, threads: int) -> Iterator[None]:
+    """Have torch give the same results every time, with so many threads; its settings are put back at the end.
+
+    Raises:
+        DeviceError: the device is not there.
+    """
+    import torch
+
+    check_device(device)
+    before = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.backends.cuda.matmul.allow_tf32 = before[1]

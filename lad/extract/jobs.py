@@ -1,0 +1,89 @@
+"""What a decoding process is told, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lad.extract.clips import ClipBatch, ClipSpec
+from lad.extract.readers import Choice
+from lad.extract.video import DEFAULT_LIMITS, Limits, VideoInfo
+
+
+@dataclass(frozen=True)
+class Job:
+    """A video to cut into clips.
+
+    Attributes:
+        item: what the answers are marked with.
+        path: the video.
+        spec: how it is cut.
+        folder_fps: frames a second where it is a folder of images.
+        limits: of its frames.
+        choice: of the reader.
+        skip_clips: clips that are known from an earlier run, whose decoder was told the same `choice`.
+    """
+
+    item: str
+    path: Path
+    spec: ClipSpec
+    folder_fps: float = 25.0
+    limits: Limits = DEFAULT_LIMITS
+    choice: Choice = "auto"
+    skip_clips: int = 0
+
+
+@dataclass(frozen=True)
+class Started:
+    """Its decoding begins. Where `skip_clips` is 0, what it gave before is void, in earlier runs too."""
+
+    item: str
+    choice: Choice
+    skip_clips: int
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The next batch of clips of a video."""
+
+    item: str
+    batch: ClipBatch
+
+    @property
+    def count(self) -> int:
+        return len(next(iter(self.batch.values())))
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Its last batch has been given."""
+
+    item: str
+    info: VideoInfo
+
+
+@dataclass(frozen=True)
+class Failed:
+    """It gives no clips. `failure`: `content`, `io`, `limit` or `worker`."""
+
+    item: str
+    failure: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Again:
+    """decord gave it up: what it gave is void."""
+
+    item: str
+
+
+@dataclass(frozen=True)
+class Alive:
+    """A batch takes long, as slow flow methods do, and is still being worked on."""
+
+    item: str
+
+
+Message = Started | Clips | Finished | Failed  # what whoever decodes videos is told
+Answer = Clips | Finished | Failed | Again | Alive  # what a decoding process sends

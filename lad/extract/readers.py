@@ -1,0 +1,124 @@
+"""Frames out of a video file or a folder of images: native size, RGB, upright, in display order, one at a time.
+
+A reader is a function that yields frames and fills a `VideoInfo` on the way: `read_decord`, `read_pyav`, `read_images`.
+`open_reader` decides which of them reads a file; behind it a further one could stand.
+
+decord is the first reader and PyAV the second. Every file is first demuxed (not decoded) by PyAV, and decord reads only
+those where packets, container and decord agree, of the kinds where both give the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from lad.extract.container import sniff_container
+from lad.extract.probe import probe_file
+from lad.extract.read_decord import ReaderGaveUp, open_decord, read_decord
+from lad.extract.read_images import read_images
+from lad.extract.read_pyav import Damaged, read_pyav
+from lad.extract.times import average_fps
+from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError, VideoInfo
+
+Choice = Literal["auto", "pyav"]
+
+
+@dataclass
+class Reader:
+    """An open video. Iterate over it once for its frames; after the last one `info` is complete.
+
+    Frames are `(height, width, 3)` uint8 RGB, or what numpy makes that of when it is asked to.
+
+    Raises:
+        VideoError: nothing can be read from it, or it is beyond a limit.
+        ReaderGaveUp: decord failed halfway; open it again with `choice="pyav"`.
+    """
+
+    info: VideoInfo
+    limits: Limits
+    frames: Iterator[ArrayLike]
+
+    def __iter__(self) -> Iterator[ArrayLike]:
+        with _explained():
+            yield from self.limits.counted(self.frames)
+        if not self.info.frames:
+            raise VideoError("no frame could be decoded")
+        self.info.fps = average_fps(self.info.times, self.info.fps)
+
+
+def open_reader(
+    path: Path,
+    *,
+    choice: Choice = "auto",
+    lazy: bool = False,
+    folder_fps: float = 25.0,
+    limits: Limits = DEFAULT_LIMITS,
+    on_progress: Callable[[], None] = lambda: None,
+) -> Reader:
+    """Open a video with the reader that suits it.
+
+    Args:
+        path: a video file, or a folder of numbered images.
+        choice: `pyav` passes decord over.
+        lazy: most frames will not be looked at. decord converts whatever it decodes, and is not exact where it skips;
+            of whole files of the kinds that it reads PyAV gives the same pixels. So PyAV reads them in its place,
+            converts only what is looked at, which saves half of the time, and gives up where they are damaged.
+        folder_fps: frames a second of a folder of images.
+        limits: of frames and their size.
+        on_progress: called at every packet or image that is read, also where no frame comes of it.
+
+    Raises:
+        VideoError: nothing can be read from it, or it is beyond a limit.
+    """
+    info = VideoInfo()
+    with _explained():
+        if path.is_dir():
+            return Reader(info, limits, read_images(path, info, folder_fps, limits, on_progress))
+        container_format = sniff_container(path)
+        probe = probe_file(path, container_format, limits, on_progress)
+        info.fps, info.warnings = probe.fps, list(probe.warnings)
+        if choice == "auto" and probe.intact and probe.times is not None and probe.plain:
+            decord = open_decord(path, probe)
+            if decord is not None:
+                info.reader = "decord"
+                if not lazy:
+                    return Reader(info, limits, read_decord(decord, probe.times, info))
+                del decord  # it would decode ahead
+                whole = read_pyav(path, container_format, info, limits, on_progress, whole=True)
+                return Reader(info, limits, _in_decords_place(whole, info, probe.packets))
+        info.reader = "pyav"
+        return Reader(info, limits, read_pyav(path, container_format, info, limits, on_progress, whole=False))
+
+
+def _in_decords_place(frames: Iterator[ArrayLike], info: VideoInfo, packets: int) -> Iterator[ArrayLike]:
+    try:
+        yield from frames
+    except Damaged as error:
+        raise ReaderGaveUp(f"in decord's place {error}") from error
+    if info.frames != packets:
+        raise ReaderGaveUp(f"PyAV in decord's place gave {info.frames} of {packets} frames")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What the system and FFmpeg say of a file, as a VideoError."""
+    import av
+
+    try:
+        yield
+    except OSError as error:  # PyAV's own errors for the disk's faults (no permission, not there) are OSErrors too
+        raise VideoError(f"cannot be read: {error.strerror or error}", kind="io") from error
+    except av.error.FFmpegError as error:
+        raise VideoError(f"not a readable video: {error.strerror}") from error
+
+
+def read_frames(reader: Reader) -> Iterator[np.ndarray]:
+    """Every frame as an array, `(height, width, 3)` uint8 RGB."""
+    for frame in reader:
+        yield np.asarray(frame)

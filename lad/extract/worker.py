@@ -1,0 +1,97 @@
+"""A decoding process: `python -m lad.extract.worker`, started by `lad.extract.workers`.
+
+It takes one job after the other, sends clips, and ends with whoever started it. It lives by itself because readers can
+crash, hang or leak. It imports torch only for flow methods that run in it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+from numpy.typing import ArrayLike
+
+from lad.children import join_parent
+from lad.extract import process
+from lad.extract.clips import clip_batches
+from lad.extract.flow import FLOW_METHODS
+from lad.extract.jobs import Again, Alive, Clips, Failed, Finished, Job
+from lad.extract.pipes import Inbox, send
+from lad.extract.read_decord import ReaderGaveUp
+from lad.extract.readers import open_reader
+from lad.extract.sampling import resample
+from lad.extract.video import VideoError
+from lad.memory import keep_freed
+
+ALIVE_SECONDS = 1.0
+
+
+def main() -> None:
+    parent = join_parent(sys.argv[1:])
+    pipe = socket.socket(fileno=os.dup(parent.fileno()))
+    parent.close()
+    keep_freed()
+    process.prepare()
+    inbox = Inbox(pipe)
+    try:
+        while True:
+            run_job(pipe.fileno(), inbox.take(wait=True))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # whoever started it is gone
+
+
+def run_job(pipe: int, job: Job) -> None:
+    """Decode one video and send its clips, and last how it ended."""
+    if "flow" in job.spec.streams and FLOW_METHODS[job.spec.flow].in_torch:
+        process.prepare_torch()
+    progress = _Progress(pipe, job.item)
+    try:
+        reader = open_reader(
+            job.path,
+            choice=job.choice,
+            lazy=job.skip_clips > 0,
+            folder_fps=job.folder_fps,
+            limits=job.limits,
+            on_progress=progress,
+        )
+        sampled = job.limits.counted(resample(_reporting(iter(reader), progress), reader.info, job.spec.fps))
+        for batch in clip_batches(sampled, job.spec, job.skip_clips):
+            send(pipe, Clips(job.item, batch))
+        send(pipe, Finished(job.item, reader.info))
+    except ReaderGaveUp:
+        send(pipe, Again(job.item))
+    except VideoError as error:
+        send(pipe, Failed(job.item, error.kind, str(error)))
+    except MemoryError:
+        send(pipe, Failed(job.item, "worker", "not enough memory to decode it"))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # a reader's surprise must not take the other videos down: it is named and recorded
+        failed = Failed(job.item, "worker", f"unexpected {type(error).__name__}: {error}")
+        send(pipe, Again(job.item) if job.choice == "auto" else failed)
+
+
+class _Progress:
+    """A word to whoever waits, at times, for whoever calls it at every step forward."""
+
+    def __init__(self, pipe: int, item: str) -> None:
+        self._pipe, self._item, self._last = pipe, item, time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self._last > ALIVE_SECONDS:
+            send(self._pipe, Alive(self._item))
+            self._last = time.monotonic()
+
+
+def _reporting(frames: Iterator[ArrayLike], progress: _Progress) -> Iterator[ArrayLike]:
+    """The frames as they come: each is progress."""
+    for frame in frames:
+        yield frame
+        progress()
+
+
+if __name__ == "__main__":
+    main()

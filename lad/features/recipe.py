@@ -1,0 +1,200 @@
+"""What features depend on: computed once for a run, frozen, and hashed into their fingerprints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lad.config import ExtractConfig, Stream
+from lad.device import numerics
+from lad.extract.clips import ClipSpec
+from lad.extract.runtime import Context, Dtype, Preset, Runtime, choose_dtype, choose_runtime
+from lad.files import fingerprint
+from lad.models import weights
+from lad.models.published import NETWORKS
+
+if TYPE_CHECKING:
+    from lad.extract.extractor import FeatureExtractor
+
+CODE_VERSION = 2  # raised by hand when the same input gives other features, by more than rounding (1e-4)
+EXTRACT = "extract"  # the stage's name in fingerprints and the manifest
+UNKNOWN_WEIGHTS = "not known"
+
+
+@dataclass(frozen=True)
+class FeatureRecipe:
+    """All that the features of a video depend on, but for the video itself.
+
+    Attributes:
+        clips: how videos are cut into clips.
+        backbone: name of the feature network.
+        weights: stream -> name of its weights.
+        identities: stream -> what results call its weights: the name with a checksum.
+        flow: what results call the flow method: its name, with a version or the identity of its weights.
+        weights_seed: of weights named `random`.
+        preset: how pixels are scaled.
+        context: what the network sees as one.
+        runtime, dtype: what the networks run on, in which precision.
+        device: `cpu`, `cuda` or `cuda:<index>`.
+        threads: of the networks on a CPU.
+    """
+
+    clips: ClipSpec
+    backbone: str
+    weights: Mapping[str, str]
+    identities: Mapping[str, str]
+    flow: str
+    weights_seed: int
+    preset: Preset
+    context: Context
+    runtime: Runtime
+    dtype: Dtype
+    device: str
+    threads: int
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return self.clips.streams
+
+    def facts(self, stream: str) -> dict[str, object]:
+        """What the features of one stream depend on, as plain data."""
+        numbers = {**numerics(self.device, self.threads), "dtype": self.dtype}
+        facts: dict[str, object] = {
+            "stage": EXTRACT,
+            "code": CODE_VERSION,
+            "backbone": self.backbone,
+            "weights": self.identities[stream],
+            "preset": self.preset,
+            "flow": self.flow if stream == "flow" else None,
+            "crops": self.clips.crops,
+            "fps": self.clips.fps,
+            "clip_stride": self.clips.stride,
+            "tail": self.clips.tail,
+            "batch_clips": self.clips.batch_clips,
+            "numerics": numbers if self.runtime == "torch" else {**numbers, "runtime": self.runtime},
+        }
+        if stream == "rgb" and self.clips.rgb_short_side:
+            facts["short_side"] = self.clips.rgb_short_side
+        if self.context != "clip":
+            facts["context"] = self.context
+        return facts
+
+    def fingerprint(self, stream: str, content: str, folder_fps: float | None) -> str:
+        """Hash of all that the features of one stream of a video depend on.
+
+        Args:
+            stream: `rgb` or `flow`.
+            content: hash of the video's content.
+            folder_fps: frames a second of a folder of images, which are not in its content; None: of a file.
+        """
+        return fingerprint({**self.facts(stream), "content": content, "folder_fps": folder_fps})
+
+    def describe(self) -> str:
+        """It in a few words, for a log."""
+        flow = self.clips.flow
+        streams = " + ".join(f"{s} ({self.weights[s]}{', ' + flow if s == 'flow' else ''})" for s in self.streams)
+        threads = f", {self.threads} threads" if self.device == "cpu" else ""
+        return f"{self.backbone} {streams}, {self.device}, {self.runtime} {self.dtype}{threads}"
+
+
+def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: bool = False) -> FeatureRecipe:
+    """The recipe that a configuration describes.
+
+    Args:
+        extract: the configuration.
+        device: where networks run, resolved.
+        threads: of networks on a CPU.
+        given: all features were made by somebody else, so that nobody knows of which weights.
+
+    Raises:
+        weights.WeightsError: weights are not in the cache (`needed_weights` names them), or do not fit.
+        runtime.RuntimeMissing: the configured runtime cannot be had.
+    """
+    runtime = choose_runtime(extract.runtime, device, extract.backbone)
+    names: dict[str, str] = {stream: weights_name(extract, stream) for stream in extract.streams}
+    if given:
+        identities = dict.fromkeys(names, f"{UNKNOWN_WEIGHTS}: the features were given")
+    else:
+        seed, backbone = extract.weights_seed, extract.backbone
+        identities = {s: weights.identity(name, backbone=backbone, stream=s, seed=seed) for s, name in names.items()}
+    return FeatureRecipe(
+        clips=ClipSpec(
+            streams=tuple(extract.streams),
+            flow=extract.flow,
+            tail=extract.tail,
+            batch_clips=extract.batch_clips,
+            stride=extract.clip_stride,
+            crops=extract.crops,
+            rgb_short_side=extract.rgb_short_side,
+            fps=extract.fps,
+            flow_device=device,
+            flow_weights=_flow_weights(extract),
+        ),
+        backbone=extract.backbone,
+        weights=names,
+        identities=identities,
+        flow=extract.flow if given else _flow_identity(extract),
+        weights_seed=extract.weights_seed,
+        preset=extract.preset,
+        context=extract.context,
+        runtime=runtime,
+        dtype=choose_dtype(extract.dtype, device, extract.preset, runtime),
+        device=device,
+        threads=threads,
+    )
+
+
+def weights_name(extract: ExtractConfig, stream: Stream) -> str:
+    """The weights of a stream: the configured ones, or its backbone's default."""
+    return extract.weights.get(stream) or weights.default_name(extract.backbone, stream)
+
+
+def needed_weights(extract: ExtractConfig) -> list[str]:
+    """Names of the weights that features of this configuration need, those of a flow network included."""
+    names = [weights_name(extract, stream) for stream in extract.streams]
+    if "flow" in extract.streams and (flow := _flow_weights(extract)):
+        names.append(flow)
+    return list(dict.fromkeys(name for name in names if name != "random"))
+
+
+def _flow_weights(extract: ExtractConfig) -> str | None:
+    """The weights of a flow method that is a network."""
+    if (extract.flow, "flow") not in NETWORKS:
+        return None
+    return extract.flow_weights or weights.default_name(extract.flow, "flow")
+
+
+def _flow_identity(extract: ExtractConfig) -> str:
+    """The flow method, with its version where that is not the first, or the identity of a network's weights."""
+    if extract.flow == "tvl1":
+        return "tvl1:2"  # the first was OpenCV's
+    name = _flow_weights(extract)
+    if name is None or "flow" not in extract.streams:
+        return extract.flow
+    return f"{extract.flow}:{weights.identity(name, backbone=extract.flow, stream='flow')}"
+
+
+def load_extractor(recipe: FeatureRecipe) -> FeatureExtractor:
+    """The feature networks of a recipe, ready on its device.
+
+    Raises:
+        weights.WeightsError: their weights are not in the cache, or damaged there.
+    """
+    from lad.extract.extractor import FeatureExtractor
+
+    networks = {
+        stream: weights.load(name, backbone=recipe.backbone, stream=stream, seed=recipe.weights_seed)
+        for stream, name in recipe.weights.items()
+    }
+    return FeatureExtractor(
+        networks,
+        backbone=recipe.backbone,
+        preset=recipe.preset,
+        device=recipe.device,
+        crops=recipe.clips.crops,
+        context=recipe.context,
+        runtime=recipe.runtime,
+        dtype=recipe.dtype,
+        threads=recipe.threads,
+    )

@@ -1,0 +1,73 @@
+"""`lad evaluate --scores`: scores that somebody else made, measured as `lad`'s own are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lad import __version__
+from lad.detector.checkpoint import DEFAULT_THRESHOLD
+from lad.evaluation.given_scores import find_given, read_given
+from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
+from lad.features.labels import labelled_frames, labels_misfit
+from lad.pipeline.evaluate import STAGE, protocol, test_videos, write_evaluation
+from lad.pipeline.project import Project
+from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.work.layout import Work
+
+
+def evaluate_given(
+    project: Project, work: Work, reporter: Reporter, folder: Path
+) -> tuple[StageResult, dict[str, Any], Path]:
+    """Evaluate scores that somebody else made of the `test` videos: a `<video id>.csv` or `.npy` for each.
+
+    Returns:
+        what came of the videos, the metrics, and the folder where they were written.
+
+    Raises:
+        StageError: there is no test video, or none of them has scores there.
+    """
+    result = StageResult(STAGE)
+    scored: list[ScoredVideo] = []
+    test, classes = test_videos(project.videos), project.classes
+    for video in test:
+        try:
+            path = find_given(folder, video, test)
+            scores = read_given(path)
+        except (OSError, ValueError) as error:
+            result.failed[video.id] = f"{video.id}: {error}"
+            continue
+        if reason := labels_misfit(video, len(scores), path):
+            result.failed[video.id] = f"{video.id}: {reason}"
+            continue
+        if (labelled := labelled_frames(video, len(scores))) != len(scores):
+            result.warnings[video.id] = [f"{len(scores)} scores for {labelled} labelled frames"]
+            reporter.say(f"warning: {video.id}: {result.warnings[video.id][0]}")
+        scored.append(
+            ScoredVideo(
+                video=video,
+                truth=video.frame_labels(len(scores)),
+                scores=scores,
+                seconds=len(scores) / project.folder_fps(video),
+                labels=label_indices(video, classes),
+                predicted=None,
+                votes=np.zeros(len(classes), dtype=np.int64),
+            )
+        )
+    if not scored:
+        raise StageError(f"{folder}: no test video has scores there: {next(iter(result.failed.values()))}")
+    threshold = project.config.score.threshold
+    metrics = compute_metrics(scored, classes, DEFAULT_THRESHOLD if threshold is None else threshold)
+    made = protocol(project, work, sorted(result.failed))
+    kept = ("data", "split", "seed", "videos", "left_out", "events", "false_alarms_hour")
+    metrics |= {
+        "protocol": {"scores": str(folder), **{name: made[name] for name in kept}},
+        "weights": {},
+        "lad": __version__,
+    }
+    place = work.folder / "evaluations" / folder.resolve().name  # of `..` too
+    write_evaluation(place, scored, metrics, classes, reporter)
+    result.done = len(scored)
+    return result, metrics, place

@@ -1,0 +1,96 @@
+"""What came of a command, as plain data: what `--json` prints, and what the tables are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from lad.features.recipe import FeatureRecipe
+from lad.pipeline.inventory import find_features
+from lad.pipeline.project import Asked, Project
+from lad.pipeline.reporter import Reporter, StageResult
+from lad.work.layout import Work
+from lad.work.lock import is_held
+from lad.work.manifest import Manifest
+from lad.work.rebuild import Rebuilt
+
+
+def stages_data(results: Sequence[StageResult]) -> dict[str, Any]:
+    """What came of stages."""
+    return {
+        r.stage: {"done": r.done, "skipped": r.skipped, "failed": r.failed, "warnings": r.warnings} for r in results
+    }
+
+
+def run_data(
+    project: Project,
+    recipe: FeatureRecipe,
+    work: Work,
+    asked: Asked,
+    reporter: Reporter,
+    results: Sequence[StageResult],
+) -> dict[str, Any]:
+    """What came of the stages of a command."""
+    stages = {result.stage: result for result in results}
+    splits = 1 if project.named else project.config.protocol.splits
+    data: dict[str, Any] = {"work": str(work.home), "splits": splits, "stages": stages_data(results)}
+    if set(stages) == {"extract"}:
+        data["videos"] = _clips_data(project, recipe, work, asked, reporter, stages["extract"])
+    if "score" in stages and "evaluate" not in stages:
+        rows = work.manifest.items("score")
+        found = {video.id: rows.get(("score", video.id)) for video in project.videos}
+        data["scores"] = {video_id: row.info for video_id, row in found.items() if row and row.status == "done"}
+    if "score" in stages or "evaluate" in stages:
+        data["weights"] = dict(recipe.identities)
+    if "train" in stages and splits == 1 and (row := work.manifest.get("train", "detector")):
+        data["training"] = row.info
+    if "evaluate" in stages and work.metrics.exists():
+        data["metrics"] = json.loads(work.metrics.read_text())
+    return data
+
+
+def _clips_data(
+    project: Project,
+    recipe: FeatureRecipe,
+    work: Work,
+    asked: Asked,
+    reporter: Reporter,
+    extracted: StageResult,
+) -> dict[str, Any]:
+    """Each video's features, and the seconds at which each of its clips begins and ends."""
+    there = [video for video in project.videos if video.id not in extracted.failed]
+    found, _ = find_features(project, recipe, work, asked, reporter, there)
+    videos: dict[str, Any] = {}
+    for video_id, source in found.items():
+        features = source.open()
+        times = source.timeline().clip_times(features.clips)
+        videos[video_id] = {
+            "features": [str(path) for path in source.paths],
+            "frames": source.frames,
+            "fps": source.fps,
+            "crops": features.crops,
+            "dim": features.dim,
+            "clips": [{"start": round(float(start), 6), "end": round(float(end), 6)} for start, end in times],
+        }
+    return videos
+
+
+def status_data(manifest: Manifest) -> dict[str, Any]:
+    """Counts a stage and every failure, as plain data."""
+    held = is_held(manifest.work)
+    stages: dict[str, dict[str, int]] = {}
+    failed: list[dict[str, Any]] = []
+    for row in manifest.states():
+        # `running` under nobody's hand was killed, and will be done again.
+        state = "pending" if row["status"] == "running" and not held else row["status"]
+        counts = stages.setdefault(row["stage"], dict.fromkeys(("done", "failed", "running", "pending"), 0))
+        counts[state] += 1
+        if state == "failed":
+            failed.append({key: row[key] for key in ("stage", "item", "failure", "attempt", "error")})
+    return {"work": str(manifest.work), "held": held, "stages": stages, "failed": failed}
+
+
+def rebuilt_data(rebuilt: Rebuilt) -> dict[str, Any]:
+    """What a new manifest was made of, as plain data."""
+    return {**vars(rebuilt), "old": str(rebuilt.old) if rebuilt.old else None}
