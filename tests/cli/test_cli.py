@@ -19,12 +19,12 @@ import pytest
 import torch
 from helpers.pickles import Calls
 from helpers.places import CONFIGS
+from helpers.projects import opened
 from helpers.work import tensors
 from rich.console import Console
 
-from lad.config import Config
+from lad.console import ConsoleReporter
 from lad.dataset import COLUMNS
-from lad.pipeline.project import Run
 from lad.text import printable
 
 CONFIG = """
@@ -200,12 +200,11 @@ def test_a_changed_key_redoes_what_depends_on_it_and_nothing_else(lad, dataset, 
 def test_another_flow_redoes_the_flow_stream_alone(dataset, tmp_path):
     from lad.config import load_config
     from lad.pipeline.inventory import plan
-    from lad.pipeline.run import open_run
 
     def fingerprints(flow: str) -> dict[str, dict[str, str]]:
         config = load_config(dataset / "small.yaml", [f"data.root={dataset}", f"extract.flow={flow}"])
-        with open_run(config, tmp_path, quiet=True) as run:
-            return plan(run, run.videos).fingerprints
+        with opened(config, tmp_path) as run:
+            return plan(*run, run.project.videos).fingerprints
 
     before, after = fingerprints("dis"), fingerprints("tvl1")
     assert before.keys() == FRAMES.keys()
@@ -409,10 +408,10 @@ def test_a_bare_state_dict_scores_with_a_configuration_beside_it(lad, finished, 
 
 def test_a_video_of_the_dataset_named_alone_keeps_what_the_dataset_says(dataset):
     from lad.config import load_config
-    from lad.pipeline.run import load_videos
+    from lad.pipeline.project import load_project
 
     config = load_config(dataset / "small.yaml", [f"data.root={dataset}"])
-    (video,) = load_videos(config, [str(dataset / "run" / "e.mp4")])
+    (video,) = load_project(config, [str(dataset / "run" / "e.mp4")]).videos
     assert video.id == "run/e" and video.fps == 25 and video.label == "run" and video.events
 
 
@@ -460,9 +459,9 @@ def test_a_progress_bar_shows_names_as_they_are(name, tmp_path):
     """In a terminal: `[/b]` there is no tag that ends nothing, and escape codes are not sent."""
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, color_system=None, width=200)
-    with Run(Config(), tmp_path, None, [], console).progress("extract", 1) as (bar, task):
-        bar.update(task, note=name)
-        bar.refresh()
+    with ConsoleReporter(console).progress("extract", 1) as bar:
+        bar.show(note=name)
+        bar.bar.refresh()
     assert printable(name) in shown.getvalue()
     assert "\x1b]0" not in shown.getvalue()
 

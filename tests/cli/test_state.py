@@ -20,6 +20,7 @@ import pytest
 import torch
 from test_disk import assert_whole, errors, lad, make_data, options
 
+from lad.detector.validation import Evaluation, Validation
 from lad.models import weights
 from lad.work import manifest as manifest_module
 from lad.work.lock import is_held
@@ -349,17 +350,20 @@ def test_a_row_of_training_by_an_older_lad_is_stale_not_a_traceback(data, finish
 
 @pytest.mark.parametrize("content", ["{}", "[]", "", "3", '{"fingerprint": "older", "history": []}'])
 def test_a_validation_curve_of_an_older_lad_is_made_again(content, tmp_path):
-    from lad.pipeline.train import Training
+    from lad.pipeline.train import _Training
 
     (tmp_path / "fold_0").mkdir()
     (tmp_path / "fold_0" / "curve.json").write_text(content)
-    history = [{"step": 1}]
+    history = [Evaluation(step=1, loss=0.5, validation=Validation(0.75, None, 0.25, None, None, 0.125))]
     stub = SimpleNamespace(
-        folder=tmp_path, today="today", config=SimpleNamespace(folds=2, steps=1), fit=lambda *_, **__: history
+        work=SimpleNamespace(checkpoints=tmp_path),
+        today="today",
+        config=SimpleNamespace(folds=2, steps=1),
+        _fit=lambda *_, **__: history,
     )
-    assert Training._fold_curve(stub, 0, [], []) == history  # type: ignore[arg-type]
-    stub.fit = lambda *_, **__: pytest.fail("what is done is done again")
-    assert Training._fold_curve(stub, 0, [], []) == history  # type: ignore[arg-type]
+    assert _Training._fold_curve(stub, 0, [], []) == history  # type: ignore[arg-type]
+    stub._fit = lambda *_, **__: pytest.fail("what is done is done again")
+    assert _Training._fold_curve(stub, 0, [], []) == history  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "3", '{"bytes": "9", "sha256": 1}', '{"name": "x", "file": "y"}'])

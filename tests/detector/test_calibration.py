@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lad.detector.calibration import Calibration, calibration_error, fit_calibration, reliability
+from lad.detector.calibration import Calibration, fit_calibration
+from lad.evaluation.reliability import calibration_error, reliability
 
 
 def overconfident(frames: int = 4000) -> tuple[np.ndarray, np.ndarray]:

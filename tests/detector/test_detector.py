@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from lad.dataset import Event, Video
-from lad.detector.windows import LabelledFeatures, WindowSampler, feature_statistics, fits_on_device
+from lad.detector.scoring import score_features
+from lad.detector.windows import TrainingError, TrainingVideo, WindowSampler, feature_statistics, fits_on_device
+from lad.features.video import ClipFeatures, VideoFeatures
 from lad.models.aed import AED, ConvLSTMCell, detector_from_state, multi_task_loss
 from lad.models.linear import LinearDetector, linear_from_state
-from lad.pipeline.inventory import ClipFeatures, VideoFeatures
-from lad.pipeline.score import score_features
 
 D = 32
 
@@ -29,9 +29,9 @@ def labelled(
     numbers = np.arange(clips, dtype=np.float32) + start + 10_000 * np.arange(crops, dtype=np.float32)[:, None]
     video = Video("v", path=None, events=tuple(Event(*e) for e in events))  # type: ignore[arg-type]
     frames = n_frames or (clips - 1) * stride + 16
-    source = VideoFeatures([], None, frames=frames, fps=25, rate=None, stride=stride, fingerprint="", warnings=[])
+    source = VideoFeatures([], None, frames=frames, fps=25, rate=None, stride=stride)
     features = ClipFeatures([np.repeat(numbers[:, :, None], D, axis=2)])
-    return LabelledFeatures(source, features, video.frame_labels(frames), label)
+    return TrainingVideo(source, features, video.frame_labels(frames), label)
 
 
 def one_crop(features: np.ndarray) -> ClipFeatures:
@@ -216,7 +216,7 @@ def test_random_numbers_are_one_stream_that_never_repeats_by_epoch():
 
 
 def test_training_without_an_event_is_refused():
-    with pytest.raises(ValueError, match="no training video has an event"):
+    with pytest.raises(TrainingError, match="no training video has an event"):
         WindowSampler([labelled(5, [])], window=2)
 
 
@@ -270,7 +270,7 @@ def test_features_that_are_not_finite_are_named():
     video = labelled(5, [(0, 3)])
     video.features.parts[0][0, 2, 3] = np.nan
     video.source.paths.append("v/feature.npy")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"v/feature\.npy: holds numbers that are not finite"):
+    with pytest.raises(TrainingError, match=r"v/feature\.npy: holds numbers that are not finite"):
         feature_statistics([video])
 
 

@@ -13,24 +13,22 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers.projects import opened
 from helpers.videos import numbered_frame, read_number
-from rich.console import Console
 
 from lad.config import Config, load_config
 from lad.dataset import COLUMNS, Event, Video
 from lad.detector import windows
 from lad.detector.checkpoint import load_checkpoint
-from lad.detector.validation import evaluate_detector
-from lad.detector.windows import LabelledFeatures, WindowSampler
+from lad.detector.scoring import score_features
+from lad.detector.validation import validate
+from lad.detector.windows import TrainingVideo, WindowSampler
 from lad.evaluation.results import ScoredVideo, compute_metrics
-from lad.extract.decode import VideoInfo, read_frames
+from lad.extract.readers import open_reader, read_frames
+from lad.features.recipe import load_extractor, make_recipe
+from lad.features.video import ClipFeatures, VideoFeatures
 from lad.models import weights
 from lad.models.aed import AED, multi_task_loss
-from lad.pipeline.extract import load_extractor
-from lad.pipeline.inventory import ClipFeatures, VideoFeatures
-from lad.pipeline.project import Run
-from lad.pipeline.run import open_run, run_stages
-from lad.pipeline.score import score_features
 
 D = 16
 SMALL = [
@@ -60,13 +58,13 @@ class Watched(torch.nn.Module):
         return torch.stack([first[:, 0], -first[:, 0]], dim=1), first.repeat_interleave(16, dim=1)
 
 
-def labelled(clips: Sequence[float], events: Sequence[tuple[int, int]], frames: int | None = None) -> LabelledFeatures:
+def labelled(clips: Sequence[float], events: Sequence[tuple[int, int]], frames: int | None = None) -> TrainingVideo:
     """A video whose clips' features are these numbers."""
     frames = frames or len(clips) * 16
     video = Video("v", Path("v"), events=tuple(Event(*event) for event in events))
-    source = VideoFeatures([], None, frames=frames, fps=25, rate=None, stride=16, fingerprint="", warnings=[])
+    source = VideoFeatures([], None, frames=frames, fps=25, rate=None, stride=16)
     features = np.repeat(np.array(clips, dtype=np.float32)[None, :, None], D, axis=2)
-    return LabelledFeatures(source, ClipFeatures([features]), video.frame_labels(frames), 0)
+    return TrainingVideo(source, ClipFeatures([features]), video.frame_labels(frames), 0)
 
 
 # Scoring
@@ -76,10 +74,10 @@ def test_validation_counts_last_windows_and_short_videos():
     """Fault 2: frames of the last window, and of videos shorter than K clips, counted for nothing."""
     long = labelled([0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.9], [(96, 100)], frames=100)  # only its last 4 frames are abnormal
     short = labelled([0.5], [(0, 10)], frames=10)
-    assert evaluate_detector(Watched(5), [long, short])["auc"] == 1  # type: ignore[arg-type]
+    assert validate(Watched(5), [long, short]).auc == 1  # type: ignore[arg-type]
     # The short video below the normal frames of the long one: 4 of 14 abnormal frames are still above them.
     low = labelled([0.0], [(0, 10)], frames=10)
-    assert evaluate_detector(Watched(5), [long, low])["auc"] == pytest.approx(4 / 14)  # type: ignore[arg-type]
+    assert validate(Watched(5), [long, low]).auc == pytest.approx(4 / 14)  # type: ignore[arg-type]
 
 
 def test_the_memory_of_merging_grows_with_the_clips_and_not_with_their_square():
@@ -152,8 +150,8 @@ def write_features(root: Path, rows: Sequence[Row], dim: int, seed: int = 0) -> 
 
 def run_lad(root: Path, work: Path, stages: Sequence[str], *more: str) -> None:
     config = load_config(None, [*SMALL, f"data.root={root}", *more])
-    with open_run(config, work, quiet=True) as run:
-        for result in run_stages(run, stages, run.say):
+    with opened(config, work) as run:
+        for result in run.run(*stages):
             assert not result.failed, result.failed
 
 
@@ -345,8 +343,7 @@ def test_by_default_pixels_are_scaled_and_both_directions_of_flow_are_seen(monke
     monkeypatch.setattr(weights, "load", lambda name, *, backbone, stream, seed: MeanPixels())
     overrides = ["extract.streams=[rgb, flow]", "device=cpu", "threads=1", f"extract.runtime={runtime}"]
     config = load_config(None, overrides)
-    run = Run(config, tmp_path, manifest=None, videos=[], console=Console(quiet=True))  # type: ignore[arg-type]
-    extractor = load_extractor(run)
+    extractor = load_extractor(make_recipe(config.extract, device="cpu", threads=1))
     white, black = (np.full((1, 16, 224, 224, 3), value, np.uint8) for value in (255, 0))
     assert extractor("rgb", white) == pytest.approx(np.ones((1, 3)), abs=1e-4)
     assert extractor("rgb", black) == pytest.approx(-np.ones((1, 3)), abs=1e-4)
@@ -360,5 +357,5 @@ def test_frames_stand_in_the_order_of_their_whole_number(tmp_path):
     names = ["7", "00012", "99998", "99999", "100000", "100001", "200000", "1000000"]
     for number, name in enumerate(names):
         cv2.imwrite(str(tmp_path / f"{name}.png"), numbered_frame(number, (64, 48))[..., ::-1])
-    frames = read_frames(tmp_path, VideoInfo())
+    frames = read_frames(open_reader(tmp_path))
     assert [read_number(frame) for frame in frames] == list(range(len(names)))

@@ -14,7 +14,7 @@ from helpers.pickles import Calls
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lad.evaluation.given_scores import _read_given
+from lad.evaluation.given_scores import read_given
 from lad.pickles import PickleRefused, PlainUnpickler
 
 
@@ -72,7 +72,7 @@ def test_any_file_of_scores_is_finite_numbers_or_a_value_error(given_file: tuple
     path.write_bytes(content)
     with soon():
         try:
-            scores = _read_given(path)
+            scores = read_given(path)
         except (OSError, ValueError):
             return
     assert scores.ndim == 1 and len(scores) and scores.dtype == np.float64
@@ -95,7 +95,7 @@ def test_any_file_of_scores_is_finite_numbers_or_a_value_error(given_file: tuple
 def test_scores_that_are_none_are_a_value_error(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with soon(), pytest.raises(ValueError):
-        _read_given(tmp_path / name)
+        read_given(tmp_path / name)
 
 
 PLAIN = {"a": np.arange(5)[None], "b": np.int64(3), "c": [1.5, "text", b"x", (None, 2**70)], "d": np.array(["x", "yz"])}

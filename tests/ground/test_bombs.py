@@ -19,12 +19,11 @@ from helpers.places import TESTS
 from lad.dataset import DatasetError
 from lad.datasets.common import Options
 from lad.datasets.shanghaitech import read_shanghaitech
-from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lad.evaluation.given_scores import _read_given
+from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from lad.evaluation.given_scores import read_given
 from lad.models.aed import AED
 from lad.models.convert import WeightsError, read_torch
 from lad.pickles import PickleRefused, load_torch
-from lad.pipeline.project import StageError
 
 MEMORY = 200  # MB that reading all of the bombs may take; each would take more than a thousand
 READ_ALL = """
@@ -32,9 +31,8 @@ import json, sys
 from pathlib import Path
 from lad.models.convert import WeightsError, read_torch
 from lad.pickles import load_torch
-from lad.detector.checkpoint import load_checkpoint
-from lad.evaluation.given_scores import _read_given
-from lad.pipeline.project import StageError
+from lad.detector.checkpoint import CheckpointError, load_checkpoint
+from lad.evaluation.given_scores import read_given
 import torch
 sys.path.insert(0, sys.argv[2])
 from helpers.memory import peak_memory
@@ -44,9 +42,9 @@ for _ in range(2):
 before, said = peak_memory(), {}
 for path in sorted(folder.iterdir()):
     try:
-        (_read_given if path.suffix == ".npy" else load_checkpoint)(path)
+        (read_given if path.suffix == ".npy" else load_checkpoint)(path)
         said[path.name] = ""
-    except (StageError, ValueError) as error:
+    except (CheckpointError, ValueError) as error:
         said[path.name] = str(error)
 print(json.dumps({"memory": peak_memory() - before, "said": said}))
 """
@@ -165,7 +163,7 @@ def test_what_is_no_pytorch_file_is_one_line(content: bytes, tmp_path: Path) -> 
     path.write_bytes(content)
     with pytest.raises(PickleRefused):
         load_torch(path)
-    with pytest.raises(StageError, match="not a checkpoint that can be read safely") as caught:
+    with pytest.raises(CheckpointError, match="not a checkpoint that can be read safely") as caught:
         load_checkpoint(path)
     assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(WeightsError, match="no PyTorch file of plain tensors"):
@@ -177,7 +175,7 @@ def test_a_checkpoint_cut_anywhere_is_one_line(tmp_path: Path) -> None:
     whole = (tmp_path / "whole.pt").read_bytes()
     for share in range(0, 100, 7):
         (tmp_path / "cut.pt").write_bytes(whole[: len(whole) * share // 100])
-        with pytest.raises(StageError, match=r"cut\.pt: not a checkpoint"):
+        with pytest.raises(CheckpointError, match=r"cut\.pt: not a checkpoint"):
             load_checkpoint(tmp_path / "cut.pt")
 
 
@@ -188,13 +186,15 @@ def test_a_damaged_number_in_a_checkpoint_is_no_other_detector(tmp_path: Path) -
     content = bytearray((tmp_path / "whole.pt").read_bytes())
     content[content.index(model["fc_down.weight"].numpy().tobytes()[:64])] ^= 1
     (tmp_path / "flipped.pt").write_bytes(content)
-    with pytest.raises(StageError, match="it is damaged: the checksum of"):
+    with pytest.raises(CheckpointError, match="it is damaged: the checksum of"):
         load_checkpoint(tmp_path / "flipped.pt")
     model["fc_down.weight"][0, 0] = torch.nan
     save_checkpoint(tmp_path / "nan.pt", Checkpoint(model))
     torch.save(model, tmp_path / "bare.pt")
     for name in ("nan.pt", "bare.pt"):
-        with pytest.raises(StageError, match=r"it cannot be used: fc_down\.weight holds numbers that are not finite"):
+        with pytest.raises(
+            CheckpointError, match=r"it cannot be used: fc_down\.weight holds numbers that are not finite"
+        ):
             load_checkpoint(tmp_path / name)
 
 
@@ -203,19 +203,19 @@ def test_a_checkpoint_with_a_configuration_that_is_none_is_one_line(tmp_path: Pa
 
     for config in ({"extract": {}}, {"extract": 1, "train": {}, "threads": 1, "score": {}}, "x", 5):
         save_checkpoint(tmp_path / "odd.pt", Checkpoint(detector().state_dict(), config=config))  # type: ignore[arg-type]
-        with pytest.raises(StageError, match="does not say how it was made"):
+        with pytest.raises(CheckpointError, match="does not say how it was made"):
             scoring_config(tmp_path / "odd.pt", [])
 
 
 def test_scores_and_masks_of_every_shape_are_read(tmp_path: Path) -> None:
     for number, scores in enumerate((np.linspace(0, 1, 7), np.ones((1, 5, 1), np.float32), np.array(0.5))):
         np.save(tmp_path / f"{number}.npy", scores)
-        assert np.allclose(_read_given(tmp_path / f"{number}.npy"), np.atleast_1d(scores.squeeze()))
+        assert np.allclose(read_given(tmp_path / f"{number}.npy"), np.atleast_1d(scores.squeeze()))
     out = io.BytesIO()
     np.savez(out, a=np.zeros(10))
     (tmp_path / "z.npy").write_bytes(out.getvalue())
     with pytest.raises(ValueError, match="not a plain"):
-        _read_given(tmp_path / "z.npy")
+        read_given(tmp_path / "z.npy")
 
 
 @pytest.mark.parametrize("shape", ["(1000000000000,)", "(200000000,)", "(2305843009213693952, 8)", "(-1,)"])

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lad.config import Config, ConfigError, load_config
-from lad.pipeline.run import check_config
+from lad.pipeline.checks import check_config
 
 SHIPPED = sorted(CONFIGS.glob("*.yaml"))
 

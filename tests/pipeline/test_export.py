@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.projects import opened
 
 from lad.config import load_config
 from lad.dataset import COLUMNS, Video
 from lad.datasets.released import read_released
 from lad.pickles import load_plain_pickle
 from lad.pipeline.export import export_released
-from lad.pipeline.project import Run, StageError, StageResult
-from lad.pipeline.run import open_run
+from lad.pipeline.project import Project
+from lad.pipeline.reporter import StageError, StageResult
 
 ROWS = [  # video, split, label, events, frames
     ("street/a", "train", "run", "8-30", 40),
@@ -63,9 +64,9 @@ def extracted(folder, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def export(folder, extracted) -> Callable[..., StageResult]:
-    def call(out: Path, *more: str, change: Callable[[Run], Run] = lambda run: run) -> StageResult:
-        with open_run(load_config(None, settings(folder, BOTH, *more)), extracted, quiet=True) as run:
-            return export_released(change(run), out)
+    def call(out: Path, *more: str, change: Callable[[Project], Project] = lambda project: project) -> StageResult:
+        with opened(load_config(None, settings(folder, BOTH, *more)), extracted) as run:
+            return export_released(*run._replace(project=change(run.project)), out)
 
     return call
 
@@ -141,8 +142,8 @@ def test_streams_in_another_order_are_combined_in_the_layout_s(export, extracted
 
 
 def test_two_videos_of_one_name_are_refused(export, tmp_path):
-    def change(run: Run) -> Run:
-        return replace(run, videos=[*run.videos, Video("street__a", run.videos[0].path)])
+    def change(project: Project) -> Project:
+        return replace(project, videos=[*project.videos, Video("street__a", project.videos[0].path)])
 
     with pytest.raises(StageError, match="street/a and street__a would both be street__a"):
         export(tmp_path, change=change)
@@ -165,10 +166,10 @@ def test_features_that_are_not_there_are_asked_for(export, tmp_path):
 def test_features_that_the_layout_has_no_place_for_are_refused(folder, tmp_path, setting, advice):
     from lad.pipeline.extract import extract_features
 
-    with open_run(load_config(None, settings(folder, setting)), tmp_path / "work", quiet=True) as run:
-        extract_features(run, run.videos)
+    with opened(load_config(None, settings(folder, setting)), tmp_path / "work") as run:
+        extract_features(*run)
         with pytest.raises(StageError, match=advice):
-            export_released(run, tmp_path / "out")
+            export_released(*run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -176,8 +177,8 @@ def test_given_combined_features_are_exported_again(tmp_path):
     features = np.random.default_rng(0).standard_normal((3, 256)).astype(np.float32)
     np.save(tmp_path / "a.npy", features)
     (tmp_path / "dataset.csv").write_text("video,path,split,label,n_frames\na,a.npy,train,run,48\n")
-    with open_run(load_config(None, settings(tmp_path, BOTH)), tmp_path / "work", quiet=True) as run:
-        result = export_released(run, tmp_path / "out")
+    with opened(load_config(None, settings(tmp_path, BOTH)), tmp_path / "work") as run:
+        result = export_released(*run, tmp_path / "out")
     assert result.done == 1 and not result.failed
     parts = {folder: np.load(tmp_path / "out" / FEATURES / folder / "a/feature.npy") for folder in ("rgb", "combine")}
     np.testing.assert_array_equal(parts["combine"], features)
@@ -185,8 +186,8 @@ def test_given_combined_features_are_exported_again(tmp_path):
 
 
 def test_labels_for_another_number_of_frames_fail(export, tmp_path):
-    def change(run: Run) -> Run:
-        return replace(run, videos=[replace(run.videos[0], n_frames=100), *run.videos[1:]])
+    def change(project: Project) -> Project:
+        return replace(project, videos=[replace(project.videos[0], n_frames=100), *project.videos[1:]])
 
     result = export(tmp_path, change=change)
     assert "100" in result.failed["street/a"] and result.done == 4

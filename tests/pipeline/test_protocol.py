@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.projects import opened
 from helpers.work import same_tensors, tensors
 
 from lad.cli import run as run_cli
 from lad.config import load_config
 from lad.evaluation.results import summarise
-from lad.pipeline.run import open_run, random_splits
+from lad.pipeline.run import split_parts
 from lad.work.manifest import read_manifest
 
 CONFIG = """
@@ -225,8 +226,8 @@ def test_more_splits_leave_those_that_are_done_alone(lad, tree, work):
 def test_a_split_keeps_its_name_however_many_there_are(tree, tmp_path):
     def names(splits: int) -> list[str]:
         config = load_config(tree.parent / "small.yaml", [f"data.root={tree}", f"protocol.splits={splits}"])
-        with open_run(config, tmp_path, quiet=True) as run:
-            return [part.item("detector") for part in random_splits(run)]
+        with opened(config, tmp_path) as run:
+            return [part.work.item("detector") for part in split_parts(run.project, run.work, run.reporter)]
 
     assert names(2) == names(11)[:2] and len(set(names(11))) == 11
 

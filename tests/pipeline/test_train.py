@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.projects import opened
 
 from lad.config import Config, load_config
 from lad.dataset import COLUMNS, Event, Video
 from lad.detector.checkpoint import load_checkpoint, scoring_config
-from lad.pipeline.project import StageError
-from lad.pipeline.run import open_run, run_stages
-from lad.pipeline.train import divide
+from lad.detector.validation import divide
+from lad.features.video import FeaturesError
+from lad.pipeline.reporter import StageError
 
 SMALL = [
     "extract.backbone=tiny",
@@ -42,10 +43,10 @@ def folder(tmp_path_factory, make_video) -> Path:
 def train(folder: Path, work: Path, *more: str) -> dict:
     """Extract and train; returns what the manifest says of the training."""
     config: Config = load_config(None, ["data.dataset=dataset.csv", f"data.root={folder}", *SMALL, *more])
-    with open_run(config, work, quiet=True) as run:
-        results = run_stages(run, ["extract", "train"], run.say)
+    with opened(config, work) as run:
+        results = run.run("extract", "train")
         assert not any(result.failed for result in results)
-        row = run.manifest.get("train", "detector")
+        row = run.work.manifest.get("train", "detector")
     assert row is not None and row.status == "done"
     return row.info
 
@@ -155,11 +156,11 @@ def test_damaged_features_are_named_and_made_anew_by_verify(folder, tmp_path, st
     whole = damaged.read_bytes()
     damaged.write_bytes(b"broken" + whole[6:])  # of the same size, so that nobody sees it who does not look inside
     config = load_config(None, ["data.dataset=dataset.csv", f"data.root={folder}", *SMALL])
-    said = pytest.raises(StageError, match=rf"{kind}/0\.npy: not a plain \.npy array.*lad extract --verify")
-    with open_run(config, tmp_path, quiet=True, force=True) as run, said:
-        run_stages(run, [stage], run.say)
-    with open_run(config, tmp_path, quiet=True, verify=True) as run:
-        run_stages(run, ["extract", stage], run.say)
+    said = pytest.raises(FeaturesError, match=rf"{kind}/0\.npy: not a plain \.npy array.*lad extract --verify")
+    with opened(config, tmp_path, force=True) as run, said:
+        run.run(stage)
+    with opened(config, tmp_path, verify=True) as run:
+        run.run("extract", stage)
     assert damaged.read_bytes() == whole
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lad.console import status_data
+from lad.pipeline.outcome import status_data
 from lad.work import manifest as manifest_module
 from lad.work.lock import is_held
 from lad.work.manifest import Manifest, ManifestError, open_manifest, read_manifest
