@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,7 +18,10 @@ from lad.detector.validation import Evaluation, best_evaluation, validate
 from lad.detector.windows import TrainingVideo, WindowSampler, feature_statistics
 from lad.files import replacing
 from lad.models.aed import multi_task_loss
-from lad.models.registry import DETECTORS, Detector
+from lad.models.registry import DETECTORS
+
+if TYPE_CHECKING:
+    from lad.models.registry import Detector
 
 KEPT_STEPS = 3  # step_*.pt files
 STD_FLOOR = 0.01  # of the mean deviation: a feature that never varies in training must not explode in testing
