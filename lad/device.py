@@ -64,7 +64,9 @@ def check_device(device: str) -> None:
 
 @contextmanager
 def repeatable(device: str, threads: int) -> Iterator[None]:
-    """Have torch give the same results every time, with so many threads; its settings are put back at the end.
+    """Have torch give the same results every time, with so many threads in this thread of Python.
+
+    The number of threads is put back at the end. What is set for a GPU stays: other threads may compute still.
 
     Raises:
         DeviceError: the device is not there.
@@ -72,12 +74,12 @@ def repeatable(device: str, threads: int) -> Iterator[None]:
     import torch
 
     check_device(device)
-    before = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    if kind_of(device) == "cuda":
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = False
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
+        yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.backends.cuda.matmul.allow_tf32 = before[1]
+        torch.set_num_threads(before)

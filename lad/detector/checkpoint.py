@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lad.config import Config, load_config
+from lad.config import Config, ExtractConfig, load_config
 from lad.datasets import BENCHMARKS
 from lad.detector.calibration import Calibration
 from lad.errors import LadError
+from lad.features.recipe import UNKNOWN_WEIGHTS
 from lad.files import replacing
 from lad.pickles import PickleRefused, load_torch
 
@@ -111,6 +112,36 @@ def _released_config(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
         "extract": {"streams": streams, "preset": "wan2021", "flow": "tvl1"},
         "train": {"window": detector.window},
     }
+
+
+def other_features(
+    checkpoint: Checkpoint, extract: ExtractConfig, identities: Mapping[str, str], *, given: bool
+) -> list[str]:
+    """How the features that a detector learned from differ from those that it is to score, as far as anybody knows.
+
+    Args:
+        checkpoint: of the detector.
+        extract: how the features to score are made.
+        identities: stream -> identity of the weights that they are made with.
+        given: somebody else made them.
+    """
+    if checkpoint.config is None:
+        return []
+    learned = {stream: identity.startswith(UNKNOWN_WEIGHTS) for stream, identity in checkpoint.weights.items()}
+    if any(learned.values()) != given:
+        whose = ("features that were given", "features that lad makes")
+        return [f"{whose[given]}, and these are {whose[not given]}"]
+    if given:
+        return []
+    now = extract.model_dump(mode="json")
+    then = ExtractConfig().model_dump(mode="json") | checkpoint.config["extract"]  # it may be older than a key
+    keys = ["backbone", "preset", "crops", "context", "fps", "clip_stride"]
+    keys += [key for key, stream in (("rgb_short_side", "rgb"), ("flow", "flow")) if stream in now["streams"]]
+    found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
+    for stream, identity in identities.items():
+        if checkpoint.weights.get(stream, identity) != identity:
+            found.append(f"{stream} weights {checkpoint.weights[stream]}, now {identity}")
+    return found
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

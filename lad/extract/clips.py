@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 
 from lad.clip import CLIP_FRAMES
 from lad.extract.flow import FLOW_METHODS, FlowSolver
-from lad.extract.sampling import Tail, clip_starts
+from lad.extract.sampling import Tail, clip_starts, sample_indices
+from lad.extract.video import VideoInfo
 
 FRAME_SIZE = 224
 SHORT_SIDE = 256  # of the frames that crops are taken from
@@ -93,6 +94,12 @@ def clip_batches(frames: Iterable[ArrayLike], spec: ClipSpec, skip_clips: int = 
             batch.clear()
     if batch:
         yield _stacked(batch, spec.streams)
+
+
+def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
+    """How many clips the frames of a video come to."""
+    sampled = len(sample_indices(np.array(info.times), info.fps, spec.fps))
+    return len(clip_starts(sampled, spec.stride, spec.tail))
 
 
 def _images(frames: Iterable[ArrayLike], spec: ClipSpec, skip_frames: int) -> Iterator[Images]:

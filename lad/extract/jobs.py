@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lad.extract.clips import ClipBatch, ClipSpec
 from lad.extract.readers import Choice
-from lad.extract.video import DEFAULT_LIMITS, Limits, VideoInfo
+from lad.extract.video import DEFAULT_LIMITS, Failure, Limits, VideoInfo
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """It gives no clips. `failure`: `content`, `io`, `limit` or `worker`."""
+    """It gives no clips. `failure`: as `VideoError.kind`."""
 
     item: str
-    failure: str
+    failure: Failure
     error: str
 
 

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 from lad.errors import LadError
 
 T = TypeVar("T")
+Failure = Literal["content", "io", "limit", "worker"]
 
 PIXEL_BYTES = 8  # at most, in one piece: 16 bits of red, green, blue and alpha
 # Bytes that FFmpeg may always take in one piece: a plane of an 8K frame at 16 bits, an index of 3 million frames.
@@ -23,7 +24,7 @@ class VideoError(LadError):
             may be another one at the next try) or `worker` (the process that read it died or stalled).
     """
 
-    def __init__(self, reason: str, kind: Literal["content", "io", "limit", "worker"] = "content") -> None:
+    def __init__(self, reason: str, kind: Failure = "content") -> None:
         super().__init__(reason)
         self.kind = kind
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lad.config import ExtractConfig, Stream
 from lad.device import numerics
 from lad.extract.clips import ClipSpec
+from lad.extract.flow import FLOW_METHODS
 from lad.extract.runtime import Context, Dtype, Preset, Runtime, choose_dtype, choose_runtime
 from lad.files import fingerprint
 from lad.models import weights
 from lad.models.published import NETWORKS
+from lad.models.registry import BACKBONES
+from lad.text import unknown
 
 if TYPE_CHECKING:
     from lad.extract.extractor import FeatureExtractor
@@ -156,6 +159,42 @@ def needed_weights(extract: ExtractConfig) -> list[str]:
     if "flow" in extract.streams and (flow := _flow_weights(extract)):
         names.append(flow)
     return list(dict.fromkeys(name for name in names if name != "random"))
+
+
+def missing_weights(extract: ExtractConfig) -> list[str]:
+    """Those of `needed_weights` that are not in the cache yet.
+
+    Raises:
+        weights.WeightsError: a name is unknown.
+    """
+    return [name for name in needed_weights(extract) if weights.find(name) is None]
+
+
+def recipe_problems(extract: ExtractConfig) -> Iterator[str]:
+    """What of a configuration no registry knows, or what does not fit together, one line each."""
+    wrong = unknown("extract.flow", extract.flow, FLOW_METHODS)
+    yield from wrong
+    if extract.flow_weights and not wrong:
+        yield from _weights_problems("extract.flow_weights", extract.flow_weights, extract.flow, "flow")
+    if wrong := unknown("extract.backbone", extract.backbone, BACKBONES):
+        yield from wrong
+        return
+    backbone = BACKBONES[extract.backbone]
+    for stream in extract.streams:
+        if stream not in backbone.streams:
+            yield f"extract.streams: {extract.backbone} has no {stream} stream"
+        else:
+            name = weights_name(extract, stream)
+            yield from _weights_problems(f"extract.weights.{stream}", name, extract.backbone, stream)
+    if (dim := backbone.feature_dim * len(extract.streams)) % 16:
+        yield f"extract: {dim} numbers a clip; the detector needs a multiple of 16"
+
+
+def _weights_problems(key: str, name: str, backbone: str, stream: str) -> Iterator[str]:
+    try:
+        weights.check(name, backbone=backbone, stream=stream)
+    except weights.WeightsError as error:
+        yield f"{key}: {error}"
 
 
 def _flow_weights(extract: ExtractConfig) -> str | None:

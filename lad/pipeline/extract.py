@@ -10,10 +10,9 @@ import numpy as np
 from lad import __version__
 from lad.dataset import Video
 from lad.device import repeatable
-from lad.extract.clips import ClipSpec
+from lad.extract.clips import count_clips
 from lad.extract.extraction import Computed, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Started
-from lad.extract.sampling import clip_starts, sample_indices
 from lad.extract.video import Limits, VideoInfo
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe, load_extractor
@@ -140,7 +139,7 @@ class _Extraction:
 
     def _finish(self, partial: Partial, item: str, info: VideoInfo) -> None:
         """A video's last batch is there: save it, unless its clips are not what its frames come to."""
-        expected = _count_clips(self.recipe.clips, info)
+        expected = count_clips(self.recipe.clips, info)
         if not partial.clips:
             error = f"{info.frames} frames are no whole clip, and extract.tail is drop"
             self._fail(partial, item, "content", error)
@@ -202,9 +201,3 @@ class _Extraction:
                 self.work.manifest.fail(EXTRACT, item, failure, error)
         self.result.failed[video_id] = error
         self.reporter.say(f"failed: {error}")
-
-
-def _count_clips(spec: ClipSpec, info: VideoInfo) -> int:
-    """How many clips the frames of a video come to."""
-    sampled = len(sample_indices(np.array(info.times), info.fps, spec.fps))
-    return len(clip_starts(sampled, spec.stride, spec.tail))

@@ -13,7 +13,7 @@ from lad.config import Config
 from lad.dataset import write_dataset
 from lad.device import resolve_device, thread_count
 from lad.errors import LadError
-from lad.features.recipe import FeatureRecipe, make_recipe, needed_weights
+from lad.features.recipe import FeatureRecipe, make_recipe, missing_weights
 from lad.files import write_json, write_text
 from lad.models import weights
 from lad.pipeline.checks import check_config
@@ -70,11 +70,10 @@ def ready_recipe(project: Project, reporter: Reporter) -> FeatureRecipe:
     """
     config = project.config
     if not project.all_given:
-        for name in needed_weights(config.extract):
-            if weights.find(name) is None:
-                reporter.say(f"fetching the weights {name} (once)")
-                with reporter.progress(f"weights {name}", None) as bar:
-                    weights.fetch(name, on_progress=lambda done, total, _: bar.show(done=done, total=total))
+        for name in missing_weights(config.extract):
+            reporter.say(f"fetching the weights {name} (once)")
+            with reporter.progress(f"weights {name}", None) as bar:
+                weights.fetch(name, on_progress=lambda done, total, _: bar.show(done=done, total=total))
     device, threads = resolve_device(config.device), thread_count(config.threads)
     return make_recipe(config.extract, device=device, threads=threads, given=project.all_given)
 

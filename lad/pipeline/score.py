@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lad import __version__
-from lad.config import ExtractConfig
 from lad.dataset import Video
-from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features
 from lad.detector.scoring import Scores, make_scorer
 from lad.device import numerics, repeatable
 from lad.features.given import GIVEN
-from lad.features.recipe import EXTRACT, UNKNOWN_WEIGHTS, FeatureRecipe
+from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
 from lad.pipeline.inventory import find_features
@@ -83,7 +81,8 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
             todo.append((video, today))
     if todo:
         checkpoint = load_checkpoint(path)
-        if differences := _other_features(project, recipe, checkpoint, [video for video, _ in todo]):
+        given = all(video.is_features for video, _ in todo)
+        if differences := other_features(checkpoint, project.config.extract, recipe.identities, given=given):
             reporter.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
         with repeatable(recipe.device, recipe.threads), reporter.progress("score", len(todo)) as bar:
             score = project.config.score
@@ -105,30 +104,6 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     if todo or not work.summary.exists():
         _write_summary(recipe, work, checkpoint_sha256)
     return result
-
-
-def _other_features(
-    project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, videos: Sequence[Video]
-) -> list[str]:
-    """How the features that a detector learned from differ from those that it is to score, as far as anybody knows."""
-    if checkpoint.config is None:
-        return []
-    learned = {stream: identity.startswith(UNKNOWN_WEIGHTS) for stream, identity in checkpoint.weights.items()}
-    given = all(video.is_features for video in videos)
-    if any(learned.values()) != given:
-        whose = ("features that were given", "features that lad makes")
-        return [f"{whose[given]}, and these are {whose[not given]}"]
-    if given:
-        return []
-    now = project.config.extract.model_dump(mode="json")
-    then = ExtractConfig().model_dump(mode="json") | checkpoint.config["extract"]  # it may be older than a key
-    keys = ["backbone", "preset", "crops", "context", "fps", "clip_stride"]
-    keys += [key for key, stream in (("rgb_short_side", "rgb"), ("flow", "flow")) if stream in now["streams"]]
-    found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
-    for stream, identity in recipe.identities.items():
-        if checkpoint.weights.get(stream, identity) != identity:
-            found.append(f"{stream} weights {checkpoint.weights[stream]}, now {identity}")
-    return found
 
 
 def write_scores(path: Path, scores: Scores) -> None:

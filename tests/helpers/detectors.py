@@ -1,0 +1,33 @@
+"""A small detector, made without training: enough to score with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lad.config import load_config
+from lad.detector.checkpoint import Checkpoint, save_checkpoint
+from lad.models.linear import LinearDetector
+
+CLASSES = ["fall", "fight"]
+
+
+def write_detector(path: Path, *, streams: tuple[str, ...] = ("rgb",), seed: int = 0) -> Path:
+    """A checkpoint of a linear detector with random weights, for features of the tiny backbone; returns `path`."""
+    overrides = ["extract.backbone=tiny", f"extract.streams=[{', '.join(streams)}]", "train.detector=linear"]
+    config = load_config(None, [*overrides, "train.window=2"])
+    detector = LinearDetector(feature_dim=128 * len(streams), classes=len(CLASSES), window=2)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        detector.linear.weight.copy_(torch.randn(detector.linear.weight.shape, generator=generator))
+    checkpoint = Checkpoint(
+        model=detector.state_dict(),
+        classes=CLASSES,
+        config=config.model_dump(mode="json"),
+        calibration={"slope": 0.7, "offset": 0.1},
+        threshold=0.4,
+        weights={stream: f"random:tiny:{stream}:seed=0" for stream in streams},
+    )
+    save_checkpoint(path, checkpoint)
+    return path
