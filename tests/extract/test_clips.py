@@ -10,8 +10,8 @@ import pytest
 from helpers.videos import numbered_frame, read_number
 
 from lad.clip import CLIP_FRAMES
-from lad.extract.clips import FRAME_SIZE, ClipBatch, clip_batches, crop_views, resize, short_side_shape
-from lad.extract.flow import FLOW_METHODS, FlowSolver
+from lad.extract.clips import FRAME_SIZE, ClipBatch, ClipSpec, clip_batches, crop_views, resize, short_side_shape
+from lad.extract.flow import FLOW_METHODS, FlowMethod, FlowSolver
 
 
 def numbered(count: int) -> Iterator[np.ndarray]:
@@ -28,18 +28,15 @@ def cut(
     skip_clips: int = 0,
     rgb_short_side: int | None = None,
 ) -> list[ClipBatch]:
-    batches = clip_batches(
-        frames,
+    spec = ClipSpec(
         streams=streams,
-        flow="dis",
         tail=tail,  # type: ignore[arg-type]
         batch_clips=batch_clips,
         stride=stride,
         crops=crops,
-        skip_clips=skip_clips,
         rgb_short_side=rgb_short_side,
     )
-    return list(batches)
+    return list(clip_batches(frames, spec, skip_clips))
 
 
 def joined(batches: list[ClipBatch], stream: str) -> np.ndarray:
@@ -112,7 +109,7 @@ def test_batches_come_while_frames_are_read() -> None:
             taken += 1
             yield np.zeros((8, 8, 3), np.uint8)
 
-    batches = clip_batches(endless(), streams=("rgb",), flow="dis", tail="pad", batch_clips=2)
+    batches = clip_batches(endless(), ClipSpec(("rgb",), batch_clips=2))
     next(batches)
     assert taken == 32
 
@@ -204,7 +201,7 @@ def flow_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def counting(_device: str, _weights: str | None) -> FlowSolver:
         return lambda first, second: calls.append(1) or np.zeros((*first.shape[:2], 2), np.float32)  # type: ignore[func-returns-value]
 
-    monkeypatch.setitem(FLOW_METHODS, "dis", counting)
+    monkeypatch.setitem(FLOW_METHODS, "dis", FlowMethod(counting))
     return calls
 
 
@@ -222,7 +219,7 @@ def test_overlapping_clips_come_while_frames_are_read() -> None:
             taken += 1
             yield np.zeros((8, 8, 3), np.uint8)
 
-    next(clip_batches(endless(), streams=("rgb",), flow="dis", tail="pad", batch_clips=3, stride=4))
+    next(clip_batches(endless(), ClipSpec(("rgb",), batch_clips=3, stride=4)))
     assert taken == 24
 
 
@@ -240,7 +237,7 @@ def difference(_device: str, _weights: str | None) -> FlowSolver:
 def test_after_skipped_clips_come_the_same_batches_as_without(
     stride: int, count: int, tail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(FLOW_METHODS, "dis", difference)
+    monkeypatch.setitem(FLOW_METHODS, "dis", FlowMethod(difference))
     whole = cut(numbered(count), ("rgb", "flow"), tail, batch_clips=2, stride=stride)
     done = 0
     for number, batch in enumerate(whole):
@@ -256,7 +253,7 @@ def test_after_skipped_clips_come_the_same_batches_as_without(
 def test_the_flow_of_a_pair_does_not_depend_on_those_before(method: str) -> None:
     """Or clips that come after skipped ones would not be what they were."""
     frames = moving([(2, 1), (-3, 2), (1, 1)])
-    fresh, used = (FLOW_METHODS[method]("cpu", None) for _ in range(2))
+    fresh, used = (FLOW_METHODS[method].make("cpu", None) for _ in range(2))
     used(frames[0], frames[3])
     used(frames[3], frames[2])
     assert np.array_equal(used(frames[1], frames[2]), fresh(frames[1], frames[2]))

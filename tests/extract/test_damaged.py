@@ -11,8 +11,10 @@ import pytest
 from helpers.reading import numbers, read, read_to_the_end, refusal
 from helpers.videos import grainy_frames
 
-from lad.extract.container import VideoError, sniff_container
-from lad.extract.decode import ReaderGaveUp, VideoInfo, read_pictures
+from lad.extract.container import sniff_container
+from lad.extract.read_decord import ReaderGaveUp
+from lad.extract.readers import open_reader
+from lad.extract.video import VideoError
 
 MakeVideo = Callable[..., Path]
 
@@ -181,10 +183,10 @@ def test_pictures_of_a_damaged_file_are_void_as_decords_frames_are(tmp_path: Pat
     data[middle : middle + 400] = bytes(400)
     path.write_bytes(data)
     with pytest.raises(ReaderGaveUp):
-        list(read_pictures(path, VideoInfo()))
-    info = VideoInfo()
-    assert len(list(read_pictures(path, info, reader="pyav"))) == len(read(path, reader="pyav")[0])
-    assert any("damaged" in warning for warning in info.warnings)
+        list(open_reader(path, lazy=True))
+    reader = open_reader(path, lazy=True, choice="pyav")
+    assert len(list(reader)) == len(read(path, choice="pyav")[0])
+    assert any("damaged" in warning for warning in reader.info.warnings)
 
 
 # The disk's faults ----------------------------------------------------------------------------------------------------

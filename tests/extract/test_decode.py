@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from helpers.reading import numbers, read
 
-from lad.extract import decode
-from lad.extract import workers as engine
-from lad.extract.decode import Picture, VideoInfo, read_frames, read_pictures
+from lad.extract import read_pyav, worker
+from lad.extract.clips import ClipSpec
+from lad.extract.jobs import Clips, Finished, Job
+from lad.extract.read_pyav import Picture
+from lad.extract.readers import open_reader, read_frames
 from lad.extract.sampling import resample
 
 MakeVideo = Callable[..., Path]
@@ -78,7 +80,7 @@ def test_every_frame_comes_once_in_order_with_its_size_and_time(
 def test_both_readers_give_the_same_pixels(name: str, tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / name, 20, **KINDS[name])
     first, info = read(path)
-    second, other = read(path, reader="pyav")
+    second, other = read(path, choice="pyav")
     assert other.reader == "pyav"
     assert len(first) == len(second)
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
@@ -89,10 +91,10 @@ def test_both_readers_give_the_same_pixels(name: str, tmp_path: Path, make_video
 def test_pictures_are_the_frames(name: str, tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / name, 20, **KINDS[name])
     frames, info = read(path)
-    other = VideoInfo()
-    pictures = list(read_pictures(path, other))  # looked at when the file is long closed
+    lazy = open_reader(path, lazy=True)
+    pictures = list(lazy)  # looked at when the file is long closed
     assert all(np.array_equal(a, b) for a, b in zip(frames, map(np.asarray, pictures), strict=True))
-    assert other == info
+    assert lazy.info == info
 
 
 @pytest.mark.parametrize("rate", [None, 12.5, 25, 40])
@@ -101,13 +103,13 @@ def test_pictures_are_converted_when_they_are_looked_at(
     rate: float | None, rotation: int, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make_video(tmp_path / "video.mp4", 40, size=(128, 96), rotation=rotation)
-    info = VideoInfo()
-    expected = list(resample(read_frames(path, info), info, rate))
+    reader = open_reader(path)
+    expected = list(resample(read_frames(reader), reader.info, rate))
     converted: list[int] = []
-    upright = decode._upright
-    monkeypatch.setattr(decode, "_upright", lambda *frame: converted.append(1) or upright(*frame))
-    info = VideoInfo()
-    pictures = list(resample(read_pictures(path, info), info, rate))
+    upright = read_pyav._upright
+    monkeypatch.setattr(read_pyav, "_upright", lambda *frame: converted.append(1) or upright(*frame))
+    lazy = open_reader(path, lazy=True)
+    pictures = list(resample(lazy, lazy.info, rate))
     assert len(pictures) == len(expected)
     assert sum(converted) == 1  # the first one, which tells the size
     assert all(isinstance(picture, Picture) for picture in pictures)
@@ -121,13 +123,13 @@ def test_a_job_that_goes_on_converts_no_frame_of_the_clips_that_it_skips(
 ) -> None:
     path = make_video(tmp_path / "video.mp4", 160)
     converted: list[int] = []
-    upright = decode._upright
-    monkeypatch.setattr(decode, "_upright", lambda *frame: converted.append(1) or upright(*frame))
+    upright = read_pyav._upright
+    monkeypatch.setattr(read_pyav, "_upright", lambda *frame: converted.append(1) or upright(*frame))
     sent: list[object] = []
-    monkeypatch.setattr(engine, "send", lambda _pipe, message: sent.append(message))
+    monkeypatch.setattr(worker, "send", lambda _pipe, message: sent.append(message))
     no_pipe: Any = None
-    engine._run_job(no_pipe, engine.ClipJob("video", path, ("rgb",), "dis", "pad", 2, 25.0, skip_clips=8))
-    assert [type(message) for message in sent] == [engine.Clips, engine.Finished]
+    worker.run_job(no_pipe, Job("video", path, ClipSpec(("rgb",), batch_clips=2), skip_clips=8))
+    assert [type(message) for message in sent] == [Clips, Finished]
     assert sum(converted) == 1 + 33  # the first frame, the last skipped one, and those of two clips
 
 
@@ -171,12 +173,12 @@ def test_rotation_metadata_is_honoured(rotation: int, count: int, tmp_path: Path
 
 
 @pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("mkv", "libx264"), ("webm", "libvpx-vp9")])
-@pytest.mark.parametrize("reader", ["auto", "pyav"])
+@pytest.mark.parametrize("choice", ["auto", "pyav"])
 def test_variable_frame_rate_gives_true_times(
-    suffix: str, codec: str, reader: str, tmp_path: Path, make_video: MakeVideo
+    suffix: str, codec: str, choice: str, tmp_path: Path, make_video: MakeVideo
 ) -> None:
     path = make_video(tmp_path / f"vfr.{suffix}", 5, codec=codec, pts=[0, 40, 200, 240, 1000])
-    frames, info = read(path, reader=reader)
+    frames, info = read(path, choice=choice)
     assert numbers(frames) == list(range(5))
     assert info.times == pytest.approx([0, 0.04, 0.2, 0.24, 1.0], abs=0.002)
     assert info.fps == pytest.approx(4)
@@ -209,17 +211,17 @@ def test_a_change_of_size_in_midstream_loses_no_frame(tmp_path: Path, make_video
         "back\\slash.mp4",
     ],
 )
-@pytest.mark.parametrize("reader", ["auto", "pyav"])
+@pytest.mark.parametrize("choice", ["auto", "pyav"])
 def test_names_that_ffmpeg_could_misread(
-    name: str, reader: str, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+    name: str, choice: str, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / name
     make_video(tmp_path / "plain.mp4", 3).rename(path)
-    frames, info = read(path, reader=reader)
+    frames, info = read(path, choice=choice)
     assert numbers(frames) == [0, 1, 2]
-    assert info.reader == {"auto": "decord"}.get(reader, "pyav")
+    assert info.reader == {"auto": "decord"}.get(choice, "pyav")
     monkeypatch.chdir(tmp_path)
-    assert numbers(read(Path(name), reader=reader)[0]) == [0, 1, 2]
+    assert numbers(read(Path(name), choice=choice)[0]) == [0, 1, 2]
 
 
 def test_a_name_that_is_not_utf8_is_read(tmp_path: Path, make_video: MakeVideo) -> None:
@@ -234,7 +236,7 @@ def test_a_frame_is_freed_once_it_was_taken(make_video: MakeVideo, tmp_path: Pat
     gc.collect()
     gc.disable()
     try:
-        frames = read_frames(path, VideoInfo(), reader="pyav")
+        frames = read_frames(open_reader(path, choice="pyav"))
         held = [sum(type(one) is av.VideoFrame for one in gc.get_objects()) for _ in frames]
     finally:
         gc.enable()

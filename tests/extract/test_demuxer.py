@@ -16,7 +16,7 @@ import pytest
 from helpers.reading import read_to_the_end
 from helpers.videos import grainy_frames, write_video
 
-from lad.extract.container import Limits, VideoError
+from lad.extract.video import Limits, VideoError
 
 SIZE = (160, 120)
 FRAMES = 120
@@ -105,7 +105,7 @@ def test_real_videos_give_no_warning(shared_data: Path) -> None:
     videos = sorted((shared_data / "surveillance" / "videos").rglob("*.mp4"))[::6]
     assert len(videos) > 20
     for video in videos:
-        assert read_to_the_end(video, reader="pyav")[1].warnings == [], video
+        assert read_to_the_end(video, choice="pyav")[1].warnings == [], video
     folder = next((shared_data / "ucsd_ped2").rglob("*.jpg")).parent
     assert read_to_the_end(folder)[1].warnings == []
 
@@ -148,9 +148,11 @@ def test_frames_that_are_all_too_large_are_beyond_the_limit(garbage: int, tmp_pa
 READ_FOLDER = """
 import sys
 from pathlib import Path
-from lad.extract.decode import VideoInfo, read_frames
-info = VideoInfo()
-print(sum(1 for _ in read_frames(Path(sys.argv[1]), info)), info.warnings)
+from lad.extract.process import prepare
+from lad.extract.readers import open_reader
+prepare()
+reader = open_reader(Path(sys.argv[1]))
+print(sum(1 for _ in reader), reader.info.warnings)
 print("still there", file=sys.stderr)
 """
 

@@ -13,12 +13,17 @@ from helpers.fuzzing import SOON, examples, mutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lad.extract.container import VideoError, is_cut_short, sniff_container
+from lad.extract.container import is_cut_short, sniff_container
+from lad.extract.video import VideoError
 
 PROBER = """
 import sys, warnings
 from pathlib import Path
-from lad.extract.container import Limits, VideoError, probe_file, sniff_container
+from lad.extract.container import sniff_container
+from lad.extract.probe import probe_file
+from lad.extract.process import prepare
+from lad.extract.video import Limits, VideoError
+prepare()
 for line in sys.stdin:
     path = Path(line.rstrip("\\n"))
     try:

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lad.clip import CLIP_FRAMES
-from lad.extract.clips import clip_batches
-from lad.extract.container import VideoError
-from lad.extract.decode import VideoInfo, read_frames
+from lad.extract.clips import ClipSpec, clip_batches
+from lad.extract.readers import open_reader
 from lad.extract.sampling import clip_frames, clip_starts, clip_times, resample, sample_indices, sampled_labels, spread
+from lad.extract.video import VideoError, VideoInfo
 
 NTSC = 30000 / 1001
 LATE = Fraction(101, 100_000)  # what may be due to times in whole milliseconds
@@ -281,10 +281,10 @@ def test_a_clip_ends_within_the_video_and_not_before_it_begins(
 
 
 def clip_numbers(path: Path, rate: float | None, stride: int) -> tuple[list[list[int]], VideoInfo]:
-    info = VideoInfo()
-    frames = resample(read_frames(path, info), info, rate)
-    batches = clip_batches(frames, streams=("rgb",), flow="dis", tail="pad", batch_clips=3, stride=stride)
-    return [[read_number(image) for image in clip] for batch in batches for clip in batch["rgb"]], info
+    reader = open_reader(path)
+    frames = resample(reader, reader.info, rate)
+    batches = clip_batches(frames, ClipSpec(("rgb",), batch_clips=3, stride=stride))
+    return [[read_number(image) for image in clip] for batch in batches for clip in batch["rgb"]], reader.info
 
 
 @pytest.mark.parametrize("rate", [None, 12.5, 25, 30])

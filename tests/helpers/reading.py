@@ -1,4 +1,4 @@
-"""How the tests of decoding read a video."""
+"""How the tests of decoding read a video: as a decoding process does, in this one."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from helpers.videos import read_number
-from lad.extract.container import VideoError
-from lad.extract.decode import ReaderGaveUp, VideoInfo, read_frames
+from lad.extract.process import prepare
+from lad.extract.read_decord import ReaderGaveUp
+from lad.extract.readers import open_reader, read_frames
+from lad.extract.video import VideoError, VideoInfo
+
+prepare()
 
 
 def read(path: Path, **options: object) -> tuple[list[np.ndarray], VideoInfo]:
-    info = VideoInfo()
-    return list(read_frames(path, info, **options)), info  # type: ignore[arg-type]
+    reader = open_reader(path, **options)  # type: ignore[arg-type]
+    return list(read_frames(reader)), reader.info
 
 
 def read_to_the_end(path: Path, **options: object) -> tuple[list[np.ndarray], VideoInfo]:
@@ -23,7 +27,7 @@ def read_to_the_end(path: Path, **options: object) -> tuple[list[np.ndarray], Vi
     try:
         return read(path, **options)
     except ReaderGaveUp:
-        return read(path, **{**options, "reader": "pyav"})
+        return read(path, **{**options, "choice": "pyav"})
 
 
 def numbers(frames: Iterable[np.ndarray]) -> list[int]:
