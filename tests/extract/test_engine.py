@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import struct
-import time
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,36 +16,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.decoders import decoders, signal_decoders, unburied, wait_until_idle
 from helpers.videos import numbered_frame, read_number
 
-from lad.extract import workers as engine
-from lad.extract.clips import clip_batches
+from lad import children
+from lad.extract import worker
+from lad.extract.clips import ClipSpec, clip_batches
 from lad.extract.flow import FLOW_METHODS
-from lad.extract.pipes import receive
-from lad.extract.workers import (
-    ALIVE,
-    ClipJob,
-    Clips,
-    Failed,
-    Finished,
-    Message,
-    Started,
-    _Progress,
-    _receive,
-    _reporting,
-    _run_job,
-    _Worker,
-    decode_videos,
-)
+from lad.extract.jobs import Alive, Clips, Failed, Finished, Job, Message, Started
+from lad.extract.pipes import Inbox
+from lad.extract.worker import _Progress, _reporting, run_job
+from lad.extract.workers import decode_videos
 
 MakeVideo = Callable[..., Path]
 
 
-def job(path: Path, streams: tuple[str, ...] = ("rgb",), batch_clips: int = 1) -> ClipJob:
-    return ClipJob(path.name, path, streams, "dis", "pad", batch_clips, 25.0)
+def job(path: Path, streams: tuple[str, ...] = ("rgb",), batch_clips: int = 1, **spec: Any) -> Job:
+    return Job(path.name, path, ClipSpec(streams, batch_clips=batch_clips, **spec))
 
 
-def run(jobs: list[ClipJob], workers: int = 1, stall_seconds: float = 60) -> dict[str, list[Message]]:
+def run(jobs: list[Job], workers: int = 1, stall_seconds: float = 60) -> dict[str, list[Message]]:
     by_item: dict[str, list[Message]] = {}
     for message in decode_videos(jobs, workers=workers, stall_seconds=stall_seconds):
         by_item.setdefault(message.item, []).append(message)
@@ -67,17 +58,12 @@ def frame_numbers(messages: list[Message]) -> list[int]:
     ]
 
 
-def no_children(seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
-    while multiprocessing.active_children() and time.monotonic() < end:
-        time.sleep(0.05)
-    return not multiprocessing.active_children()
-
-
 @pytest.fixture(autouse=True)
 def _nothing_is_left_running() -> Iterator[None]:
+    before = unburied()
     yield
-    assert no_children()
+    assert decoders() == []
+    assert unburied() <= before
 
 
 def test_every_video_begins_gives_its_clips_in_order_and_finishes(tmp_path: Path, make_video: MakeVideo) -> None:
@@ -99,7 +85,7 @@ def test_every_video_begins_gives_its_clips_in_order_and_finishes(tmp_path: Path
 
 def test_overlapping_clips_at_another_rate(tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / "a.mp4", 48)  # at 25 frames a second
-    messages = run([replace(job(path), stride=8, fps=12.5)])[path.name]
+    messages = run([job(path, stride=8, fps=12.5)])[path.name]
     assert frame_numbers(messages) == [*range(0, 32, 2), *range(16, 48, 2)]
     finished = messages[-1]
     assert isinstance(finished, Finished)
@@ -108,7 +94,7 @@ def test_overlapping_clips_at_another_rate(tmp_path: Path, make_video: MakeVideo
 
 def test_clips_for_crops_are_larger(tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / "a.mp4", 17)  # 64x48
-    found = run([replace(job(path, streams=("rgb", "flow"), batch_clips=4), crops=10)])[path.name]
+    found = run([job(path, streams=("rgb", "flow"), batch_clips=4, crops=10)])[path.name]
     (batch,) = [message.batch for message in found if isinstance(message, Clips)]
     assert batch["rgb"].shape == (2, 16, 256, 341, 3)
     assert batch["flow"].shape == (2, 16, 256, 341, 2)
@@ -116,12 +102,13 @@ def test_clips_for_crops_are_larger(tmp_path: Path, make_video: MakeVideo) -> No
 
 def test_flow_by_a_network_is_computed_by_the_decoder(tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / "a.mp4", 3)
-    network = replace(job(path, streams=("rgb", "flow")), flow="raft", flow_weights="random")
+    network = job(path, streams=("rgb", "flow"), flow="raft", flow_weights="random")
     (batch,) = [message.batch for message in run([network])[path.name] if isinstance(message, Clips)]
     assert [read_number(image) for image in batch["rgb"][0, :3]] == [0, 1, 2]
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a decoder
     try:
-        solve = FLOW_METHODS["raft"]("cpu", "random")
+        solve = FLOW_METHODS["raft"].make("cpu", "random")
         for number in range(2):
             assert np.array_equal(batch["flow"][0, number], solve(batch["rgb"][0, number], batch["rgb"][0, number + 1]))
     finally:
@@ -133,7 +120,7 @@ def test_a_network_without_weights_fails_by_name(
 ) -> None:
     monkeypatch.setenv("LAD_CACHE", str(tmp_path / "cache"))
     path = make_video(tmp_path / "a.mp4", 3)
-    failed = run([replace(job(path, streams=("flow",)), flow="raft")])[path.name][-1]
+    failed = run([job(path, streams=("flow",), flow="raft")])[path.name][-1]
     assert isinstance(failed, Failed)
     assert failed.failure == "worker"
     assert "lad weights fetch raft-large" in failed.error
@@ -169,7 +156,7 @@ def test_what_decord_gives_up_is_read_again_by_pyav(tmp_path: Path, make_video: 
 @pytest.mark.parametrize(("stride", "fps"), [(16, None), (8, None), (16, 12.5)])
 def test_clips_known_before_are_skipped(stride: int, fps: float | None, tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / "a.mp4", 150)
-    plain = replace(job(path, streams=("rgb", "flow"), batch_clips=2), stride=stride, fps=fps)
+    plain = job(path, streams=("rgb", "flow"), batch_clips=2, stride=stride, fps=fps)
     whole = run([plain])[path.name]
     resumed = run([replace(plain, skip_clips=4)])[path.name]
     assert resumed[0] == Started(path.name, "auto", 4)
@@ -187,7 +174,7 @@ def test_pyav_skips_nothing_that_a_decord_that_crashed_gave(tmp_path: Path, make
     messages: list[Message] = []
     for message in decode_videos([replace(job(path), skip_clips=2)], workers=1, stall_seconds=60):
         if isinstance(message, Clips) and not any(isinstance(earlier, Clips) for earlier in messages):
-            kill_children(signal.SIGSEGV)
+            signal_decoders(signal.SIGSEGV)
         messages.append(message)
     started = [message for message in messages if isinstance(message, Started)]
     assert started == [Started(path.name, "auto", 2), Started(path.name, "pyav", 0)]
@@ -195,39 +182,34 @@ def test_pyav_skips_nothing_that_a_decord_that_crashed_gave(tmp_path: Path, make
 
 
 def test_a_decoder_that_skips_shows_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "ALIVE_SECONDS", -1.0)
-    ours, theirs = multiprocessing.Pipe()
-    frames = _reporting((numbered_frame(number, (64, 48)) for number in range(50)), _Progress(theirs))
-    batches = clip_batches(frames, streams=("rgb",), flow="dis", tail="pad", batch_clips=1, skip_clips=2)
-    next(batches)
-    for _ in range(47):  # all frames of both skipped clips, and those of the third but the last
-        assert ours.poll()
-        assert receive(ours) == ALIVE
-    assert not ours.poll()
+    monkeypatch.setattr(worker, "ALIVE_SECONDS", -1.0)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        progress = _Progress(theirs.fileno(), "video")
+        frames = _reporting((numbered_frame(number, (64, 48)) for number in range(50)), progress)
+        next(clip_batches(frames, ClipSpec(("rgb",), batch_clips=1), skip_clips=2))
+        inbox = Inbox(ours)
+        for _ in range(47):  # all frames of both skipped clips, and those of the third but the last
+            assert inbox.take() == Alive("video")
+        assert inbox.take() is None
 
 
 def test_a_decoder_shows_that_it_lives_while_no_frame_comes(
     tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a file of a hundred gigabytes is looked through, or images that cannot be read go by."""
-    monkeypatch.setattr(engine, "ALIVE_SECONDS", -1.0)
+    monkeypatch.setattr(worker, "ALIVE_SECONDS", -1.0)
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(20):
         (folder / f"{number}.png").touch()
     for path in (make_video(tmp_path / "a.mp4", 20), folder):
         said: list[object] = []
-        monkeypatch.setattr(engine, "send", lambda _pipe, message, said=said: said.append(message))
+        monkeypatch.setattr(worker, "send", lambda _pipe, message, said=said: said.append(message))
         no_pipe: Any = None
-        _run_job(no_pipe, replace(job(path), reader="pyav", batch_clips=2))
-        before = next(place for place, message in enumerate(said) if not isinstance(message, str))
+        run_job(no_pipe, replace(job(path, batch_clips=2), choice="pyav"))
+        before = next(place for place, message in enumerate(said) if message != Alive(path.name))
         assert before >= (20 + 20 + 20 if path.is_file() else 20)  # packets twice, and frames
-
-
-def kill_children(by: signal.Signals = signal.SIGKILL) -> None:
-    for child in multiprocessing.active_children():
-        assert child.pid is not None
-        os.kill(child.pid, by)
 
 
 def test_a_killed_decoder_is_replaced_and_goes_on_from_what_it_gave(tmp_path: Path, make_video: MakeVideo) -> None:
@@ -238,10 +220,10 @@ def test_a_killed_decoder_is_replaced_and_goes_on_from_what_it_gave(tmp_path: Pa
     for message in decode_videos(jobs, workers=1, stall_seconds=60):
         found.setdefault(message.item, []).append(message)
         if isinstance(message, Clips) and not killed:
-            kill_children()
+            signal_decoders(signal.SIGKILL)
             killed = True
     first, second = (message for message in found["a.mp4"] if isinstance(message, Started))
-    assert first.skip_clips == 0 and second.skip_clips > 0 and first.reader == second.reader == "auto"
+    assert first.skip_clips == 0 and second.skip_clips > 0 and first.choice == second.choice == "auto"
     for name in ("a.mp4", "b.mp4"):
         assert isinstance(found[name][-1], Finished)
         assert frame_numbers(valid(found[name])) == list(range(96))
@@ -255,9 +237,9 @@ def test_a_video_whose_decoders_are_all_killed_fails_and_the_rest_goes_on(
     for message in decode_videos(jobs, workers=1, stall_seconds=60):
         found.setdefault(message.item, []).append(message)
         if isinstance(message, Clips) and message.item == "deadly.mp4":
-            kill_children()
+            signal_decoders(signal.SIGKILL)
     started = [message for message in found["deadly.mp4"] if isinstance(message, Started)]
-    assert [message.reader for message in started] == ["auto", "auto", "pyav"]
+    assert [message.choice for message in started] == ["auto", "auto", "pyav"]
     assert started[1].skip_clips and not started[2].skip_clips
     failed = found["deadly.mp4"][-1]
     assert isinstance(failed, Failed)
@@ -283,9 +265,9 @@ def test_a_consumer_that_stops_early_leaves_no_process(tmp_path: Path, make_vide
     jobs = [job(make_video(tmp_path / f"{number}.mp4", 64)) for number in range(3)]
     messages = decode_videos(jobs, workers=2, stall_seconds=60)
     next(message for message in messages if isinstance(message, Clips))
-    assert multiprocessing.active_children()
+    assert decoders()
     messages.close()  # type: ignore[attr-defined]
-    assert no_children(0)
+    assert decoders() == []
 
 
 def test_an_error_in_the_consumer_leaves_no_process(tmp_path: Path, make_video: MakeVideo) -> None:
@@ -293,20 +275,71 @@ def test_an_error_in_the_consumer_leaves_no_process(tmp_path: Path, make_video: 
     with pytest.raises(ZeroDivisionError):
         for _ in decode_videos(jobs, workers=2, stall_seconds=60):
             raise ZeroDivisionError
-    assert no_children()
+    assert decoders() == []
 
 
 def test_nothing_to_do_starts_nothing() -> None:
     assert run([]) == {}
 
 
-def test_a_decoder_that_stops_in_the_middle_of_a_message_is_ended() -> None:
+def test_a_decoder_that_stops_in_the_middle_of_a_message_is_ended(tmp_path: Path, make_video: MakeVideo) -> None:
     """One that is frozen while it sends leaves a pipe that is readable, and a message that never ends."""
-    ours, theirs = multiprocessing.Pipe()
-    os.write(theirs.fileno(), struct.pack("!i", 1000) + b"the first bytes of a thousand")
+    path = make_video(tmp_path / "a.mp4", 96)
+    messages: list[Message] = []
+    for message in decode_videos([job(path)], workers=1, stall_seconds=5):
+        if isinstance(message, Clips) and not any(isinstance(earlier, Clips) for earlier in messages):
+            (decoder,) = decoders()
+            wait_until_idle(decoder)  # a clip is more than a pipe holds: it has begun to send the next one
+            os.kill(decoder, signal.SIGSTOP)
+        messages.append(message)
+    started = [message for message in messages if isinstance(message, Started)]
+    assert started == [Started(path.name, "auto", 0), Started(path.name, "pyav", 0)]
+    assert frame_numbers(valid(messages)) == list(range(96))
 
-    class Frozen:
-        kill = theirs.close
 
-    with pytest.raises((EOFError, OSError)):
-        _receive(_Worker(Frozen(), ours), stall_seconds=0.2)  # type: ignore[arg-type]
+def test_a_decoder_that_sends_slowly_has_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that takes five seconds to come, piece by piece, holds nobody up and is no silence."""
+    start = children.start
+    monkeypatch.setattr(children, "start", lambda _module: start("helpers.odd_decoder"))
+    found = run([job(Path("slow.mp4"))], stall_seconds=4)["slow.mp4"]
+    assert [type(message) for message in found] == [Started, Finished]
+
+
+# The library in other people's programs
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from lad.extract.clips import ClipSpec
+from lad.extract.jobs import Job
+from lad.extract.workers import decode_videos
+print("begun")
+for message in decode_videos([Job("x", Path(sys.argv[1]), ClipSpec(("rgb",)))], workers=2, stall_seconds=60):
+    print(type(message).__name__)
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("way", ["script", "command", "stdin"])
+def test_a_program_without_a_main_guard_runs_once_and_ends(way: str, tmp_path: Path, make_video: MakeVideo) -> None:
+    """`multiprocessing` would run it once more in every decoder, or not find it."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    words = {"script": [str(tmp_path / "script.py")], "command": ["-c", SCRIPT], "stdin": ["-"]}[way]
+    done = subprocess.run(
+        [sys.executable, *words, str(make_video(tmp_path / "a.mp4", 20))],
+        input=SCRIPT if way == "stdin" else "",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["begun", "Started", "Clips", "Finished", "ended"]
+
+
+def test_threads_decode_videos_side_by_side(tmp_path: Path, make_video: MakeVideo) -> None:
+    jobs = [job(make_video(tmp_path / f"{number}.mp4", 40 + number)) for number in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda one: run([one])[one.item], jobs))
+    for number, messages in enumerate(found):
+        assert [type(message) for message in messages] == [Started, *[Clips] * 3, Finished]
+        assert frame_numbers(messages)[: 40 + number] == list(range(40 + number))
