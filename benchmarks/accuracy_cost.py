@@ -1,4 +1,4 @@
-"""What a clip costs from file to scores: a benchmark's default against the paper's recipe, in the same run."""
+"""What a clip costs from the file to its scores: a benchmark's default and the paper's recipe, in the same run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ import numpy as np
 import torch
 
 from lad.config import Config
+from lad.detector.scoring import score_features
 from lad.extract.clips import ClipBatch, clip_batches
-from lad.extract.decode import VideoInfo, read_frames
-from lad.extract.extractor import FeatureExtractor
-from lad.extract.runtime import BATCHES_AT_ONCE, choose_runtime
+from lad.extract.readers import open_reader
+from lad.extract.runtime import BATCHES_AT_ONCE
+from lad.features.recipe import load_extractor, make_recipe
 from lad.features.video import ClipFeatures
-from lad.models import weights
 from lad.models.registry import BACKBONES, DETECTORS
-from lad.pipeline.score import score_features
 
 sys.path.append(str(Path(__file__).parent / "speed"))
 from rows import medians
@@ -32,13 +31,15 @@ if TYPE_CHECKING:
 
 
 def measure_cost(configs: dict[str, Config], video: Path) -> dict[str, dict[str, float]]:
-    """Medians of repeats, the configurations and their two parts taking turns; weights are random.
+    """The median seconds that a clip of a video takes, with random weights.
+
+    The configurations and their two parts take turns.
 
     Returns:
-        Name of the configuration -> seconds a clip: `features`, of decoding, resizing, flow and networks, and
-        `detector`.
+        Name of the configuration -> seconds a clip. `features` is decoding, resizing, flow and networks. `detector` is
+        the rest.
     """
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(_threads())
     works: list[Callable[[], object]] = []
     clips: list[int] = []
     for config in configs.values():
@@ -51,32 +52,22 @@ def measure_cost(configs: dict[str, Config], video: Path) -> dict[str, dict[str,
     return {name: {"features": made, "detector": scored} for name, (made, scored) in zip(configs, parts, strict=True)}
 
 
+def _threads() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def _extraction(config: Config, video: Path) -> Callable[[], np.ndarray]:
-    """What makes the features `(clips, dim)` of a video from its file, and again."""
-    extract = config.extract
-    extractor = FeatureExtractor(
-        {stream: weights.load("random", backbone=extract.backbone, stream=stream) for stream in extract.streams},
-        backbone=extract.backbone,
-        runtime=choose_runtime("auto", "cpu", extract.backbone),
-        context=extract.context,
-        threads=len(os.sched_getaffinity(0)),
-    )
+    """A function that makes the features `(clips, dim)` of a video from its file, anew at each call."""
+    random = config.extract.model_copy(update={"weights": dict.fromkeys(config.extract.streams, "random")})
+    recipe = make_recipe(random, device="cpu", threads=_threads())
+    extractor = load_extractor(recipe)
 
     def of_batch(batch: ClipBatch) -> np.ndarray:
-        return np.hstack([extractor(stream, batch[stream]) for stream in extract.streams])
+        return np.hstack([extractor(stream, batch[stream]) for stream in recipe.streams])
 
     def features() -> np.ndarray:
-        videos = [
-            clip_batches(
-                read_frames(video, VideoInfo()),
-                streams=extract.streams,
-                flow=extract.flow,
-                tail=extract.tail,
-                batch_clips=extract.batch_clips,
-                rgb_short_side=extract.rgb_short_side,
-            )
-            for _ in range(BATCHES_AT_ONCE)  # so that no batch is computed alone, as none is where videos follow
-        ]
+        # Several at once, so that no batch is computed alone. In a real run none is, because videos follow each other.
+        videos = [clip_batches(open_reader(video), recipe.clips) for _ in range(BATCHES_AT_ONCE)]
         with ThreadPoolExecutor(BATCHES_AT_ONCE) as network:
             return np.concatenate(list(network.map(of_batch, chain.from_iterable(videos))))
 

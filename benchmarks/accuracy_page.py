@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy import BENCHMARKS, WORK, Row, cost_file, frames_of, row_config, row_file, split_homes, truth_of
+from accuracy_rows import BENCHMARKS, Row, cost_file, frames_of, load_splits, row_file, truth_of
 from error_pictures import draw_errors, find_errors
 from matplotlib.figure import Figure
 
-from lad.dataset import read_dataset
-from lad.detector.calibration import calibration_error, reliability
 from lad.evaluation.metrics import average_precision, false_alarm_rate, false_alarms, roc_auc
+from lad.evaluation.reliability import calibration_error, reliability
 from lad.intervals import events_above, intervals
 
 RESAMPLINGS = 1000
@@ -251,10 +250,8 @@ def draw_trade_off(path: Path, rows: Sequence[tuple[Row, dict[str, Any]]]) -> No
 
 
 def draw_worst(path: Path, name: str, row: Row, data: Path, measured: dict[str, Any]) -> None:
-    """The worst errors of the first split, where the work directory still holds the scores that were measured."""
-    _, _, config = row_config(name, row)
-    home = split_homes(WORK / name / row.features, config)[0]
-    videos = [one for one in read_dataset(home / "dataset.csv", data / BENCHMARKS[name].folder) if one.split == "test"]
+    """The worst errors of the first split."""
+    videos = [video for video in load_splits(name, row, data)[0].videos if video.split == "test"]
     scores = {one["video"]: np.array(one["scores"]) for one in measured["splits"][0]["videos"]}
     alarms, misses = (find_errors(videos, scores, missed, ERRORS_SHOWN) for missed in (False, True))
     draw_errors(path, alarms, misses, measured["splits"][0]["metrics"]["threshold"])

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lad.dataset import Video
-from lad.extract.decode import VideoInfo, read_frames
+from lad.extract.readers import open_reader, read_frames
 from lad.intervals import intervals
 
 FRAMES_SHOWN = 4
@@ -82,4 +82,4 @@ def _strip(error: Error) -> list[tuple[int, np.ndarray]]:
     wanted = np.linspace(first, min(first + 2 * AROUND, error.end - 1), FRAMES_SHOWN).astype(int)
     wanted[np.abs(wanted - error.worst).argmin()] = error.worst
     chosen = set(wanted.tolist())
-    return [(n, frame) for n, frame in enumerate(read_frames(error.video.path, VideoInfo())) if n in chosen]
+    return [(n, frame) for n, frame in enumerate(read_frames(open_reader(error.video.path))) if n in chosen]
