@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from rows import WORK, Row, medians
 
-from lad.detector.windows import LabelledFeatures, WindowBatch, WindowSampler
-from lad.features.video import ClipFeatures, open_features
+from lad.detector.windows import TrainingVideo, WindowBatch, WindowSampler
+from lad.features.video import VideoFeatures
 from lad.models.aed import AED, ConvLSTMCell, multi_task_loss
-from lad.pipeline.inventory import VideoFeatures
 
 VIDEOS, CLIPS, DIM, CATEGORIES = 60, 160, 2048, 14  # every second video is abnormal from its first to its last frame
 WINDOW, BATCH, HIDDEN = 5, 60, 128
@@ -80,7 +79,7 @@ class Training:
         self.losses.append(loss.item())
 
 
-def stack_windows(videos: list[LabelledFeatures], windows: list[Window]) -> WindowBatch:
+def stack_windows(videos: list[TrainingVideo], windows: list[Window]) -> WindowBatch:
     """A batch as it is usually put together: a video's file is loaded for its window, then the windows are stacked."""
     features, targets, mask = [], [], []
     for index, start, _ in windows:
@@ -114,7 +113,7 @@ def _plain_layer(layer: ConvLSTMCell, inputs: list[torch.Tensor]) -> list[torch.
     return states
 
 
-def _videos() -> list[LabelledFeatures]:
+def _videos() -> list[TrainingVideo]:
     """Videos whose features tell their category, and whether they are abnormal, as a trained network's would."""
     folder = WORK / "windows"
     shutil.rmtree(folder, ignore_errors=True)
@@ -126,7 +125,7 @@ def _videos() -> list[LabelledFeatures]:
         path, abnormal, label = folder / f"{number}.npy", number % 2, number % CATEGORIES
         noise = rng.standard_normal((CLIPS, DIM), dtype=np.float32)
         np.save(path, np.abs(noise + signs[label] + abnormal * signs[-1]))
-        source = VideoFeatures([path], None, CLIPS * 16, fps=25, rate=None, stride=16, fingerprint="", warnings=[])
+        source = VideoFeatures([path], None, CLIPS * 16, fps=25)
         frame_labels = np.full(CLIPS * 16, bool(abnormal))
-        videos.append(LabelledFeatures(source, ClipFeatures([open_features(path)]), frame_labels, label))
+        videos.append(TrainingVideo(source, source.open(), frame_labels, label))
     return videos
