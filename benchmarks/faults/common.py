@@ -28,6 +28,7 @@ RUNS = Path("runs/faults")
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 STARTED: list[subprocess.Popen[bytes]] = []
+DECODER = b"lad.extract.worker"  # the module that a decoding process runs, see `lad.children`
 FAILURES = ("content", "worker", "io", "limit")
 
 CONFIG = """
@@ -115,7 +116,7 @@ def processes(session: int) -> list[Process]:
             state, *numbers = (folder / "stat").read_text().rpartition(")")[2].split()
             if int(numbers[2]) != session or state in "ZX":
                 continue
-            is_decoder = b"spawn_main" in (folder / "cmdline").read_bytes()
+            is_decoder = DECODER in (folder / "cmdline").read_bytes().split(b"\0")
             written = int((folder / "io").read_text().split()[3])
         except (OSError, ValueError):
             continue  # it ended while we looked
