@@ -1,0 +1,127 @@
+"""What commands can be told, and what it comes to: a configuration, a work directory, who is told what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lad.files import path_problem
+from lad.text import shortened
+
+if TYPE_CHECKING:
+    from lad.config import Config
+    from lad.console import ConsoleReporter
+    from lad.pipeline.project import Asked
+
+VERBOSITY = "verbosity"  # key of click's `obj`: how often -v was given
+TRACEBACK_VERBOSITY = 2
+
+
+class Place(click.Path):
+    """A path that can be one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if problem := path_problem(value):
+            self.fail(f"{shortened(str(value))}: {problem}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PLACE = Place(path_type=Path)
+
+
+def _note_verbosity(ctx: click.Context, _param: click.Parameter, value: int) -> bool:
+    if ctx.obj is not None:
+        ctx.obj[VERBOSITY] = value
+    return value > 0
+
+
+CONFIG = click.option("-c", "--config", "config_path", type=PLACE, help="Configuration (YAML).")
+WORK = click.option("--work", type=PLACE, help="Work directory [default: runs/<config name>].")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+VERBOSE = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    callback=_note_verbosity,
+    help="Say more: each step of training. Twice: a traceback where errors are one line (as LAD_TRACEBACK=1).",
+)
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
+COMMON = (
+    CONFIG,
+    WORK,
+    click.option("--data", type=PLACE, help="Data root: where the videos lie."),
+    click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any configuration key."),
+    click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where networks run [default: auto]."),
+    click.option("--workers", type=click.IntRange(min=1), help="Decoding processes [default: 2]."),
+    click.option("--force", is_flag=True, help="Do it again even where it is done or has failed."),
+    click.option("--verify", is_flag=True, help="Trust no size or time stamp: hash inputs and outputs again."),
+    JSON,
+    VERBOSE,
+    QUIET,
+)
+
+
+def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every stage takes."""
+    for option in reversed(COMMON):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the common options of a command come to.
+
+    Attributes:
+        config: resolved.
+        work: the work directory.
+        reporter: who is told what is done.
+        asked: how the stages shall work.
+        as_json: whether results are printed as JSON.
+    """
+
+    config: Config
+    work: Path
+    reporter: ConsoleReporter
+    asked: Asked
+    as_json: bool
+
+
+def begin(options: dict[str, Any], videos: Sequence[str] = (), checkpoint: Path | None = None) -> Session:
+    """Read the configuration that the options describe; with a checkpoint and no configuration, the checkpoint's.
+
+    Raises:
+        click.UsageError: nothing says what to work on.
+        ConfigError, CheckpointError: the configuration or the checkpoint is wrong.
+    """
+    if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint):
+        raise click.UsageError("give -c CONFIG")
+    from lad.config import load_config
+    from lad.console import make_reporter
+    from lad.pipeline.project import Asked
+
+    given = {
+        "data.root": options["data"],
+        "device": options["device"],
+        "workers": options["workers"],
+        "score.checkpoint": checkpoint,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    overrides = list(options["overrides"])
+    if checkpoint is not None and options["config_path"] is None:
+        from lad.detector.checkpoint import scoring_config
+
+        config = scoring_config(checkpoint, overrides, given)
+    else:
+        config = load_config(options["config_path"], overrides, options=given)
+    return Session(
+        config,
+        options["work"] or Path("runs") / config.name,
+        make_reporter(verbose=options["verbose"], quiet=options["quiet"]),
+        Asked(force=options["force"], verify=options["verify"]),
+        options["as_json"],
+    )
