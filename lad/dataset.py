@@ -16,36 +16,13 @@ from typing import TypeVar
 import numpy as np
 
 from lad.errors import LadError
-from lad.files import frame_files, write_text
+from lad.files import write_text
+from lad.footage import Passed, videos_below
 from lad.intervals import intervals
 
 SPLITS = ("train", "val", "test")
 SUMMARY_ID = "summary"  # a video of that name would have its scores in scores/summary.csv, which is another file
 COLUMNS = ("video", "path", "split", "label", "events", "n_frames", "fps", "source")
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".ts",
-        ".m2ts",
-        ".mts",
-        ".mpg",
-        ".mpeg",
-        ".vob",
-        ".wmv",
-        ".asf",
-        ".flv",
-        ".f4v",
-        ".3gp",
-        ".ogv",
-        ".mjpeg",
-        ".mjpg",
-    ]
-)
 FEATURES_SUFFIX = ".npy"
 RESULT_SUFFIXES = (".npy", ".csv", ".png")  # of files named after a video, so the names of folders must not end so
 MIN_FPS = 1e-6  # a frame every 11 days; with far less, times become infinite
@@ -275,52 +252,38 @@ def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
     write_text(path, out.getvalue())
 
 
-def is_frame_folder(path: Path) -> bool:
-    return path.is_dir() and bool(frame_files(path))
-
-
-def find_videos(arguments: Sequence[str], root: Path | None = None) -> list[Video]:
+def find_videos(arguments: Sequence[str], root: Path | None = None, passed: Passed | None = None) -> list[Video]:
     """The videos that command-line arguments name: files, folders of frames, folders of both, globs.
+
+    Args:
+        arguments: as a user has typed them.
+        root: the folder that ids are relative to.
+        passed: gets the files of folders that are no videos.
 
     Raises:
         DatasetError: an argument names nothing.
     """
     paths: list[Path] = []
     problems: list[str] = []
+    passed = Passed() if passed is None else passed
     for argument in arguments:
         path = Path(argument)
+        here = Passed()
         try:
             matches = [argument] if path.exists() else sorted(glob.glob(argument, recursive=True))  # noqa: PTH207  (absolute patterns too)
-            found = [video for match in matches for video in _videos_below(Path(match))]
+            found = [video for match in matches for video in videos_below(Path(match), here)]
         except RecursionError:
             problems.append(f"{argument}: holds folders in folders without end")
             continue
         if not found:
             what = "holds no video" if path.is_dir() else "no such file, folder or match"
-            problems.append(f"{argument}: {what}")
+            problems.append(f"{argument}: {what}{f'; {here.line()}' if here.count else ''}")
         paths += found
+        passed.update(here)
     if problems:
         raise DatasetError("\n".join(problems))
     unique = list(dict.fromkeys(p.absolute() for p in paths))
     return [Video(id=name, path=p) for name, p in zip(video_ids(unique, root), unique, strict=True)]
-
-
-def _videos_below(path: Path, above: tuple[Path, ...] = ()) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    place = path.resolve()
-    if place in above:  # a link to a folder around it, which would go on for ever
-        return []
-    below = [
-        video
-        for child in sorted(path.iterdir())
-        if not child.name.startswith(".") and (child.suffix.lower() in VIDEO_SUFFIXES or child.is_dir())
-        for video in _videos_below(child, (*above, place))
-    ]
-    # A picture beside videos, or beside folders of them, is a thumbnail, not a frame.
-    if is_frame_folder(path) and not any(video.suffix.lower() in VIDEO_SUFFIXES for video in below):
-        return [path]
-    return below
 
 
 def video_ids(paths: Sequence[Path], root: Path | None) -> list[str]:

@@ -50,6 +50,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_cases() -> Path:
+    """Odd files with what is right for each: `$LAD_CASES`, or `shared/cases` beside the checkout."""
+    folder = Path(os.environ.get("LAD_CASES") or REPOSITORY.parent / "shared" / "cases")
+    if not folder.is_dir():
+        pytest.skip(f"NO ODD FILES at {folder}: set LAD_CASES to their folder to run this")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_weights() -> str:
     """The file name of the real weights of I3D."""
     try:

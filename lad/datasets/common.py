@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lad.dataset import Video
+from lad.footage import Passed
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class Listing:
         videos: those that are there. Those of a stratum have no split yet.
         missing: what belongs to the official download and is not there, by name, one line each.
         strata: of a random split. There are none where the split is fixed.
+        passed: the files that were looked at and are no videos, where there is no official list.
     """
 
     videos: list[Video]
     missing: list[str] = field(default_factory=list)
     strata: list[Stratum] = field(default_factory=list)
+    passed: Passed = field(default_factory=Passed)
 
     def split(self, seed: int) -> list[Video]:
         """The videos with their splits. The seed draws a random one and changes nothing about a fixed one."""

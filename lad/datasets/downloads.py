@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from lad.dataset import MAX_PROBLEMS, VIDEO_SUFFIXES, DatasetError, Video, video_ids
+from lad.dataset import MAX_PROBLEMS, DatasetError, Video, video_ids
+from lad.footage import VIDEO_SUFFIXES
 
 Folders = dict[Path, list[str]]  # a folder -> the names of its files
 FileIndex = dict[str, list[Path]]  # a name without suffix, in lower case -> the files of that name

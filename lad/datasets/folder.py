@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lad.dataset import WHOLE_VIDEO, DatasetError, Video, find_videos
 from lad.datasets.common import Listing, Options, Stratum
+from lad.footage import Passed
 
 TRAIN_FRACTION = 0.7
 SPLITS = {"train": "train", "training": "train", "val": "val", "validation": "val", "test": "test", "testing": "test"}
@@ -34,7 +35,9 @@ def read_folder(root: Path, options: Options) -> Listing:
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder")
-    found = [(video.id, video.path.relative_to(root.absolute())) for video in find_videos([str(root)], root)]
+    passed = Passed()
+    below = find_videos([str(root)], root, passed)
+    found = [(video.id, video.path.relative_to(root.absolute())) for video in below]
     has_splits = any(_split(relative) for _, relative in found)
     videos: list[Video] = []
     spellings: dict[str, str] = {}
@@ -47,7 +50,7 @@ def read_folder(root: Path, options: Options) -> Listing:
         events = () if normal else WHOLE_VIDEO
         videos.append(Video(id=name, path=root / relative, split=split, label=label, events=events))
     videos.sort(key=lambda video: video.id)
-    return Listing(videos, strata=[] if has_splits else _strata(videos))
+    return Listing(videos, strata=[] if has_splits else _strata(videos), passed=passed)
 
 
 def _split(relative: Path) -> str:

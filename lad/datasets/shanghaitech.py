@@ -23,10 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lad.dataset import VIDEO_SUFFIXES, DatasetError, Video, events_of
+from lad.dataset import DatasetError, Video, events_of
 from lad.datasets.common import Listing, Options
 from lad.datasets.downloads import find_below, folders_below, lines_of, name_below, stem, with_ids
 from lad.files import frame_files, read_npy
+from lad.footage import VIDEO_SUFFIXES
 
 FPS = 24.0  # of the frames; a video file knows its own, and a few have 25
 LISTS = {"train": ("SH_Train.txt", 238), "test": ("SH_Test.txt", 199)}

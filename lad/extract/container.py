@@ -12,32 +12,14 @@ from typing import Any
 
 from lad.extract.process import cap_pyav
 from lad.extract.video import MIN_BLOCK, Limits, VideoError
+from lad.signatures import HEAD_BYTES, container_of, transport_packets
 
 INDEX_BYTES = 4  # that FFmpeg takes for the index of a file, at most, for each byte of it
 MAX_TRACKS = 32  # of an mp4: each has an index, and claiming one of a million frames takes no more than a line
 
-# FFmpeg's names of the containers that are opened, by how a file of that kind begins: (offset, bytes). Everything else,
-# playlists above all, is refused before any decoder sees it: FFmpeg would open the files and addresses named in it.
-SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
-    ("mov", 4, b"ftyp"),
-    ("mov", 4, b"moov"),
-    ("mov", 4, b"mdat"),
-    ("mov", 4, b"free"),
-    ("mov", 4, b"skip"),
-    ("mov", 4, b"wide"),
-    ("matroska", 0, b"\x1a\x45\xdf\xa3"),
-    ("avi", 8, b"AVI "),
-    ("mpegts", 0, b"\x47"),
-    ("mpegts", 4, b"\x47"),
-    ("mpeg", 0, b"\x00\x00\x01\xba"),
-    ("mpegvideo", 0, b"\x00\x00\x01\xb3"),
-    ("flv", 0, b"FLV\x01"),
-    ("ogg", 0, b"OggS"),
-    ("asf", 0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
-    ("h264", 0, b"\x00\x00\x00\x01"),
-    ("mjpeg", 0, b"\xff\xd8\xff"),
-)
-TS_PACKETS = {0: 188, 4: 192}  # offset of the first sync byte -> distance to the next
+# What FFmpeg is told to read a file as: it recognises no transport stream of a few packets, and takes some streams
+# without a container for others.
+TOLD = frozenset({"mpegts", "h264", "hevc", "m4v", "obu"})
 
 EBML_SEGMENT = b"\x18\x53\x80\x67"  # the Matroska element that holds everything but the header
 
@@ -49,25 +31,23 @@ def sniff_container(path: Path) -> str:
         VideoError: the file is empty or no known container.
     """
     with path.open("rb") as file:
-        head = file.read(1024)
+        head = file.read(HEAD_BYTES)
     if not head:
         raise VideoError("the file is empty")
-    for name, offset, magic in SIGNATURES:
-        if head[offset : offset + len(magic)] != magic:
-            continue
-        if name == "mpegts" and head[offset + TS_PACKETS[offset] :][:1] != magic:
-            continue
-        return name
-    raise VideoError("not a video: it begins like no container that lad reads (mp4, mkv, webm, avi, ts, mpeg, ...)")
+    name = container_of(head)
+    if name is None:
+        raise VideoError("not a video: it begins like no container that lad reads (mp4, mkv, webm, avi, ts, mpeg, ...)")
+    return name
 
 
 def is_cut_short(path: Path, container_format: str) -> bool:
     """Whether a file ends too early, for the containers whose demuxer does not say so."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(1024)
-    if container_format == "mpegts":
-        return size % TS_PACKETS[0 if head[:1] == b"\x47" else 4] != 0
+        head = file.read(HEAD_BYTES)
+    if container_format == "mpegts" and (packets := transport_packets(head)):
+        first, length = packets
+        return (size - first) % length != 0
     start = head.find(EBML_SEGMENT) + len(EBML_SEGMENT)
     if container_format != "matroska" or not len(EBML_SEGMENT) <= start < len(head) or not head[start]:
         return False
@@ -85,8 +65,7 @@ def open_container(path: Path, container_format: str, limits: Limits) -> Any:
     options = {"protocol_whitelist": "file", "format_whitelist": _demuxers(container_format)}
     if container_format == "mov":
         options["max_streams"] = str(MAX_TRACKS)
-    # FFmpeg does not recognise a transport stream of a few packets; elsewhere it has the last word.
-    demuxer = "mpegts" if container_format == "mpegts" else None
+    demuxer = container_format if container_format in TOLD else None  # elsewhere FFmpeg has the last word
     # Here it believes what a file says of its index, which is no longer than the file, and decodes a first frame.
     cap_pyav(min(limits.max_block, max(MIN_BLOCK, INDEX_BYTES * path.stat().st_size)))
     try:

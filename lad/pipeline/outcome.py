@@ -35,6 +35,8 @@ def run_data(
     stages = {result.stage: result for result in results}
     splits = 1 if project.named else project.config.protocol.splits
     data: dict[str, Any] = {"work": str(work.home), "splits": splits, "stages": stages_data(results)}
+    if project.passed.count:
+        data["passed_over"] = project.passed.data()
     if set(stages) == {"extract"}:
         data["videos"] = _clips_data(project, recipe, work, asked, reporter, stages["extract"])
     if "score" in stages and "evaluate" not in stages:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from lad.config import Config, ConfigError
 from lad.dataset import MAX_PROBLEMS, DatasetError, Video, class_names, find_videos, read_dataset
 from lad.datasets import BENCHMARKS, Listing, Options
 from lad.datasets.released import read_released
+from lad.footage import Passed
 from lad.pipeline.checks import dataset_path
 
 ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
@@ -37,12 +38,14 @@ class Project:
         videos: with the labels and splits that they have here.
         named: whether the videos were named on the command line, so that they are no dataset.
         listing: of a benchmark whose split is drawn at random, which other seeds split otherwise.
+        passed: the files of the folders that were searched that are no videos.
     """
 
     config: Config
     videos: list[Video]
     named: bool = False
     listing: Listing | None = None
+    passed: Passed = field(default_factory=Passed)
 
     @cached_property
     def classes(self) -> list[str]:
@@ -81,7 +84,8 @@ def load_project(
     """The videos that a command works on: those of the configuration, or its arguments alone.
 
     An argument that is a video of the configuration keeps what that says of it (its frame rate, its labels). `warn`
-    gets one line for each thing that the benchmark's download lacks and `data.allow_missing` lets it lack.
+    gets one line for each thing that the benchmark's download lacks and `data.allow_missing` lets it lack, and one for
+    all files that were passed over in the folders that were searched.
 
     Raises:
         ConfigError, dataset.DatasetError: there are none, or their description is wrong.
@@ -89,22 +93,31 @@ def load_project(
     data = config.data
     listing: Listing | None = None
     configured: list[Video] = []
+    passed = Passed()
     if data.benchmark:
         listing = _read_benchmark(config, warn)
-        configured = listing.split(config.protocol.seed)
+        configured, passed = listing.split(config.protocol.seed), listing.passed
     elif data.dataset:
         path = dataset_path(config)
         assert path is not None  # the checks saw to it
         configured = read_dataset(path, data.root)
     elif data.root and not arguments:
-        configured = find_videos([str(data.root)], data.root)
+        configured = find_videos([str(data.root)], data.root, passed)
     if arguments:
         known = {video.path.absolute(): video for video in configured}
-        named = [known.get(video.path, video) for video in find_videos(arguments, data.root)]
-        return Project(config, named, named=True)
+        passed = Passed()
+        named = [known.get(video.path, video) for video in find_videos(arguments, data.root, passed)]
+        _say_passed(passed, warn)
+        return Project(config, named, named=True, passed=passed)
     if not configured:
         raise ConfigError("no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR")
-    return Project(config, configured, listing=listing)
+    _say_passed(passed, warn)
+    return Project(config, configured, listing=listing, passed=passed)
+
+
+def _say_passed(passed: Passed, warn: Callable[[str], None]) -> None:
+    if passed.count:
+        warn(passed.line())
 
 
 def _read_benchmark(config: Config, warn: Callable[[str], None]) -> Listing:

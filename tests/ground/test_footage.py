@@ -1,0 +1,139 @@
+"""What a folder's search takes for a video, and what it says of the rest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lad.dataset import DatasetError, find_videos
+from lad.datasets.common import Options
+from lad.datasets.folder import read_folder
+from lad.footage import OTHER_SUFFIXES, VIDEO_SUFFIXES, Passed
+from lad.signatures import container_of
+
+MakeVideo = Callable[..., Path]
+H264_KEY = b"\0\0\0\1\x67\x42\xc0\x1e" + b"\0\0\0\1\x68\xce\x38\x80" + b"\0\0\1\x65\x88\x84"
+
+
+def found_below(folder: Path) -> tuple[list[str], Passed]:
+    passed = Passed()
+    return [video.path.name for video in find_videos([str(folder)], folder, passed)], passed
+
+
+def test_no_suffix_is_both_of_a_video_and_of_something_else() -> None:
+    assert not VIDEO_SUFFIXES & OTHER_SUFFIXES
+
+
+@pytest.mark.parametrize("name", ["cam1", "cam1.dat", "cam1.h26x", "20240101_120000", "clip.MP4.part"])
+def test_a_file_whose_name_says_nothing_is_looked_into(name: str, tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "a.mp4", 2).rename(tmp_path / name)
+    (tmp_path / "notes").write_text("nothing to see\n" * 100)
+    (tmp_path / "photograph").write_bytes(b"\xff\xd8\xff\xe0" + bytes(2000))
+    (tmp_path / "sound").write_bytes(b"\0\0\0\x18ftypM4A " + bytes(2000))
+    names, passed = found_below(tmp_path)
+    assert names == [name]
+    assert passed.suffixes == {"": 3}
+    assert set(passed.names) == {"notes", "photograph", "sound"}
+
+
+def test_a_file_with_the_suffix_of_something_else_is_not_opened(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "a.mp4", 2)
+    for suffix in (".txt", ".zip", ".wav", ".npy", ".jpg"):
+        (tmp_path / f"b{suffix}").symlink_to("a.mp4")
+    names, passed = found_below(tmp_path)
+    assert names == ["a.mp4"]
+    assert passed.suffixes == {".txt": 1, ".zip": 1, ".wav": 1, ".npy": 1, ".jpg": 1}
+
+
+def test_a_pipe_in_a_folder_is_passed_over_and_nobody_waits(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "a.mp4", 2)
+    os.mkfifo(tmp_path / "pipe")
+    assert found_below(tmp_path)[0] == ["a.mp4"]
+
+
+def test_a_folder_says_how_many_of_what_it_passed_over(tmp_path: Path, make_video: MakeVideo) -> None:
+    (tmp_path / "a").mkdir()
+    make_video(tmp_path / "a" / "1.mp4", 2)
+    for number in range(4):
+        (tmp_path / "a" / f"{number}.txt").write_text("x")
+    (tmp_path / "readme").write_text("x")
+    (tmp_path / ".hidden").write_text("x")
+    names, passed = found_below(tmp_path)
+    assert names == ["1.mp4"]
+    assert passed.count == 5
+    assert passed.line() == "passed over, being no videos: 4 .txt, 1 without a suffix (0.txt, 1.txt, 2.txt, ...)"
+    assert passed.data() == {"files": 5, "suffixes": {".txt": 4, "": 1}, "names": ["0.txt", "1.txt", "2.txt"]}
+
+
+def test_many_suffixes_make_no_long_line(tmp_path: Path) -> None:
+    passed = Passed()
+    for number in range(1000):
+        passed.add(tmp_path / f"a.{number:03}")
+    assert "995 others" in passed.line()
+    assert len(passed.line()) < 150
+
+
+def test_the_frames_of_a_frame_folder_are_not_passed_over(tmp_path: Path) -> None:
+    for name in ("1.jpg", "2.jpg", "labels.csv"):
+        (tmp_path / name).write_bytes(b"x")
+    names, passed = found_below(tmp_path)
+    assert names == [tmp_path.name]
+    assert passed.names == ["labels.csv"]
+
+
+def test_a_folder_without_a_video_says_what_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("x")
+    with pytest.raises(DatasetError, match=r"holds no video; passed over, .*: 1 \.csv \(list\.csv\)"):
+        find_videos([str(tmp_path)])
+
+
+def test_a_tree_of_categories_keeps_what_it_passed_over(tmp_path: Path, make_video: MakeVideo) -> None:
+    (tmp_path / "fire").mkdir()
+    make_video(tmp_path / "fire" / "1.mp4", 2)
+    (tmp_path / "fire" / "1.txt").write_text("x")
+    listing = read_folder(tmp_path, Options())
+    assert listing.passed.names == ["1.txt"]
+
+
+def test_odd_files_of_every_name_are_found_in_a_folder(shared_cases: Path, tmp_path: Path) -> None:
+    for number, file in enumerate(sorted(shared_cases.iterdir())):
+        (tmp_path / f"{number}").symlink_to(file)  # the suffix is gone
+    names, passed = found_below(tmp_path)
+    videos = [file for file in shared_cases.iterdir() if file.suffix not in (".md", ".py", ".npy")]
+    assert len(names) == len(videos) > 8
+    assert passed.count == 3
+
+
+@pytest.mark.parametrize(
+    ("head", "container"),
+    [
+        (H264_KEY, "h264"),
+        (H264_KEY[1:], "h264"),  # a start code of three bytes
+        (b"\0\0\0\1\x09\xf0" + H264_KEY, "h264"),
+        (b"\0\0\0\1\x27\x42\xe0\x1f\0\0\0\1\x28\xde\x09", "h264"),
+        (b"\0\0\0\1\x41\x9a\x24", "h264"),  # begins in the middle
+        (b"\0\0\0\1\x40\x01\x0c\0\0\0\1\x42\x01\x01\0\0\0\1\x44\x01\xc1\0\0\1\x26\x01\xaf", "hevc"),
+        (b"\0\0\1\x46\x01\x10\0\0\1\x40\x01\x0c", "hevc"),
+        (b"\0\0\0\1\x02\x01\xd0", "hevc"),  # begins in the middle
+        (b"\0\0\1\xb0\x01\0\0\1\xb5\x89\x13\0\0\1\0\0\0\1\x20\0\xc4", "m4v"),
+        (b"\0\0\1\0\0\0\1\x20\0\xc4", "m4v"),
+        (b"\0\0\1\xba\x44\0\4", "mpeg"),
+        (b"\0\0\1\xb3\x14\0\xf0", "mpegvideo"),
+        (b"\0\0\0\1\xff\xff", None),
+        (b"\0\0\0\1", None),
+        (b"\0\0\0\0\0\0", None),
+        (b"\0" * 1024, None),
+        (b"", None),
+    ],
+)
+def test_streams_without_a_container_are_told_apart(head: bytes, container: str | None) -> None:
+    assert container_of(head) == container
+
+
+def test_a_transport_stream_that_begins_within_a_packet_is_one(tmp_path: Path, make_video: MakeVideo) -> None:
+    data = make_video(tmp_path / "a.ts", 10).read_bytes()
+    assert container_of(data[:1024]) == container_of(data[100:1124]) == "mpegts"
+    assert container_of(b"G" + bytes(1023)) is None
