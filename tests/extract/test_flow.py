@@ -142,6 +142,15 @@ def test_raft_on_a_gpu_gives_the_cpu_s_flow_and_the_same_twice() -> None:
     np.testing.assert_allclose(on_gpu[0], FLOW_METHODS["raft"].make("cpu", "random")(*frames), atol=0.05)
 
 
+@pytest.mark.parametrize("method", ["tvl1", "raft"])
+def test_flow_leaves_the_threads_of_torch_as_they_are(method: str) -> None:
+    """They are the business of whoever owns the process: a decoder takes one."""
+    torch.set_num_threads(2)
+    frames = moving([(1, 0)], size=(64, 48))
+    FLOW_METHODS[method].make("cpu", "random")(*frames)
+    assert torch.get_num_threads() == 2
+
+
 @pytest.mark.parametrize("method", OPENCV_METHODS)
 def test_opencv_s_methods_need_no_torch(method: str) -> None:
     code = (
