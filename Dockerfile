@@ -1,8 +1,8 @@
 #   docker build -t lad .
 #   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/work" -v lad-cache:/cache \
 #       lad score --checkpoint best.pt video.mp4
-# The wheels of torch bring the CUDA libraries; the host brings the driver (NVIDIA container toolkit). Without a GPU the
-# same image runs on the CPU.
+# The torch wheels contain the CUDA libraries (CUDA 13). The host provides a driver that is new enough for them, through the
+# NVIDIA container toolkit. Without a GPU the same image runs on the CPU.
 ARG BASE_IMAGE=debian:bookworm-slim
 FROM ${BASE_IMAGE}
 
@@ -10,7 +10,7 @@ RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 
-# What does not change with the code comes first, so that a rebuild after a change is quick.
+# Layers that do not depend on the code come first, so that a rebuild after a change is quick.
 WORKDIR /opt/lad
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY lad/__init__.py lad/

@@ -1,4 +1,4 @@
-# Everything runs in .venv, which `setup` makes from pyproject.toml and the pins in constraints.txt.
+# Everything runs in .venv. `make setup` makes it from pyproject.toml and the pins in constraints.txt.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,4 +1,4 @@
-"""What `accuracy.py` measured, as tables and pictures: the marked parts of docs/results.md."""
+"""Tables and pictures of what `accuracy.py` measured. The tables replace the marked parts of docs/results.md."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ Scored = Sequence[dict[str, Any]]
 
 
 def write_page(folder: Path, data: Path) -> None:
-    """Rewrite the parts of `results.md` between its marks, and the pictures."""
+    """Rewrite the parts of `results.md` between its marks, and the pictures beside it.
+
+    Args:
+        folder: of the page.
+        data: folder of the benchmarks, whose videos the pictures show.
+    """
     page = folder / "results.md"
     text = page.read_text()
     for name in BENCHMARKS:
@@ -46,13 +51,13 @@ def write_page(folder: Path, data: Path) -> None:
 
 
 def _between(text: str, marks: str, lines: Sequence[str]) -> str:
-    """The page with the lines between two of its marks replaced."""
+    """The page with `lines` between the two marks of this name."""
     pattern = re.compile(f"(<!-- {marks}: begin -->\n).*(<!-- {marks}: end -->)", re.DOTALL)
     return pattern.sub(lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text)
 
 
 def cost_table(costs: dict[str, dict[str, float]]) -> list[str]:
-    """Seconds a clip of each configuration, against the last one."""
+    """Each configuration's seconds a clip, and their ratio to those of the last one, the paper's recipe."""
     lines = [_line(("", "features", "detector", "all, against the paper's")), "|---|---|---|---|"]
     paper = sum(list(costs.values())[-1].values())
     for name, cost in costs.items():
@@ -123,13 +128,13 @@ def surveillance_table(rows: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
 
 
 def validation_of(measured: dict[str, Any]) -> str:
-    """The mean AUC on held-out training videos; a logistic regression has none."""
+    """The mean AUC on held-out training videos. It is empty for a logistic regression, which has none."""
     known = [split["validation"] for split in measured["splits"] if split["validation"] is not None]
     return f"{np.mean(known):.3f}" if known else ""
 
 
 def trade_off_table(scored: Scored) -> list[str]:
-    """What share of normal frames and how many alarms an hour it costs to find so many anomalous frames."""
+    """The price of finding a given share of the anomalous frames: false alarms by frames, and by the hour."""
     header = ("anomalous frames found", "score above", "normal frames that alarm", "of normal videos", "alarms an hour")
     lines = [_line(header), "|---" * len(header) + "|"]
     truth, scores = frames_of(scored)
@@ -145,7 +150,9 @@ def trade_off_table(scored: Scored) -> list[str]:
 
 
 def resampled(scored: Scored, number: Callable[[Scored], float | None]) -> tuple[float, float] | None:
-    """The 95 % interval of a number: sources drawn with replacement, all videos of a drawn source taken.
+    """The 95 % interval of a number, by bootstrap over the sources. None: there is only one source.
+
+    Sources are drawn with replacement. Each draw takes all videos of its source.
 
     Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 13.
     """
@@ -204,7 +211,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def draw_calibration(path: Path, splits: Sequence[dict[str, Any]]) -> None:
-    """The reliability of all splits' test frames together."""
+    """Draw how reliable the scores are, over the test frames of all splits."""
     scored = [one for split in splits for one in split["videos"]]
     bins = reliability(*frames_of(scored)) or []
     figure = Figure(figsize=(4.5, 4.5), layout="constrained")
@@ -220,7 +227,10 @@ def draw_calibration(path: Path, splits: Sequence[dict[str, Any]]) -> None:
 
 
 def draw_trade_off(path: Path, rows: Sequence[tuple[Row, dict[str, Any]]]) -> None:
-    """Anomalous frames found against frames of normal videos that alarm, the default with its interval."""
+    """Draw the share of anomalous frames found against the share of alarms in normal videos.
+
+    The first three rows have a curve each. That of the default has its interval too.
+    """
     rates = np.linspace(0, 1, 101)
 
     def found_at(scored: Scored) -> np.ndarray:
@@ -250,7 +260,7 @@ def draw_trade_off(path: Path, rows: Sequence[tuple[Row, dict[str, Any]]]) -> No
 
 
 def draw_worst(path: Path, name: str, row: Row, data: Path, measured: dict[str, Any]) -> None:
-    """The worst errors of the first split."""
+    """Draw the worst errors of the first split."""
     videos = [video for video in load_splits(name, row, data)[0].videos if video.split == "test"]
     scores = {one["video"]: np.array(one["scores"]) for one in measured["splits"][0]["videos"]}
     alarms, misses = (find_errors(videos, scores, missed, ERRORS_SHOWN) for missed in (False, True))

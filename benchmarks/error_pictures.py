@@ -1,4 +1,4 @@
-"""The worst false alarms and misses of scored test videos: frames and curves in one picture."""
+"""A picture of the worst false alarms and misses of scored test videos, with their frames and curves."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ AROUND = 24  # frames between the pictures of a strip
 
 @dataclass(frozen=True)
 class Error:
-    """Frames of a video that the detector gets most wrong.
+    """A run of frames that the detector gets wrong.
 
     Attributes:
+        video: that it is in.
         scores, truth: of the whole video, `(frames,)`.
-        start, end: the run of frames of one truth, half-open.
-        worst: the frame of it with the highest score (a false alarm), or the lowest (a miss).
+        start, end: the run, half-open. Its frames are all normal (a false alarm) or all anomalous (a miss).
+        worst: its frame with the highest score (a false alarm) or the lowest (a miss).
     """
 
     video: Video
@@ -36,8 +37,15 @@ class Error:
 
 
 def find_errors(videos: Sequence[Video], scores_of: Mapping[str, np.ndarray], missed: bool, count: int) -> list[Error]:
-    """The worst misses (events whose highest score is lowest) or false alarms (normal runs whose highest score is
-    highest), one a video at most, the worst first."""
+    """The worst errors of one kind, the worst first. A video has one at most.
+
+    Args:
+        videos: to look at.
+        scores_of: video id -> `(frames,)` scores.
+        missed: find misses, which are events whose highest score is low. Else false alarms, which are normal runs whose
+            highest score is high.
+        count: how many, at most.
+    """
     found = []
     for video in videos:
         scores = scores_of[video.id]
@@ -54,7 +62,7 @@ def find_errors(videos: Sequence[Video], scores_of: Mapping[str, np.ndarray], mi
 
 
 def draw_errors(path: Path, alarms: Sequence[Error], misses: Sequence[Error], threshold: float) -> None:
-    """A row an error: four frames around its worst one, and the curve of its video with the true events shaded."""
+    """Draw a row for each error: four frames around its worst one and the curve of its video, true events shaded."""
     rows = [("false alarm", one) for one in alarms] + [("miss", one) for one in misses]
     figure = Figure(figsize=(13, 1.75 * len(rows)), layout="constrained")
     panels = figure.subplots(len(rows), FRAMES_SHOWN + 1, squeeze=False, width_ratios=[1] * FRAMES_SHOWN + [1.6])
@@ -77,7 +85,7 @@ def draw_errors(path: Path, alarms: Sequence[Error], misses: Sequence[Error], th
 
 
 def _strip(error: Error) -> list[tuple[int, np.ndarray]]:
-    """The frames shown, within the run as far as it reaches."""
+    """The frames to show, with their numbers. They stay within the run as far as it reaches."""
     first = max(error.start, min(error.worst - AROUND, error.end - FRAMES_SHOWN * AROUND // 2))
     wanted = np.linspace(first, min(first + 2 * AROUND, error.end - 1), FRAMES_SHOWN).astype(int)
     wanted[np.abs(wanted - error.worst).argmin()] = error.worst

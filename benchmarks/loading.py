@@ -1,11 +1,11 @@
-"""How soon training starts on 2,000 videos' released features, and how much memory it takes.
+"""How soon training starts on the released features of 2,000 videos, and how much memory it takes.
 
     python benchmarks/loading.py [--videos 2000] [--folder DIR]
 
-Makes a benchmark in the layout of the authors' code (videos of 20 to 400 clips, 2048 numbers a clip, about 3.4 GB),
-then runs the real `lad train` on it until its first step, three times: first with nothing known of the files, so that
-each is hashed, then with their hashes in the manifest. Prints seconds until the first step, the peak of the memory, and
-the time that reading the same files takes by itself, which is the baseline.
+It makes a benchmark in the layout of the authors' code: videos of 20 to 400 clips, 2048 numbers a clip, about 3.4 GB.
+Then it starts the real `lad train` on it three times, each until its first step. The first time nothing is known of the
+files, so each is hashed. After that their hashes are in the manifest. It prints the seconds until the first step and
+the peak of the memory. The baseline is the time that it takes to read the same files and do nothing else.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ import numpy as np
 
 DIM = 2048
 CONFIG = "data: {benchmark: lad2000, layout: released}\nextract: {streams: [rgb, flow]}\n"
-READY = "train: begins"  # what `lad train` says before its first step
+READY = "train: begins"  # what `lad train -v` says before its first step
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--videos", type=int, default=2000)
-    parser.add_argument("--folder", type=Path, help="keep the features there [default: made and deleted again]")
+    parser.add_argument("--videos", type=int, default=2000, help="how many [default: 2000]")
+    parser.add_argument(
+        "--folder", type=Path, help="where the features are made and kept [default: a temporary folder]"
+    )
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="lad-loading-"))
     try:
@@ -50,7 +52,7 @@ def main() -> None:
 
 
 def make_features(root: Path, videos: int) -> int:
-    """Write the benchmark unless it is there; returns the bytes of its features."""
+    """Write what is not there yet of the benchmark. Returns the size of its features in bytes."""
     rng = np.random.default_rng(0)
     block = np.abs(rng.standard_normal((400, DIM), dtype=np.float32))
     frame_labels, video_labels, size = {}, {}, 0
@@ -70,13 +72,13 @@ def make_features(root: Path, videos: int) -> int:
     for kind, labels_by_video in (("frame", frame_labels), ("video", video_labels)):
         (root / "GT" / f"{kind}_label_IET.pickle").write_bytes(pickle.dumps(labels_by_video))
     names = list(frame_labels)
-    (root / "train_split.txt").write_text("\n".join(names))  # all of them: the most that can be asked
+    (root / "train_split.txt").write_text("\n".join(names))  # all of them train, which is the most that can be asked
     (root / "test_split.txt").write_text("")
     return size
 
 
 def read_all(folder: Path) -> float:
-    """Seconds that reading every file into memory once takes, the page cache as warm as it will be for `lad train`."""
+    """The seconds that it takes to read every file once. The page cache is as warm as it will be for `lad train`."""
     start = time.perf_counter()
     for path in (folder / "LAD2000").glob("features_video/i3d/combine/*/feature.npy"):
         np.load(path, allow_pickle=False)
@@ -84,7 +86,7 @@ def read_all(folder: Path) -> float:
 
 
 def start_training(folder: Path) -> tuple[float, int]:
-    """Seconds from the command to its first step, and the most memory that it held until then, in bytes."""
+    """The seconds from the command to its first step, and the most bytes of memory held until some steps later."""
     command = [sys.executable, "-m", "lad", "train", "-v", "-c", str(folder / "loading.yaml"), "--data", str(folder)]
     start = time.perf_counter()
     with subprocess.Popen([*command, "--work", str(folder / "work")], stderr=subprocess.PIPE, text=True) as process:

@@ -224,7 +224,11 @@ def extract_many(
     Args:
         paths: video files and folders of numbered images.
         workers: processes that decode videos.
-        streams, device, threads, folder_fps, options: as in `extract_features`.
+        streams: as in `extract_features`.
+        device: as in `extract_features`.
+        threads: as in `extract_features`.
+        folder_fps: as in `extract_features`.
+        options: as in `extract_features`.
 
     Yields:
         each path as it was given, with its features or the reason why there are none; in the order in which videos are

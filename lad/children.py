@@ -12,6 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,8 +23,19 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def start(module: str) -> tuple[subprocess.Popen[bytes], Connection]:
     """Start `python -m module` with one end of a pipe; returns the process and the other end.
 
-    The child finds modules where this process does, and holds Ctrl-C back until it has called `join_parent`.
+    The child finds modules where this process does, and holds Ctrl-C back until it has called `join_parent`. It is
+    started by a thread that stays: the kernel ends a child with the thread that started it, and that of a caller may
+    be short-lived.
     """
+    return _starter().submit(_start, module).result()
+
+
+@cache
+def _starter() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="starter")
+
+
+def _start(module: str) -> tuple[subprocess.Popen[bytes], Connection]:
     ours, theirs = socket.socketpair()
     # An empty entry means the current folder, which -P leaves out.
     places = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)

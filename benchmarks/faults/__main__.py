@@ -1,11 +1,12 @@
-"""Fault runs: kills, damaged files, hours of video. They take long, so they stand beside the tests, not among them.
+"""Fault runs: kills, damaged files, hours of video. They take too long to be among the tests.
 
     python benchmarks/faults kill    [--runs 100]  [--backbone tiny] [--data shared/data/surveillance]
     python benchmarks/faults mutants [--count 400] [--backbone tiny] [--data shared/data]
     python benchmarks/faults long    [--hours 3]   [--backbone tiny] [--data shared/data/surveillance]
 
-Each prints a line a run and tables at the end, keeps everything below runs/faults/ and goes on where it was stopped.
-Exit status: 0 nothing wrong was found, 1 something was, 2 usage. docs/reliability.md has the figures.
+Each prints one line for each run, and tables at the end. Results are kept below runs/faults/, and a command that was
+stopped goes on from there. Exit status: 0 nothing is wrong, 1 something is wrong, 2 usage. docs/reliability.md has the
+figures.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     kill = commands.add_parser("kill", help="lad run, killed at random moments")
-    kill.add_argument("--runs", type=int, default=100)
+    kill.add_argument("--runs", type=int, default=100, help="how many runs to kill [default: 100]")
     mutants = commands.add_parser("mutants", help="lad extract on damaged files")
-    mutants.add_argument("--count", type=int, default=400)
-    long = commands.add_parser("long", help="lad extract and lad score on one long video")
-    long.add_argument("--hours", type=float, default=3.0)
-    long.add_argument("--plot", type=Path, default=Path("docs/long_memory.png"))
+    mutants.add_argument("--count", type=int, default=400, help="how many files to damage [default: 400]")
+    long = commands.add_parser("long", help="lad extract and lad score on one video of hours")
+    long.add_argument("--hours", type=float, default=3.0, help="length of the video [default: 3]")
+    long.add_argument("--plot", type=Path, default=Path("docs/long_memory.png"), help="picture of the memory over time")
     for command in (kill, mutants, long):
         whole = command is mutants
-        command.add_argument("--data", type=Path, default=DATA if whole else DATA / "surveillance")
-        command.add_argument("--backbone", default="tiny")
-        command.add_argument("--seed", type=int, default=0)
+        command.add_argument("--data", type=Path, default=DATA if whole else DATA / "surveillance", help="real videos")
+        command.add_argument("--backbone", default="tiny", help="feature network [default: tiny]")
+        command.add_argument("--seed", type=int, default=0, help="of everything that is random")
     arguments = parser.parse_args()
     wanted = ("samples", "surveillance/dataset.csv") if arguments.command == "mutants" else ("dataset.csv",)
     for name in wanted:
         if not (arguments.data / name).exists():
-            print(f"no {name} in {arguments.data}: say where the real data lie with --data", file=sys.stderr)
+            print(f"no {name} in {arguments.data}: name the data folder with --data", file=sys.stderr)
             return 2
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing that was started outlives it
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # for the decoders that are made to crash

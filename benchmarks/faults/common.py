@@ -1,4 +1,4 @@
-"""What the fault runs share: the command in a session of its own, its processes, its results and how they compare."""
+"""What the fault runs share: how `lad` is started and ended, how its processes are seen, how results are compared."""
 
 from __future__ import annotations
 
@@ -53,7 +53,13 @@ device: cpu
 
 
 def start(words: Sequence[str], log: Path, out: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start `lad` in a session of its own; what it says goes to the end of `log`, its results to `out` or there too."""
+    """Start `lad` in a session of its own.
+
+    Args:
+        words: of its command line.
+        log: file to append to what it says.
+        out: file for its results. None: they go to `log` too.
+    """
     command = [sys.executable, "-m", "lad", *words]
     with log.open("ab") as said, out.open("wb") if out else nullcontext(said) as results:
         process = subprocess.Popen(
@@ -64,14 +70,14 @@ def start(words: Sequence[str], log: Path, out: Path | None = None) -> subproces
 
 
 def stop_all() -> None:
-    """End what is still running: it is in sessions of its own, so Ctrl-C does not reach it."""
+    """End what is still running. Ctrl-C does not reach it, because it is in sessions of its own."""
     for process in STARTED:
         if process.poll() is None:
             kill_session(process.pid)
 
 
 def finish(process: subprocess.Popen[bytes], timeout: float) -> int | None:
-    """Its exit status; None where it had to be killed because it did not end in time."""
+    """Wait for a process; returns its exit status. None: it did not end within `timeout` seconds and was killed."""
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:
@@ -81,7 +87,7 @@ def finish(process: subprocess.Popen[bytes], timeout: float) -> int | None:
 
 
 def kill_session(leader: int) -> None:
-    """SIGKILL to a process and the whole group that it leads."""
+    """Send SIGKILL to a process and the whole group that it leads."""
     with suppress(ProcessLookupError):  # it was faster
         os.killpg(leader, signal.SIGKILL)
 
@@ -96,7 +102,15 @@ def last_line(log: Path) -> str:
 
 @dataclass(frozen=True)
 class Process:
-    """What /proc says of one: `cpu` in seconds, `rss` and `written` in bytes, what went into pipes included."""
+    """What /proc says of a process.
+
+    Attributes:
+        pid, session: its number, and that of its session.
+        cpu: seconds used.
+        rss: resident bytes.
+        written: bytes written, also to pipes.
+        is_decoder: whether it decodes videos.
+    """
 
     pid: int
     session: int
@@ -130,7 +144,7 @@ def decoders(session: int) -> list[int]:
 
 
 def orphans(session: int, seconds: float = 5.0) -> int:
-    """How many processes of an ended session are still there after a while."""
+    """How many processes of a session whose leader has ended are still there after some seconds."""
     deadline = time.monotonic() + seconds
     while (left := len(processes(session))) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -141,7 +155,7 @@ def orphans(session: int, seconds: float = 5.0) -> int:
 
 
 def manifest_rows(work: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """The manifest's rows by (stage, item), read from a copy so that what a killed run left stays as it is."""
+    """The manifest's rows by (stage, item). They are read from a copy, so that a killed run is left as it is."""
     if not (work / "manifest.sqlite").exists():
         return {}
     with tempfile.TemporaryDirectory() as folder:
@@ -161,13 +175,16 @@ def manifest_rows(work: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def result_files(work: Path) -> list[str]:
-    """Everything that a run leaves, hidden files included, but for its logs, its lock and the manifest."""
+    """All files that a run leaves, hidden ones too, except its logs, its lock and the manifest."""
     paths = (path.relative_to(work) for path in work.rglob("*") if path.is_file())
     return sorted(str(p) for p in paths if p.parts[0] not in ("logs", ".lock") and "manifest.sqlite" not in p.name)
 
 
 def differences(work: Path, reference: Path) -> list[str]:
-    """How a run's results differ from those of another: features, times, checkpoints, scores, metrics; stray files."""
+    """How the results of a run differ from those of another, one line for each file.
+
+    Features, times, checkpoints, scores and metrics are compared. Files that only one of them has are named.
+    """
     ours, theirs = result_files(work), result_files(reference)
     found = [f"missing: {name}" for name in theirs if name not in set(ours)]
     found += [f"stray: {name}" for name in ours if name not in set(theirs)]
@@ -185,7 +202,7 @@ def differences(work: Path, reference: Path) -> list[str]:
 
 
 def same_tensors(one: Path, other: Path) -> bool:
-    """Whether two checkpoints hold the same tensors, bit for bit, the optimizer's included."""
+    """Whether two checkpoints hold the same tensors, bit for bit. Those of the optimizer count too."""
     import torch
 
     ours, theirs = (dict(_tensors(torch.load(path, weights_only=True))) for path in (one, other))
@@ -210,9 +227,17 @@ def unfinished(work: Path) -> list[str]:
 
 
 def small_set(data: Path, folder: Path, backbone: str) -> list[str]:
-    """Choose about 12 clips of a labelled set, write them and a configuration to `folder`; returns `lad`'s options.
+    """Choose about 12 clips of a labelled data set, and write a dataset.csv of them and a configuration.
 
-    The shortest of each split, label and kind (normal, abnormal), from different sources where there are such.
+    They are the shortest of each split, label and kind (normal, abnormal). Two of a kind are of different sources.
+
+    Args:
+        data: folder of the data set.
+        folder: where the two files are written.
+        backbone: of the configuration.
+
+    Returns:
+        The options with which `lad` works on them.
     """
     chosen: dict[tuple[str, str, bool], list[Video]] = {}
     for video in sorted(read_dataset(data / "dataset.csv", data), key=lambda video: (video.n_frames or 0, video.id)):
@@ -230,7 +255,12 @@ def small_set(data: Path, folder: Path, backbone: str) -> list[str]:
 
 
 def open_folder(name: str, facts: dict[str, Any]) -> Path:
-    """`runs/faults/<name>`, moved aside where it holds results of another setting or of another `lad`."""
+    """The folder `runs/faults/<name>`. Results of other settings or of another `lad` in it are moved aside.
+
+    Args:
+        name: of the folder.
+        facts: the settings.
+    """
     digest = hashlib.sha256()
     for path in sorted(Path(lad.__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
@@ -259,7 +289,7 @@ def add_line(path: Path, row: dict[str, Any]) -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table as Markdown has it, its columns aligned."""
+    """A Markdown table with aligned columns."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
@@ -268,7 +298,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def report(folder: Path, text: str, problems: Sequence[str]) -> int:
-    """Print and keep what was found; returns the exit status."""
+    """Print what was found and write it to `report.md`. Returns the exit status."""
     counted = Counter(problems)
     lines = [f"- {problem}" + (f" ({count} times)" if count > 1 else "") for problem, count in counted.items()]
     text = f"{text}\n\n{len(problems)} problems" + "".join(f"\n{line}" for line in lines)

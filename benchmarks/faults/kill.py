@@ -1,4 +1,4 @@
-"""`lad run` killed at a random moment, again and again: the rerun must end as a run that nobody disturbed."""
+"""`lad run`, killed at a random moment again and again. Each time the end must be that of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -39,13 +39,17 @@ STAGES = ("extract", "train", "score", "evaluate")
 
 
 def kill_runs(data: Path, runs: int, backbone: str, seed: int) -> int:
-    """Kill `runs` runs, half of them whole, half of them by one decoder, and compare what the reruns make."""
+    """Kill `runs` runs and compare what they make in the end.
+
+    In half of them everything is killed, and the command is given again. In the other half one decoder is killed, and
+    the run must go on by itself.
+    """
     folder = open_folder(f"kill-{backbone}", {"data": str(data.absolute()), "backbone": backbone, "seed": seed})
     options = small_set(data, folder, backbone)
     usual, problems = _undisturbed(folder, options)
     print(f"undisturbed: {usual['seconds']:.1f} s, decoders from {usual['first']:.1f} to {usual['last']:.1f} s")
     path = folder / "results.jsonl"
-    for number in range(10 * runs):  # those that ended before they could be killed count for nothing
+    for number in range(10 * runs):  # those that ended before they could be killed do not count
         done = read_lines(path)
         if sum(row["hit"] for row in done) >= runs:
             break
@@ -61,7 +65,12 @@ def kill_runs(data: Path, runs: int, backbone: str, seed: int) -> int:
 
 
 def _undisturbed(folder: Path, options: list[str]) -> tuple[dict[str, float], list[str]]:
-    """Run it twice undisturbed: seconds that the second took, when decoders lived, and whether both are the same."""
+    """Run it twice undisturbed.
+
+    Returns:
+        The second run: its `seconds`, and those at which its `first` decoder came and its `last` one went. Then how the
+        two runs differ, one line each.
+    """
     path = folder / "undisturbed.json"
     if not path.exists():
         for name in ("reference", "again"):
@@ -86,7 +95,7 @@ def _undisturbed(folder: Path, options: list[str]) -> tuple[dict[str, float], li
 def _kill_one(
     folder: Path, options: list[str], number: int, kind: str, usual: dict[str, float], seed: int
 ) -> dict[str, Any]:
-    """One killed run and, where the whole `group` was killed, its rerun."""
+    """Do one run that is killed, and its rerun if `kind` is `group`. `kind` `decoder` kills one decoder alone."""
     rng = np.random.default_rng([seed, number])
     moment = rng.uniform(0, usual["seconds"]) if kind == "group" else rng.uniform(usual["first"], usual["last"])
     work, log = folder / "work", folder / "work.log"
@@ -130,7 +139,7 @@ def _kill_one(
 
 
 def _kill_decoder(process: subprocess.Popen[bytes], rng: np.random.Generator) -> bool:
-    """SIGKILL to one decoder, as soon as there is one; False where none came."""
+    """Send SIGKILL to a decoder as soon as there is one. Returns whether there was."""
     while process.poll() is None:
         if found := decoders(process.pid):
             try:
@@ -143,7 +152,7 @@ def _kill_decoder(process: subprocess.Popen[bytes], rng: np.random.Generator) ->
 
 
 def _where(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
-    """The stage that a killed run was in."""
+    """Which stage a killed run was in, by the rows of its manifest."""
     if not rows:
         return "imports"
     running = {stage for (stage, _), row in rows.items() if row["status"] == "running"}
@@ -153,7 +162,7 @@ def _where(rows: dict[tuple[str, str], dict[str, Any]]) -> str:
 
 
 def _done_twice(before: dict[tuple[str, str], dict[str, Any]], now: dict[tuple[str, str], dict[str, Any]]) -> list[str]:
-    """Items that were done when the run was killed and were begun again."""
+    """Items that were done when the run was killed and that the rerun did again, one line each."""
     return [
         f"done twice: {' '.join(key)}"
         for key, row in before.items()

@@ -1,4 +1,4 @@
-"""One video of hours: flat memory, a score for every frame, and little lost when its extraction is killed late."""
+"""One video of hours. Memory must not grow, every frame must have a score, and a late kill must cost little."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ MOST_BYTES = 2_500_000_000  # of all processes together
 SAMPLE_SECONDS = 0.5
 MB = 1 << 20
 
-# Seconds since the start, memory of the driver and of decoders, CPU seconds of all, bytes that decoders sent: clips are
-# by far the most of these, so they say how far the extraction is.
+# Seconds since the start, memory of the driver, memory of the decoders, CPU seconds of all, bytes that decoders sent.
+# Nearly all of those bytes are clips, so they tell how far the extraction is.
 Sample = tuple[float, int, int, float, int]
 
 
 def long_run(data: Path, hours: float, backbone: str, seed: int, plot: Path) -> int:
-    """Extract and score a video of `hours`, undisturbed and killed late; plot the memory of the undisturbed one."""
+    """Extract and score a video of `hours`, once undisturbed and once killed late. Plot the memory of the first."""
     minutes = round(hours * 60)
     folder = open_folder(f"long-{backbone}-{minutes}min", {"minutes": minutes, "backbone": backbone, "seed": seed})
     videos = folder / "videos"
@@ -102,7 +102,7 @@ def long_run(data: Path, hours: float, backbone: str, seed: int, plot: Path) -> 
 
 
 def make_video(path: Path, minutes: int) -> int:
-    """One minute of a moving pattern, encoded once and its packets repeated; returns the number of frames."""
+    """Write a video of a moving pattern. One minute is encoded and its packets are repeated. Returns the frames."""
     import av
 
     minute = path.with_name(".minute.mp4")
@@ -149,11 +149,17 @@ def _run(folder: Path, name: str, words: list[str]) -> None:
 def _step(
     folder: Path, name: str, words: list[str], fresh: Path | None = None, kill_after: float | None = None
 ) -> dict[str, Any]:
-    """Run a command once and remember it: seconds, samples of its memory, what was wrong.
+    """Run a command, unless it was done before.
 
     Args:
-        fresh: a folder that must not be there when it starts.
-        kill_after: kill it once its decoders sent so many bytes.
+        folder: of the fault run.
+        name: of the step.
+        words: of the command line.
+        fresh: folder to delete before it starts.
+        kill_after: kill it once its decoders have sent so many bytes.
+
+    Returns:
+        `status`, `seconds`, `samples` and `problems`, which are what was wrong.
     """
     path, log = folder / f"{name.replace(' ', '-')}.json", folder / "lad.log"
     if path.exists():
@@ -182,7 +188,7 @@ def _step(
 
 
 def sample(process: subprocess.Popen[bytes], began: float) -> Sample:
-    """The memory of the driver and of its decoders, and the CPU time of all of them, now."""
+    """What the driver and its decoders use at this moment."""
     found = processes(process.pid)
     driver = sum(one.rss for one in found if not one.is_decoder)
     decoding = sum(one.rss for one in found if one.is_decoder)
@@ -191,12 +197,12 @@ def sample(process: subprocess.Popen[bytes], began: float) -> Sample:
 
 
 def _work_done(step: dict[str, Any]) -> float:
-    """CPU seconds, as far as they were seen."""
+    """The CPU seconds of a step. What ended between two samples is not seen."""
     return float(max((cpu for *_, cpu, _ in step["samples"]), default=0.0))
 
 
 def _sent(step: dict[str, Any]) -> int:
-    """Bytes that its decoders sent."""
+    """The bytes that the decoders of a step sent."""
     return int(max((sent for *_, sent in step["samples"]), default=0))
 
 
@@ -206,7 +212,7 @@ def _peaks(step: dict[str, Any]) -> list[int]:
 
 
 def quarter_peaks(samples: list[Sample]) -> tuple[int, int]:
-    """The most bytes in the first and in the last quarter of a run, or of what comes of it after the warm-up."""
+    """The most bytes held in the first and in the last quarter of a run, without its warm-up if it is longer."""
     warm = [one for one in samples if one[0] >= WARM_UP_SECONDS] or samples
     quarter = max(1, len(warm) // 4)
     totals = [driver + decoding for _, driver, decoding, *_ in warm]
@@ -214,7 +220,7 @@ def quarter_peaks(samples: list[Sample]) -> tuple[int, int]:
 
 
 def _length_problems(work: Path, frames: int) -> list[str]:
-    """Whether features and scores are exactly as long as the video."""
+    """Where features or scores are not exactly as long as the video, one line each."""
     problems = []
     for stream in ("rgb", "flow"):
         row = manifest_rows(work).get(("extract", f"{stream}/long"), {"info": {}})
@@ -228,7 +234,7 @@ def _length_problems(work: Path, frames: int) -> list[str]:
 
 
 def plot_memory(samples: list[Sample], title: str, path: Path) -> None:
-    """Memory over time as a small PNG."""
+    """Draw the memory over time as a small PNG."""
     import matplotlib
 
     matplotlib.use("Agg")

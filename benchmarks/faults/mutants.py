@@ -1,4 +1,4 @@
-"""`lad extract` on hundreds of damaged files, and with decoders that are killed, crash and stall at random."""
+"""`lad extract` on hundreds of damaged files, and with decoders that are killed, crash or stall at random."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from lad.dataset import read_dataset
 
 STALL_SECONDS = 20
 BATCH = 50
-SECONDS_A_FILE = 10  # more than that for all of them together is a hang
-SHOTS = {"SIGKILL": 30, "SIGSEGV": 30, "SIGSTOP": 10}  # to decoders, at most so many in a run
+SECONDS_A_FILE = 10  # on average. A run that takes longer counts as hanging
+SHOTS = {"SIGKILL": 30, "SIGSEGV": 30, "SIGSTOP": 10}  # signals to decoders, and at most how many in a run
 SHOT_STALL_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file; `features` are None where there are none."""
+    """What became of one file. `features` is the content of its feature file, or None where there is none."""
 
     status: str
     failure: str | None
@@ -60,7 +60,10 @@ class Outcome:
 
 
 def mutant_runs(data: Path, count: int, backbone: str, seed: int) -> int:
-    """Make the mutants, extract them together, in batches and, the intact ones, alone; count what became of each."""
+    """Damage files, extract them in several ways, and count what became of them.
+
+    All are extracted together and in batches, and each intact file alone. Every file must end the same in each way.
+    """
     name, facts = f"mutants-{backbone}", {"data": str(data.absolute()), "count": count, "seed": seed}
     folder = open_folder(name, {**facts, "backbone": backbone})
     videos = folder / "videos"
@@ -112,7 +115,7 @@ def mutant_runs(data: Path, count: int, backbone: str, seed: int) -> int:
 
 
 def _extract(folder: Path, work: Path, options: Sequence[str], files: Sequence[Path]) -> list[str]:
-    """Extract files once, remembered in `steps.jsonl`; returns what was wrong with the run as a whole."""
+    """Extract files, unless `steps.jsonl` says that it was done. Returns what was wrong with the run as a whole."""
     steps = {step["work"]: step for step in read_lines(folder / "steps.jsonl")}
     if str(work) not in steps:
         shutil.rmtree(work, ignore_errors=True)
@@ -143,7 +146,7 @@ def _driver_problems(work: Path, status: int | None, log: Path, session: int) ->
 
 
 def _json_problems(work: Path, out: Path) -> list[str]:
-    """Whether `--json` names the failures that the manifest has."""
+    """What is wrong with the output of `--json`, which must name the same failures as the manifest."""
     try:
         said = set(json.loads(out.read_text())["stages"]["extract"]["failed"])
     except (ValueError, KeyError):
@@ -169,7 +172,11 @@ def _outcome(work: Path, name: str, row: dict[str, Any] | None) -> Outcome:
 
 
 def _check(work: Path, mutant: Mutant, outcome: Outcome, intact: dict[str, Outcome]) -> list[str]:
-    """What must not be: no outcome, a failure without a reason, features that do not fit, a silently shorter video."""
+    """What is wrong with an outcome.
+
+    Every file must be done or fail with a reason. Features must fit the frames. A video that became shorter must have a
+    warning.
+    """
     said = f"{mutant.name} ({mutant.detail})"
     if outcome.status == "failed":
         if outcome.failure not in FAILURES or not outcome.error or "\n" in outcome.error:
@@ -195,7 +202,7 @@ def _check(work: Path, mutant: Mutant, outcome: Outcome, intact: dict[str, Outco
 
 
 def _is_unseen(mutant: Mutant, outcome: Outcome, intact: dict[str, Outcome]) -> bool:
-    """Whether a damaged file gave other features than the intact ones, and nobody was told."""
+    """Whether a damaged file gave other features than the intact one, without a warning."""
     told = outcome.status != "done" or outcome.warnings
     return not told and outcome.features not in [intact[piece].features for piece in mutant.pieces]
 
@@ -226,7 +233,16 @@ def _unseen(mutants: Sequence[Mutant], found: dict[str, Outcome], intact: dict[s
 def _shoot(
     folder: Path, options: Sequence[str], files: Sequence[Path], name: str, seed: int, usual: dict[str, Outcome]
 ) -> dict[str, Any]:
-    """Extract files while a signal goes to random decoders at random moments, then once more in peace."""
+    """Extract files while random decoders get a signal at random moments, then once more undisturbed.
+
+    Args:
+        folder: of the fault run.
+        options: of `lad extract`.
+        files: to extract.
+        name: of the signal.
+        seed: of the moments and decoders.
+        usual: file stem -> what becomes of it in an undisturbed run.
+    """
     path = folder / "shots.jsonl"
     if before := [shot for shot in read_lines(path) if shot["signal"] == name]:
         return before[0]

@@ -1,4 +1,4 @@
-"""Short pieces of real videos in every container, and the ways to damage them. All of it is seeded."""
+"""Short pieces of real videos in every container, and ways to damage them. A seed decides everything random."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 FRAMES = 40
-# container -> suffix, muxer, and the codec to transcode to; None: the packets are copied as they are.
+# container -> suffix, muxer, and the codec to transcode to. None: the packets are copied as they are.
 CONTAINERS: dict[str, tuple[str, str, str | None]] = {
     "mp4": (".mp4", "mp4", None),
     "mkv": (".mkv", "matroska", None),
@@ -21,12 +21,12 @@ CONTAINERS: dict[str, tuple[str, str, str | None]] = {
     "webm": (".webm", "webm", "libvpx"),
     "mpeg": (".mpg", "mpeg", "mpeg2video"),
 }
-WEBM_CODECS = ("libvpx", "libvpx-vp9")  # by turns
+WEBM_CODECS = ("libvpx", "libvpx-vp9")  # taken in turns
 POINTS = 20  # of truncation
-FLIPS = (1, 10, 100, 1000)  # bits in a megabyte, at least one
-HOLES = (0.005, 0.02, 0.1, 0.4)  # of the file
+FLIPS = (1, 10, 100, 1000)  # bits flipped in each megabyte, at least one in a file
+HOLES = (0.005, 0.02, 0.1, 0.4)  # share of the file that becomes zeros
 VARIANTS = {"truncated": POINTS, "flipped": 2 * len(FLIPS), "spliced": 3, "index": 3, "hole": len(HOLES), "suffix": 2}
-INDEX_BYTES = 64  # of a table, behind its name and size, that are damaged
+INDEX_BYTES = 64  # of a table that are damaged, after its name and size
 # What the tables of an index begin with.
 INDEXES: dict[str, tuple[bytes, ...]] = {
     "mp4": (b"stco", b"stsz", b"stts", b"stsc", b"stss", b"ctts"),
@@ -41,9 +41,11 @@ class Mutant:
     """A damaged file.
 
     Attributes:
-        name: of the file, without folder.
-        pieces: the stems of the intact ones that it is made of.
-        container, kind, detail: what was done.
+        name: of the file, without its folder.
+        pieces: the stems of the intact files that it is made of.
+        container: of the first of them.
+        kind: of damage, one of `VARIANTS`.
+        detail: what was done, in words.
     """
 
     name: str
@@ -62,7 +64,11 @@ class _Variant:
 
 
 def make_pieces(sources: list[Path], folder: Path) -> dict[tuple[int, str], Path]:
-    """The first frames of each source in every container: (number of the source, container) -> file."""
+    """Write the first frames of each source in every container.
+
+    Returns:
+        (number of the source, container) -> file.
+    """
     pieces = {}
     folder.mkdir(parents=True, exist_ok=True)
     for number, source in enumerate(sources):
@@ -111,7 +117,10 @@ def _transcode(given: Any, stream: Any, made: Any, codec: str) -> None:
 
 
 def make_mutants(pieces: dict[tuple[int, str], Path], folder: Path, count: int, seed: int) -> list[Mutant]:
-    """Write `count` mutants, about as many of each kind and container, and twice as many truncated ones."""
+    """Write `count` damaged files.
+
+    There are about as many of each kind of damage and container, but twice as many truncated ones.
+    """
     sources = 1 + max(number for number, _ in pieces)
     cells = []
     for container, (kind, variants) in itertools.product(CONTAINERS, VARIANTS.items()):
@@ -129,7 +138,7 @@ def make_mutants(pieces: dict[tuple[int, str], Path], folder: Path, count: int, 
 
 
 def _make_mutant(pieces: dict[tuple[int, str], Path], path: Path, chosen: _Variant, seed: int) -> Mutant:
-    """Write one; `path` is the beginning of its name."""
+    """Write one damaged file. Its name begins with `path`."""
     container, kind, variant, source = chosen.container, chosen.kind, chosen.number, chosen.source
     rng = np.random.default_rng([seed, source, list(CONTAINERS).index(container), list(VARIANTS).index(kind), variant])
     piece = pieces[source, container]
@@ -170,7 +179,11 @@ def _make_mutant(pieces: dict[tuple[int, str], Path], path: Path, chosen: _Varia
 
 
 def _spoil_index(data: np.ndarray, container: str, variant: int, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-    """Damage one table of an index, or all of them, or make them zero."""
+    """Garble one table of an index (variant 0) or all of them (1), or make all of them zero (2).
+
+    Returns:
+        The content of the file, and what was done in words.
+    """
     whole = data.tobytes()
     places = [place for marker in INDEXES[container] if (place := whole.rfind(marker)) >= 0]
     places = [int(rng.choice(places))] if variant == 0 else places

@@ -1,4 +1,4 @@
-"""How long commands take that have little to do: `lad --help`, `lad status`, `lad run` where all is done."""
+"""How long commands take that have little to do: `lad --help`, `lad status`, and `lad run` after all is done."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ threads: 1
 
 
 def measure() -> list[Row]:
-    """Each command as a user starts it, in a process of its own."""
+    """Time each command as a user starts it, in a process of its own."""
     status, run = ["status", "--work", str(_many_items())], ["run", "-q", *_many_videos()]
     lad(*run)  # what there is to do is done here
     commands = {
@@ -61,7 +61,7 @@ def lad(*words: str) -> None:
 
 
 def _many_items() -> Path:
-    """A work directory whose manifest has `ITEMS` finished items, each with two files as an extracted video has."""
+    """A work directory whose manifest has `ITEMS` finished items. Each has two files, as an extracted video has."""
     work = WORK / "items"
     shutil.rmtree(work, ignore_errors=True)
     with open_manifest(work) as manifest, manifest.transaction():
@@ -77,7 +77,7 @@ def _many_items() -> Path:
 
 
 def _many_videos() -> list[str]:
-    """`VIDEOS` labelled videos of different content, made where they are not there yet; the options to work on them."""
+    """Make `VIDEOS` labelled videos of different content, unless they are there. Returns the options to use them."""
     root = WORK / "videos"
     config = root / "speed.yaml"
     if not config.exists():

@@ -1,4 +1,4 @@
-"""`lad extract` on real videos: seconds a clip once it runs, against the network alone, and its memory."""
+"""`lad extract` on real videos: how long a clip takes once it runs, against the network alone, and its memory."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lad.extract.extractor import FeatureExtractor
 from lad.extract.runtime import choose_runtime
 from lad.models import weights
 
-FEW, MANY = (1, 0), (2, 2)  # copies of each sample: what two runs differ by has no start in it
+FEW, MANY = (1, 0), (2, 2)  # copies of each sample. The difference between two runs has no start in it
 FRAMES = (355, 420)  # of the samples
-BATCH, BATCHES = 4, 5  # extract.batch_clips, and how many of them the network alone is timed on
+BATCH, BATCHES = 4, 5  # extract.batch_clips, and how many batches the network alone is timed on
 
 
 def measure() -> list[Row]:
-    """The two sample videos, 320x240 and 480x360; random weights; whatever runtime `auto` is here."""
+    """Time the two sample videos, 320x240 and 480x360, with random weights and the runtime that `auto` is here."""
     samples = sorted((DATA / "samples").glob("*.mp4"))
     clips = sum(-(-frames // 16) * (many - few) for frames, many, few in zip(FRAMES, MANY, FEW, strict=True))
     folder = WORK / "extraction"
@@ -55,7 +55,7 @@ def measure() -> list[Row]:
 
 
 def _network_alone() -> Callable[[], float]:
-    """A clock: seconds a clip of the network on clips that are there already."""
+    """A function that measures the seconds a clip of the network, on clips that are in memory already."""
     network = weights.load("random", backbone="i3d", stream="rgb")
     runtime, threads = choose_runtime("auto", "cpu", "i3d"), len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
@@ -66,7 +66,7 @@ def _network_alone() -> Callable[[], float]:
 
 
 def _extract(folder: Path, videos: str, streams: str) -> tuple[float, int]:
-    """Seconds of a fresh extraction, and the most bytes that all its processes held at once."""
+    """The seconds of a fresh extraction, and the most bytes that all its processes held at once."""
     work = folder / "work"
     shutil.rmtree(work, ignore_errors=True)
     command = [sys.executable, "-m", "lad", "extract", "-q", "--device", "cpu", "--work", str(work)]
@@ -84,7 +84,7 @@ def _extract(folder: Path, videos: str, streams: str) -> tuple[float, int]:
 
 
 def _session_bytes(session: int) -> int:
-    """Resident bytes of all processes of a session: what several of them share counts for each."""
+    """The resident bytes of all processes of a session. What several of them share counts for each."""
     total = 0
     for place in Path("/proc").iterdir():
         try:

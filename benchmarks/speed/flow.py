@@ -1,4 +1,4 @@
-"""How long TV-L1 flow takes a pair of frames, ours and OpenCV's, and how far the two are apart."""
+"""How long TV-L1 flow takes for a pair of frames, ours and OpenCV's, and how far the two are apart."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MAX_DIFFERENCE = 0.1  # pixels
 
 
 def measure() -> list[Row]:
-    """Both compute the flow of the same pairs, one after the other, each with one thread."""
+    """Time both on the same pairs. They take turns, each with one thread."""
     pairs = [pair for video in sorted((DATA / "samples").glob("*.mp4")) for pair in frame_pairs(video)]
     if not pairs:
-        raise FileNotFoundError(f"no sample videos in {DATA / 'samples'}: set LAD_DATA")
+        raise FileNotFoundError(f"no sample videos in {DATA / 'samples'}: set LAD_DATA to the data folder")
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(THREADS)
     cv2.setNumThreads(THREADS)

@@ -1,4 +1,4 @@
-"""What the measurements share: alternating repeats, their medians, and a row of the table."""
+"""What the measurements share: a row of the table, and medians of repeats that take turns."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Row:
     Attributes:
         what: what was measured, in the user's words.
         baseline, ours: with their units; `baseline` is empty where the target is no ratio.
-        value: the figure that the target is about, as shown: `3.1x`, `0.31 s`.
-        target: as shown: `>= 2.8x`.
-        met: whether it is reached; None: not measured here.
+        value: the figure that the target is for, as it is shown: `3.1x`, `0.31 s`.
+        target: as it is shown: `>= 2.8x`.
+        met: whether the target is reached. None: there is no target.
     """
 
     what: str
@@ -35,16 +35,16 @@ class Row:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """How long one call takes, in seconds."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def medians(works: Sequence[Callable[[], object]], repeats: int = REPEATS) -> list[float]:
-    """Median seconds of each, after one call of each to warm up.
+    """The median seconds of each of `works`, after one call of each to warm up.
 
-    They take turns, so that whatever else the machine does hits all of them alike.
+    They take turns, so that whatever else the machine does slows all of them alike.
     """
     for work in works:
         work()

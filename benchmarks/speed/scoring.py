@@ -1,4 +1,4 @@
-"""How long `lad score` takes for 18 hours of video whose features are there, and how much memory."""
+"""How long `lad score` takes for the features of 18 hours of video, and how much memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rows import WORK, Row
 
 from lad.models.aed import AED
 
-CLIPS = 100_000  # of 16 frames: 17.8 hours at 25 frames a second
+CLIPS = 100_000  # of 16 frames, which are 17.8 hours at 25 frames a second
 STREAMS, DIM = ("rgb", "flow"), 1024
 BLOCK = 1000  # clips written at a time
 CATEGORIES = [f"category_{number}" for number in range(14)]
@@ -22,7 +22,7 @@ SECONDS, GIGABYTES, RATIO = 200, 2, 1.1  # the targets
 
 
 def measure(clips: int = CLIPS) -> list[Row]:
-    """One video of so many clips, and one of a quarter of them, each once, by a command of its own."""
+    """Score a video of so many clips, and one of a quarter of them, each once and by a command of its own."""
     quarter_seconds, _ = score(clips // 4)
     seconds, memory = score(clips)
     ratio = (seconds / clips) / (quarter_seconds / (clips // 4))
@@ -55,7 +55,7 @@ def measure(clips: int = CLIPS) -> list[Row]:
 
 
 def score(clips: int) -> tuple[float, int]:
-    """Seconds of `lad score` on a video of so many clips, from nothing, and the peak of its memory in bytes."""
+    """The seconds of `lad score` on a new video of so many clips, and the peak of its memory in bytes."""
     root = _video(clips)
     options = ["-c", str(root / "speed.yaml"), "--data", str(root), "--work", str(root / "work"), "--device", "cpu"]
     began, peak = time.perf_counter(), 0
@@ -72,7 +72,7 @@ def score(clips: int) -> tuple[float, int]:
 
 
 def _video(clips: int) -> Path:
-    """A folder with a video's features, an untrained detector of the paper's sizes, and the configuration."""
+    """A new folder with the features of a video, an untrained detector of the paper's size, and a configuration."""
     root = WORK / "long"
     shutil.rmtree(root, ignore_errors=True)
     rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def _video(clips: int) -> Path:
     (root / "speed.yaml").write_text(
         f"data: {{dataset: dataset.csv, classes: [{', '.join(CATEGORIES)}]}}\n"
         f"extract: {{streams: [{', '.join(STREAMS)}]}}\n"
-        # What was never trained wavers about 0.5, which would be an event every few frames.
+        # Scores of an untrained detector waver about 0.5, which would be an event every few frames.
         f"score: {{checkpoint: {(root / 'detector.pt').resolve()}, threshold: 0.9}}\n"
     )
     return root

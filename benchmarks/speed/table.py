@@ -1,8 +1,9 @@
-"""How fast lad is, as ratios against plain baselines in the same run: prints a table, and writes it as a page.
+"""How fast lad is, as ratios to plain baselines that are measured in the same run.
 
     python benchmarks/speed/table.py [--only network training ...] [--page docs/performance.md]
 
-Run it on a machine that does nothing else. `--page` replaces the table in a page between its two marks.
+It prints a table. With `--page` it also replaces the table between the two marks of a page. Run it on a machine that
+does nothing else.
 """
 
 from __future__ import annotations
@@ -30,13 +31,20 @@ HEADER = ("what", "baseline", "lad", "figure", "target", "reached")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=list(SUBJECTS), metavar="SUBJECT")
-    parser.add_argument("--page", type=Path)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=SUBJECTS,
+        default=list(SUBJECTS),
+        metavar="SUBJECT",
+        help=f"subjects to measure: {', '.join(SUBJECTS)} [default: all]",
+    )
+    parser.add_argument("--page", type=Path, help="page whose table is replaced")
     arguments = parser.parse_args()
     if not (DATA / "samples").is_dir():
-        print(f"no sample videos in {DATA}: say where the real data lie with LAD_DATA", file=sys.stderr)
+        print(f"no sample videos in {DATA}: set LAD_DATA to the data folder", file=sys.stderr)
         return 2
-    keep_freed()  # as the program does; the baselines have it too
+    keep_freed()  # as the program does, and the baselines in this process too
     rows: list[Row] = []
     for subject in arguments.only:
         began = time.monotonic()

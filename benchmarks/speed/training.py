@@ -1,4 +1,4 @@
-"""A training step on the CPU against the loop as it is usually written: the same losses in less time."""
+"""A training step on the CPU, against the loop as it is usually written. Both must have the same losses."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ VIDEOS, CLIPS, DIM, CATEGORIES = 60, 160, 2048, 14  # every second video is abno
 WINDOW, BATCH, HIDDEN = 5, 60, 128
 STEPS = 20  # whose losses are compared
 TARGET = 1.4
-NOISE = 1e-3  # of the first loss: what rounding may come to, since Adam makes a step of the smallest gradient
+NOISE = 1e-3  # of the first loss. Rounding may come to so much, since Adam makes a step of the smallest gradient
 
 Window = tuple[int, int, int]  # video, first clip, crop
 
 
 def measure() -> list[Row]:
-    """Two detectors begin alike and see the same windows; their steps take turns.
+    """Time the steps of two detectors that begin alike and see the same windows. Their steps take turns.
 
     Raises:
         RuntimeError: their losses differ by more than rounding.
@@ -49,12 +49,13 @@ def measure() -> list[Row]:
 
 @dataclass
 class Training:
-    """A detector, how its batches are put together, and the losses of its steps.
+    """The training of one detector.
 
     Attributes:
-        gather: windows -> a batch of them.
-        detect: the detector, windows `(K, batch, D)` -> class logits, scores.
+        gather: puts a batch of windows together.
+        detect: the detector and windows `(K, batch, D)` -> class logits and scores.
         fused: whether Adam is one function over all parameters.
+        losses: of the steps so far.
     """
 
     gather: Callable[[list[Window]], WindowBatch]
@@ -80,7 +81,7 @@ class Training:
 
 
 def stack_windows(videos: list[TrainingVideo], windows: list[Window]) -> WindowBatch:
-    """A batch as it is usually put together: a video's file is loaded for its window, then the windows are stacked."""
+    """A batch as it is usually put together. The file of each window's video is loaded, and windows are stacked."""
     features, targets, mask = [], [], []
     for index, start, _ in windows:
         video, clips = videos[index], slice(start, start + WINDOW)
@@ -92,7 +93,7 @@ def stack_windows(videos: list[TrainingVideo], windows: list[Window]) -> WindowB
 
 
 def plain_detector(model: AED, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The detector as it is usually written: for every clip a convolution of input and state, of the zero state too."""
+    """The detector as it is usually written, with a convolution of input and state for every clip, even the first."""
     assert model.convlstm2 is not None
     states = [clip.view(-1, DIM // 16, 4, 4) for clip in windows]
     for layer in (model.convlstm1, model.convlstm2):
@@ -114,7 +115,7 @@ def _plain_layer(layer: ConvLSTMCell, inputs: list[torch.Tensor]) -> list[torch.
 
 
 def _videos() -> list[TrainingVideo]:
-    """Videos whose features tell their category, and whether they are abnormal, as a trained network's would."""
+    """Videos whose features tell their category and whether they are abnormal, as those of a trained network would."""
     folder = WORK / "windows"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

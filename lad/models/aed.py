@@ -1,8 +1,8 @@
-"""The detector: ConvLSTM over a window of clips, then a category and a score for every frame.
+"""The paper's detector: a ConvLSTM over a window of clips, then a category and a score for every frame.
 
-Wan et al., "Anomaly detection in video sequences: A benchmark and computational model", IET Image Processing 15, 2021.
-Names of parameters and the order of the gates (input, forget, output, candidate) are those of the checkpoints that the
-authors' training code writes, so that those load as they are.
+The paper is Wan et al., "Anomaly detection in video sequences: A benchmark and computational model", IET Image
+Processing 15, 2021. Parameters have the names that the authors' training code gives them in its checkpoints. The gates
+have the same order: input, forget, output, candidate. So those checkpoints load as they are.
 """
 
 from __future__ import annotations
@@ -16,74 +16,80 @@ from torch import nn
 from lad.clip import CLIP_FRAMES
 from lad.models.cpu.winograd import winograd_matrices
 
-GRID = 4  # a clip's feature vector is viewed as (feature_dim / 16, 4, 4)
+GRID = 4  # a clip's feature vector is seen as a map, (feature_dim / 16, 4, 4)
 RELEASED_STATE_KEYS = ("convlstm1.Gates.weight", "reg_head.fc_2.weight", "cls_head.fc_2.weight")
 
 
-def factors_of_maps() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Winograd's F(4x4, 3x3) of a whole 4x4 map, zeros around it: a 3x3 convolution by 36 products instead of 144.
+def matrices_of_maps() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Winograd's F(4x4, 3x3), by which a padded 3x3 convolution of a 4x4 map needs 36 products instead of 144.
 
     Returns:
-        What takes a map's pixels to the products' first factors `(36, 16)`, a kernel's weights to their second factors
-        `(36, 9)`, and the products to the pixels of the result `(16, 36)`; all float32.
+        `pixels_to_points` `(36, 16)`, `weights_to_points` `(36, 9)` and `points_to_pixels` `(16, 36)`, float32. They
+        are what `lad.models.cpu.winograd` calls so, in two dimensions.
     """
-    pixels, weights, products = winograd_matrices(GRID, 3)
-    rows = (pixels[:, 1:-1], weights, products)  # the first and last of six pixels are the zeros around the map
-    of_maps, of_kernels, of_products = (torch.kron(matrix, matrix).float() for matrix in rows)
-    return of_maps, of_kernels, of_products
+    pixels_to_points, *others = winograd_matrices(GRID, 3)
+    inside = pixels_to_points[:, 1:-1]  # the first and last of six pixels are the zeros around the map
+    pixels, weights, products = (torch.kron(matrix, matrix).float() for matrix in (inside, *others))
+    return pixels, weights, products
 
 
 class ConvLSTMCell(nn.Module):
-    """One ConvLSTM layer, 3x3, run over all steps of a sequence.
+    """A ConvLSTM layer with a 3x3 kernel, run over all steps of a sequence.
 
-    The gates' convolution is linear in [input, hidden], so the input's share is computed for all steps at once
-    (`project`) and the hidden state's share step by step, skipped where the state is still zero. Maps are
-    `(16, n, channels)`, pixels first: so every part of Winograd's convolution is one product of matrices.
+    The convolution for the gates is linear in the input and the hidden state. So `project` computes the input's share
+    for all steps at once, and `forward` adds the hidden state's share step by step. In the first step the state is
+    zero, and its share is skipped.
+
+    Maps are `(16, n, channels)`, with their 4x4 pixels first. So each part of the convolution, which is Winograd's, is
+    one product of matrices.
     """
 
-    of_maps: torch.Tensor
-    of_kernels: torch.Tensor
-    of_products: torch.Tensor
+    pixels_to_points: torch.Tensor  # (36, 16)
+    weights_to_points: torch.Tensor  # (36, 9)
+    points_to_pixels: torch.Tensor  # (16, 36)
 
     def __init__(self, in_channels: int, hidden: int) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.Gates = nn.Conv2d(in_channels + hidden, 4 * hidden, 3, padding=1)
-        for name, matrix in zip(("of_maps", "of_kernels", "of_products"), factors_of_maps(), strict=True):
-            self.register_buffer(name, matrix, persistent=False)
+        pixels_to_points, weights_to_points, points_to_pixels = matrices_of_maps()
+        self.register_buffer("pixels_to_points", pixels_to_points, persistent=False)
+        self.register_buffer("weights_to_points", weights_to_points, persistent=False)
+        self.register_buffer("points_to_pixels", points_to_pixels, persistent=False)
 
     def project(self, x: torch.Tensor) -> torch.Tensor:
-        """The input's share of the gates: `(16, n, in_channels)` -> `(16, n, 4 * hidden)`."""
+        """The input's share of the gates, with the bias: `(16, n, in_channels)` -> `(16, n, 4 * hidden)`."""
         bias = self.Gates.get_parameter("bias")
-        return self._convolve(x, self._factors(self.Gates.weight[:, : self.in_channels])) + bias
+        return self._convolve(x, self._kernel_at_points(self.Gates.weight[:, : self.in_channels])) + bias
 
     def forward(self, projected: torch.Tensor) -> torch.Tensor:
         """`(16, steps, batch, 4 * hidden)` from `project` -> hidden states `(16, steps, batch, hidden)`."""
-        recurrent_factors = self._factors(self.Gates.weight[:, self.in_channels :])
+        recurrent_kernel = self._kernel_at_points(self.Gates.weight[:, self.in_channels :])
         hidden_states: list[torch.Tensor] = []
         cell: torch.Tensor | None = None
         for gates in projected.unbind(1):
             if hidden_states:
-                gates = gates + self._convolve(hidden_states[-1], recurrent_factors)
+                gates = gates + self._convolve(hidden_states[-1], recurrent_kernel)
             input_gate, forget_gate, output_gate, candidate = gates.chunk(4, dim=-1)
             new = torch.sigmoid(input_gate) * torch.tanh(candidate)
             cell = new if cell is None else torch.sigmoid(forget_gate) * cell + new
             hidden_states.append(torch.sigmoid(output_gate) * torch.tanh(cell))
         return torch.stack(hidden_states, dim=1)
 
-    def _factors(self, weight: torch.Tensor) -> torch.Tensor:
-        """`(out, in, 3, 3)` -> `(36, in, out)`: the second factors of the products."""
-        by_input = weight.flatten(1).t().reshape(weight.shape[1], 9, weight.shape[0])
-        return (self.of_kernels @ by_input).transpose(0, 1)
+    def _kernel_at_points(self, weight: torch.Tensor) -> torch.Tensor:
+        """`(out, in, 3, 3)` -> `(36, in, out)`."""
+        by_input = weight.flatten(1).t().reshape(weight.shape[1], 9, weight.shape[0])  # (in, 9, out)
+        return (self.weights_to_points @ by_input).transpose(0, 1)
 
-    def _convolve(self, maps: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-        """`(16, n, in)` -> `(16, n, out)`."""
-        products = (self.of_maps @ maps.flatten(1)).view(-1, *maps.shape[1:]) @ factors
-        return (self.of_products @ products.flatten(1)).view(-1, *products.shape[1:])
+    def _convolve(self, maps: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+        """Maps `(16, n, in)` and a kernel at the points `(36, in, out)` -> `(16, n, out)`."""
+        values = (self.pixels_to_points @ maps.flatten(1)).view(-1, *maps.shape[1:])  # (36, n, in)
+        products = values @ kernel  # (36, n, out)
+        return (self.points_to_pixels @ products.flatten(1)).view(-1, *products.shape[1:])
 
 
 class Head(nn.Module):
-    """Two fully connected layers without bias, ReLU between them."""
+    """Two fully connected layers without bias, with ReLU between them."""
 
     def __init__(self, in_features: int, hidden: int, out_features: int) -> None:
         super().__init__()
@@ -98,19 +104,19 @@ class AED(nn.Module):
     """The multi-task detector with one (`aed`) or two (`aed_t`) ConvLSTM layers.
 
     Args:
-        feature_dim: length D of a clip's feature vector, divisible by 16.
+        feature_dim: D, the length of a clip's feature vector, divisible by 16.
         classes: number of categories.
-        window: K, clips a window.
-        layers: ConvLSTM layers, 1 or 2.
-        hidden: channels of the hidden state.
-        dropout: share of the window's representation dropped in training; 0 is the paper's.
+        window: K, the number of clips in a window.
+        layers: number of ConvLSTM layers, 1 or 2.
+        hidden: number of channels of the hidden state.
+        dropout: share of the window's representation that is dropped in training. The paper has none.
 
     Raises:
         ValueError: `feature_dim` is not divisible by 16.
     """
 
-    feature_mean: torch.Tensor  # (D,) of the training split; 0 and 1 leave features as they are
-    feature_std: torch.Tensor
+    feature_mean: torch.Tensor  # (D,), of the training split
+    feature_std: torch.Tensor  # (D,); a mean of 0 and a deviation of 1 leave features as they are
 
     def __init__(
         self, *, feature_dim: int, classes: int, window: int, layers: int = 2, hidden: int = 128, dropout: float = 0.0
@@ -131,9 +137,9 @@ class AED(nn.Module):
         self.reg_head = Head(1024, 512, CLIP_FRAMES * window)
 
     def project(self, features: torch.Tensor) -> torch.Tensor:
-        """What each clip contributes wherever it stands in a window: `(n, D)` -> `(n, 16, 4 * hidden)`.
+        """The part that does not depend on a clip's place in a window: `(n, D)` -> `(n, 16, 4 * hidden)`.
 
-        Overlapping windows share it: computed once a clip, not once a window.
+        It is computed once for each clip, and overlapping windows share it.
         """
         standardised = (features - self.feature_mean) / self.feature_std
         maps = standardised.view(-1, self.feature_dim // GRID**2, GRID**2).permute(2, 0, 1)
@@ -162,12 +168,19 @@ def multi_task_loss(
     class_weight: float,
     score_weight: float,
 ) -> torch.Tensor:
-    """L1 * cross-entropy + L2 * smooth-L1 (the paper's loss), the scores' share over real frames only.
+    """The paper's loss: `class_weight` * cross-entropy + `score_weight` * smooth-L1 of the scores.
 
     Args:
-        labels: `(batch,)` int64 category of each window.
-        targets: `(batch, 16 K)` 1.0 on anomalous frames.
-        mask: `(batch, 16 K)` 0.0 on frames beyond the video's end, which count for nothing.
+        class_logits: `(batch, classes)` float32.
+        frame_scores: `(batch, 16 K)` float32, in [0,1].
+        labels: `(batch,)` int64, the category of each window.
+        targets: `(batch, 16 K)` float32, 1.0 on anomalous frames.
+        mask: `(batch, 16 K)` float32, 0.0 on frames beyond the video's end, which are left out.
+        class_weight: the paper's L1.
+        score_weight: the paper's L2.
+
+    Returns:
+        A scalar.
     """
     per_frame = F.smooth_l1_loss(frame_scores, targets, reduction="none")
     score_loss = (per_frame * mask).sum() / mask.sum()
@@ -175,10 +188,10 @@ def multi_task_loss(
 
 
 def detector_from_state(state: Mapping[str, torch.Tensor]) -> AED:
-    """Build the detector that a state dict belongs to, with every size inferred from its shapes.
+    """Build the detector that a state dict belongs to. Every size is inferred from the shapes of its tensors.
 
-    Reads this project's state dicts and those of the authors' training code (`iter_*.pkl`), which have no feature
-    statistics: theirs stay at mean 0 and deviation 1.
+    State dicts of the authors' training code (`iter_*.pkl`) are read as well. They have no feature statistics, so a
+    mean of 0 and a deviation of 1 are used.
 
     Raises:
         ValueError: the tensors are not those of such a detector.

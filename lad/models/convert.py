@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lad.errors import LadError
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
@@ -48,7 +50,7 @@ OUR_PARTS = {
 LOGITS = ("logits", "conv3d_0c_1x1", "logits/conv3d_0c_1x1")
 
 
-class WeightsError(Exception):
+class WeightsError(LadError):
     """Weights that cannot be had, or are not what they should be. The message is one line for the user."""
 
 

@@ -1,7 +1,9 @@
-"""Inception-I3D (Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017) and the other backbones.
+"""The networks that turn clips into feature vectors: Inception-I3D, I3D-ResNet-50 and a tiny one for tests.
 
-Every backbone here is a module whose `forward` takes `(pieces, channels, 16 k, height, width)` float32, pieces of video
-of `k` clips each, and returns one vector a clip, `(pieces * k, dim)`.
+Inception-I3D is that of Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017.
+
+Each network's `forward` takes pieces of video of `k` clips each, `(pieces, channels, 16 k, height, width)` float32. It
+returns one vector for each clip, `(pieces * k, dim)` float32.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from torch import nn
 
 from lad.clip import CLIP_FRAMES
 
-BATCH_NORM_EPS = 1e-3  # TensorFlow Sonnet's default, which the published weights were trained with
+BATCH_NORM_EPS = 1e-3  # the default of TensorFlow's Sonnet, with which the published weights were trained
 
-# The names of the blocks in DeepMind's code; the position of a name is the index of the block.
+# The blocks' names in DeepMind's code, in the order of `InceptionI3D.blocks`.
 INCEPTION_BLOCKS = (
     "Conv3d_1a_7x7",
     "MaxPool3d_2a_3x3",
@@ -38,7 +40,8 @@ INCEPTION_BLOCKS = (
     "Logits",
 )
 
-# Output channels of (1x1 | reduce, 3x3 | reduce, 3x3 | pool projection), from the paper's figure 3 and DeepMind's code.
+# Output channels of each convolution in the four branches: (1x1 | 1x1, 3x3 | 1x1, 3x3 | 1x1 after pooling). They are
+# from the paper's figure 3 and DeepMind's code.
 MIXED_CHANNELS = {
     "Mixed_3b": (64, 96, 128, 16, 32, 32),
     "Mixed_3c": (128, 128, 192, 32, 96, 64),
@@ -53,26 +56,27 @@ MIXED_CHANNELS = {
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after one dimension in TensorFlow's SAME: of an odd number, the larger part goes after."""
+    """Zeros before and after one dimension, as in TensorFlow's SAME. If their number is odd, one more goes after."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
 
 def pad_same(x: torch.Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> torch.Tensor:
-    """Zero-pad the last three dimensions, time, height and width, as TensorFlow's SAME does."""
-    pads: list[int] = []  # of the last dimension first, as torch wants them
+    """Zero-pad the last three dimensions as TensorFlow's SAME does."""
+    pads: list[int] = []  # torch wants those of the last dimension first
     for size, along, step in zip(reversed(x.shape[-3:]), reversed(kernel), reversed(stride), strict=True):
         pads += same_padding(size, along, step)
     return F.pad(x, pads) if any(pads) else x
 
 
 class ConvUnit(nn.Module):
-    """Convolution with SAME padding, batch norm, ReLU."""
+    """A convolution with SAME padding, then batch norm, then ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
         self.kernel, self.stride = (kernel,) * 3, (stride,) * 3
-        # An odd kernel at stride 1 pads evenly, which the convolution does itself without a copy of its input.
+        # At stride 1 an odd kernel has as much padding before as after. torch's convolution adds that itself, without
+        # copying its input.
         self.pads_itself = stride == 1
         padding = kernel // 2 if self.pads_itself else 0
         self.conv = nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
@@ -85,7 +89,7 @@ class ConvUnit(nn.Module):
 
 
 class MaxPoolSame(nn.Module):
-    """Max pooling with SAME padding. Its input is never negative, so padding with zero is padding with nothing."""
+    """Max pooling with SAME padding. Its input comes from a ReLU, so zeros around it never win over a pixel."""
 
     def __init__(self, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> None:
         super().__init__()
@@ -96,7 +100,7 @@ class MaxPoolSame(nn.Module):
 
 
 class Mixed(nn.Module):
-    """An Inception block: four branches, concatenated over channels."""
+    """An Inception block: four branches of the same input, whose results are concatenated over channels."""
 
     def __init__(self, in_channels: int, channels: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()
@@ -111,7 +115,7 @@ class Mixed(nn.Module):
 
 
 class PooledLogits(nn.Module):
-    """Average over time and space, then the Kinetics classifier."""
+    """The Kinetics classifier: the average over time and space, then one linear layer."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
@@ -124,9 +128,9 @@ class PooledLogits(nn.Module):
 class InceptionI3D(nn.Module):
     """Inception-I3D: `(clips, input_channels, 16, 224, 224)` -> `(clips, num_classes)` logits.
 
-    Block `i` of the network is `INCEPTION_BLOCKS[i]`; padding, batch norm and pooling are those of DeepMind's
-    TensorFlow code, so that its Kinetics-400 weights give its numbers. Its blocks are named as pytorchvideo's networks
-    name theirs, and it begins with random weights as those do: He et al., "Delving Deep into Rectifiers", ICCV 2015.
+    Block `i` is called `INCEPTION_BLOCKS[i]` in DeepMind's TensorFlow code. Padding, batch norm and pooling are those
+    of that code, so its Kinetics-400 weights give the same numbers here. The list of blocks is called `blocks`, as in
+    pytorchvideo's networks. Random weights are drawn as there: He et al., "Delving Deep into Rectifiers", ICCV 2015.
     """
 
     def __init__(self, input_channels: int = 3, num_classes: int = 400) -> None:
@@ -170,24 +174,28 @@ class InceptionI3D(nn.Module):
 
 
 def by_clip(maps: torch.Tensor, frames: int) -> torch.Tensor:
-    """What a network makes of pieces of video, cut into what it makes of each clip.
+    """Cut a network's output for pieces of video into the parts that belong to each clip.
 
     Args:
-        maps: `(pieces, channels, time, height, width)`.
-        frames: of a piece, a multiple of 16.
+        maps: the output, `(pieces, channels, time, height, width)`.
+        frames: number of frames of a piece, a multiple of 16.
 
     Returns:
-        `(clips, channels, time of a clip, height, width)`, a piece's clips one after the other.
+        `(clips, channels, time of a clip, height, width)`, with the clips of a piece one after the other.
     """
     return maps.unflatten(2, (frames // CLIP_FRAMES, -1)).transpose(1, 2).flatten(0, 1)
 
 
-class PooledFeatures(nn.Module):
-    """A network of `blocks` without its head: the last one's output, averaged over the time of a clip and space."""
+class ClipPooling(nn.Module):
+    """A network's output before its head, averaged over space and the time of each clip.
+
+    Args:
+        net: the network, whose last one of `blocks` is its head.
+    """
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
-        self.net: Any = net  # whose `blocks` torch's types do not know
+        self.net: Any = net  # torch's types do not know that it has `blocks`
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         frames = x.shape[2]
@@ -196,24 +204,31 @@ class PooledFeatures(nn.Module):
         return by_clip(x, frames).mean(dim=(2, 3, 4))
 
 
-def inception_i3d_features(input_channels: int) -> PooledFeatures:
+def inception_i3d_features(input_channels: int) -> ClipPooling:
     """Inception-I3D up to `Mixed_5c`, average-pooled: `(pieces, channels, 16 k, 224, 224)` -> `(pieces * k, 1024)`."""
-    return PooledFeatures(InceptionI3D(input_channels))
+    return ClipPooling(InceptionI3D(input_channels))
 
 
-def i3d_r50_features(input_channels: int) -> PooledFeatures:
-    """pytorchvideo's I3D-ResNet-50 without its head, of rgb: `(pieces, 3, 16 k, 224, 224)` -> `(pieces * k, 2048)`."""
+def i3d_r50_features(input_channels: int) -> ClipPooling:
+    """pytorchvideo's I3D-ResNet-50 without its head: `(pieces, 3, 16 k, 224, 224)` rgb -> `(pieces * k, 2048)`.
+
+    Raises:
+        ValueError: `input_channels` is not 3.
+    """
     if input_channels != 3:
         raise ValueError("i3d_r50 takes 3 channels: it has no flow stream")
-    # Two seconds and torchvision's compiler: only for who asks for this network.
+    # This import takes two seconds, so only those who ask for this network pay for it.
     with warnings.catch_warnings():  # pytorchvideo 0.1.5 calls torch.jit.script at import, which torch deprecates now
         warnings.simplefilter("ignore")
         from pytorchvideo.models.hub import i3d_r50
-    return PooledFeatures(i3d_r50(pretrained=False))
+    return ClipPooling(i3d_r50(pretrained=False))
 
 
 class TinyNet(nn.Module):
-    """A few layers on a coarsely sampled clip, about 4 MFLOP: for tests and fault runs, not for accuracy."""
+    """A few layers on a coarsely sampled clip, about 4 MFLOP. It is made for tests of everything else.
+
+    `(pieces, channels, 16 k, height, width)` -> `(pieces * k, 128)`.
+    """
 
     def __init__(self, input_channels: int) -> None:
         super().__init__()
@@ -225,13 +240,13 @@ class TinyNet(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Every fourth pixel of every second frame is plenty here and keeps the cost of a clip near nothing.
+        # Every fourth pixel of every second frame is enough here, and a clip costs next to nothing.
         maps = by_clip(self.layers(x[:, :, ::2, ::4, ::4]), x.shape[2])
         return torch.cat([maps.mean(dim=(2, 3, 4)), maps.amax(dim=(2, 3, 4))], dim=1)
 
 
 def fold_batch_norm(net: nn.Module) -> nn.Module:
-    """Fold every `ConvUnit`'s batch norm into its convolution, in place. For inference only; returns `net`."""
+    """Fold the batch norm of every `ConvUnit` into its convolution, in place, and return `net`. Only for inference."""
     for unit in net.modules():
         if isinstance(unit, ConvUnit) and isinstance(unit.norm, nn.BatchNorm3d):
             unit.conv = nn.utils.fusion.fuse_conv_bn_eval(unit.conv.eval(), unit.norm.eval())

@@ -1,7 +1,8 @@
-"""The smallest detector: logistic regression on the mean of a window's clips, a category and one score.
+"""The smallest detector: a window's category and score by logistic regression on the mean of its clips.
 
-For sets of a few dozen videos, where the networks of `aed` learn the cameras and not the events. It keeps to the same
-terms as they do (`project`, `detect`, windows of K clips), so that it is trained and scored as they are.
+It is meant for data sets of a few dozen videos, from which the networks of `lad.models.aed` learn the cameras instead
+of the events. It has the same methods as they have (`project`, `detect`) and takes the same windows of K clips, so it
+is trained and scored in the same way.
 """
 
 from __future__ import annotations
@@ -13,22 +14,24 @@ from torch import nn
 
 from lad.clip import CLIP_FRAMES
 
-STATE_KEY = "linear.weight"  # no other detector has it
+STATE_KEY = "linear.weight"  # by which its state dicts are told from those of other detectors
 
 
 class LinearDetector(nn.Module):
-    """Category and score of a window, both linear in the mean of its clips' standardised features.
+    """A window's category and score, both from a linear layer on the mean of its clips' standardised features.
+
+    All frames of a window have the same score. Overlapping windows make it smooth over time.
 
     Args:
-        feature_dim: length D of a clip's feature vector.
+        feature_dim: D, the length of a clip's feature vector.
         classes: number of categories.
-        window: K, clips a window; the frames of a window all have the same score, and overlapping windows smooth it.
-        dropout: share of the features dropped in training.
+        window: K, the number of clips in a window.
+        dropout: share of the features that is dropped in training.
     """
 
-    feature_mean: torch.Tensor  # (D,) of the training split
-    feature_std: torch.Tensor
-    clips: torch.Tensor  # K, so that a state dict says it
+    feature_mean: torch.Tensor  # (D,), of the training split
+    feature_std: torch.Tensor  # (D,)
+    clips: torch.Tensor  # (), K: no other tensor of the state dict tells it
 
     def __init__(self, *, feature_dim: int, classes: int, window: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -38,12 +41,15 @@ class LinearDetector(nn.Module):
         self.register_buffer("clips", torch.tensor(window))
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(feature_dim, classes + 1)
-        # From nothing: the fewer steps, the simpler the rule, and no random direction is left in it.
+        # Training starts from zero, so that no random direction is left in the rule, and few steps give a simple one.
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def project(self, features: torch.Tensor) -> torch.Tensor:
-        """What each clip contributes wherever it stands in a window: `(n, D)` -> `(n, classes + 1)`."""
+        """Each clip's class logits and, last, its raw score: `(n, D)` -> `(n, classes + 1)`.
+
+        They do not depend on the clip's place in a window.
+        """
         return self.linear(self.dropout((features - self.feature_mean) / self.feature_std))
 
     def detect(self, projected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,7 +63,7 @@ class LinearDetector(nn.Module):
 
 
 def linear_from_state(state: Mapping[str, torch.Tensor]) -> LinearDetector:
-    """Build the linear detector that a state dict belongs to, its sizes inferred.
+    """Build the linear detector that a state dict belongs to. Its sizes are inferred from the tensors.
 
     Raises:
         ValueError: the tensors are not those of such a detector.

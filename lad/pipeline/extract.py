@@ -34,9 +34,9 @@ def extract_features(
     """
     result = StageResult(EXTRACT)
     _sweep(work)
+    stage = _Extraction(project, recipe, work, asked, reporter, result)
     today = plan(project, recipe, work, asked, reporter, project.videos)
     result.failed = take_given(project, recipe, work, reporter, project.videos, today.fingerprints)
-    stage = _Extraction(project, recipe, work, asked, reporter, result)
     for video in project.videos:
         if reason := today.unreadable.get(video.id):
             stage.record_unreadable(video, reason)
@@ -67,7 +67,7 @@ class _Extraction:
     ) -> None:
         self.project, self.recipe, self.work, self.asked = project, recipe, work, asked
         self.reporter, self.result = reporter, result
-        self.before = work.manifest.items(EXTRACT)
+        self.before = work.manifest.items(EXTRACT)  # not yet what `take_given` records
         self.videos = {video.id: video for video in project.videos}
 
     def jobs(self, video: Video, today: Plan) -> list[Job]:

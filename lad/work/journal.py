@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from lad.errors import LadError
 from lad.files import write_text
 
 JOURNAL = "manifest.jsonl"
@@ -21,7 +22,7 @@ FORMAT = 1  # of the manifest's tables and of the journal; another one is refuse
 JOURNAL_SLACK = 100  # lines that it may have beyond twice those that are needed
 
 
-class ManifestError(Exception):
+class ManifestError(LadError):
     """The work directory's manifest cannot be used."""
 
 

@@ -253,11 +253,11 @@ def test_a_stalled_decoder_is_ended_and_named(tmp_path: Path, make_video: MakeVi
     fifo = tmp_path / "fifo.mp4"
     os.mkfifo(fifo)  # opening it waits for a writer who never comes
     good = make_video(tmp_path / "good.mp4", 20)
-    found = run([job(fifo), job(good)], workers=2, stall_seconds=2)
+    found = run([job(fifo), job(good)], workers=2, stall_seconds=5)
     failed = found["fifo.mp4"][-1]
     assert isinstance(failed, Failed)
     assert failed.failure == "worker"
-    assert "no progress for 2 s" in failed.error
+    assert "no progress for 5 s" in failed.error
     assert isinstance(found["good.mp4"][-1], Finished)
 
 
@@ -316,13 +316,13 @@ from lad.extract.workers import decode_videos
 print("begun")
 for message in decode_videos([Job("x", Path(sys.argv[1]), ClipSpec(("rgb",)))], workers=2, stall_seconds=60):
     print(type(message).__name__)
-print("ended")
+print("ended", *sorted({"av", "cv2", "decord", "torch"} & sys.modules.keys()))
 """
 
 
 @pytest.mark.parametrize("way", ["script", "command", "stdin"])
 def test_a_program_without_a_main_guard_runs_once_and_ends(way: str, tmp_path: Path, make_video: MakeVideo) -> None:
-    """`multiprocessing` would run it once more in every decoder, or not find it."""
+    """`multiprocessing` would run it once more in every decoder, or not find it. And it stays free of what decodes."""
     (tmp_path / "script.py").write_text(SCRIPT)
     words = {"script": [str(tmp_path / "script.py")], "command": ["-c", SCRIPT], "stdin": ["-"]}[way]
     done = subprocess.run(

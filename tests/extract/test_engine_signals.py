@@ -16,12 +16,13 @@ import pytest
 DRIVER = """
 import signal, sys
 from pathlib import Path
-from lad.extract.workers import ClipJob, decode_videos
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in a shell's background
-    for message in decode_videos([ClipJob("x", Path(sys.argv[1]), ("rgb",), "dis", "pad", 1, 25.0)],
-                                 workers=2, stall_seconds=60):
-        print(type(message).__name__, flush=True)
+from lad.extract.clips import ClipSpec
+from lad.extract.jobs import Job
+from lad.extract.workers import decode_videos
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in a shell's background
+job = Job("x", Path(sys.argv[1]), ClipSpec(("rgb",), batch_clips=1))
+for message in decode_videos([job], workers=2, stall_seconds=60):
+    print(type(message).__name__, flush=True)
 """
 
 

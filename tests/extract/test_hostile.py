@@ -25,8 +25,8 @@ from helpers.places import TESTS
 from helpers.reading import read_to_the_end
 from helpers.videos import numbered_frame, read_number, write_video
 
-from lad.extract.container import DEFAULT_LIMITS, Limits, VideoError, image_size
-from lad.extract.read_images import read_image
+from lad.extract.read_images import image_size, read_image
+from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError
 from lad.work.manifest import Item, read_manifest
 
 Lad = Callable[..., tuple[int, str, str]]
@@ -167,14 +167,16 @@ READ_ALL = """
 import json, sys
 from pathlib import Path
 import av, cv2, decord
-from lad.extract.container import VideoError
-from lad.extract.decode import VideoInfo, read_frames
+from lad.extract.process import prepare
+from lad.extract.readers import open_reader, read_frames
+from lad.extract.video import VideoError
+prepare()
 sys.path.insert(0, sys.argv[2])
 from helpers.memory import peak_memory
 before, said = peak_memory(), {}
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
-        said[path.name] = ["frames", str(sum(1 for _ in read_frames(path, VideoInfo())))]
+        said[path.name] = ["frames", str(sum(1 for _ in read_frames(open_reader(path))))]
     except VideoError as error:
         said[path.name] = [error.kind, str(error)]
 print(json.dumps({"memory": peak_memory() - before, "said": said}))
@@ -223,11 +225,11 @@ def test_what_is_refused_takes_no_memory(bombs: dict[str, int]) -> None:
     assert bombs["memory"] < MEMORY
 
 
-@pytest.mark.parametrize("reader", ["auto", "pyav"])
-def test_a_frame_that_is_too_large_in_midstream_is_left_out_and_named(reader: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("choice", ["auto", "pyav"])
+def test_a_frame_that_is_too_large_in_midstream_is_left_out_and_named(choice: str, tmp_path: Path) -> None:
     path = resized_video(tmp_path / "grows.mp4", (128, 96), (1600, 1200))
-    assert {frame.shape for frame in read_to_the_end(path, reader=reader)[0]} == {(96, 128, 3), (1200, 1600, 3)}
-    frames, info = read_to_the_end(path, reader=reader, limits=Limits(max_pixels=100_000))
+    assert {frame.shape for frame in read_to_the_end(path, choice=choice)[0]} == {(96, 128, 3), (1200, 1600, 3)}
+    frames, info = read_to_the_end(path, choice=choice, limits=Limits(max_pixels=100_000))
     assert [frame.shape for frame in frames] == [(96, 128, 3)] * 2
     assert info.reader == "pyav"
     (warning,) = info.warnings
@@ -238,9 +240,9 @@ def test_a_frame_that_is_too_large_in_midstream_is_left_out_and_named(reader: st
 def test_decords_memory_is_bounded_by_the_first_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It decodes ahead of what is looked at, so its FFmpeg is told how much it may take in one piece."""
     path = write_video(tmp_path / "video.mp4", 40, size=(640, 480))
-    monkeypatch.setattr("lad.extract.decode.MIN_BLOCK", 1 << 10)
+    monkeypatch.setattr("lad.extract.read_decord.MIN_BLOCK", 1 << 10)
     assert read_to_the_end(path)[1].reader == "decord"  # it needs no more than it is granted
-    monkeypatch.setattr("lad.extract.decode.DECORD_PIXEL_BYTES", 0)
+    monkeypatch.setattr("lad.extract.read_decord.DECORD_PIXEL_BYTES", 0)
     assert read_to_the_end(path)[1].reader == "pyav"  # and is denied what is more
 
 
@@ -408,17 +410,17 @@ def test_an_address_is_no_name_of_a_video(lad: Lad, tmp_path: Path, visited: tup
     assert asked == []
 
 
-@pytest.mark.parametrize("reader", ["auto", "pyav"])
+@pytest.mark.parametrize("choice", ["auto", "pyav"])
 @pytest.mark.parametrize(
     "name", ["concat:bait.mp4", "subfile,,start,0,end,0,,:bait.mp4", "cache:bait.mp4", "file:bait.mp4"]
 )
 def test_a_name_that_is_a_protocol_of_ffmpeg_is_a_name(
-    name: str, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_video(Path("bait.mp4"), [numbered_frame(100 + number, (64, 48)) for number in range(3)])
     write_video(tmp_path / "video.mp4", 3).rename(name)
-    frames, _ = read_to_the_end(Path(name), reader=reader)
+    frames, _ = read_to_the_end(Path(name), choice=choice)
     assert [read_number(frame) for frame in frames] == [0, 1, 2]
 
 

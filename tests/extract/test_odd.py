@@ -58,8 +58,8 @@ from helpers.videos import frame_folder, numbered_frame, write_video
 from lad.config import load_config
 from lad.dataset import DatasetError, find_videos, is_safe_id, read_dataset, video_ids
 from lad.detector.checkpoint import Checkpoint, save_checkpoint
-from lad.extract.clips import clip_batches
-from lad.extract.decode import VideoInfo
+from lad.extract.clips import ClipSpec, clip_batches
+from lad.extract.video import VideoInfo
 from lad.files import frame_files
 from lad.models.aed import AED
 
@@ -103,7 +103,7 @@ def test_every_frame_comes_once_by_the_right_reader(name: str, tmp_path: Path) -
     path = write_video(tmp_path / name, 20, **how)
     info = assert_plays(path, 20, how.get("size", (64, 48)))
     assert info.reader == reader
-    first, second = read_to_the_end(path)[0], read_to_the_end(path, reader="pyav")[0]
+    first, second = read_to_the_end(path)[0], read_to_the_end(path, choice="pyav")[0]
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
@@ -177,14 +177,16 @@ def write_8k(path: Path, count: int) -> Path:
 READ_8K = """
 import json, sys
 from pathlib import Path
-from lad.extract.clips import clip_batches
-from lad.extract.decode import VideoInfo, read_frames
+from lad.extract.clips import ClipSpec, clip_batches
+from lad.extract.process import prepare
+from lad.extract.readers import open_reader
+prepare()
 sys.path.insert(0, sys.argv[2])
 from helpers.memory import peak_memory
 from helpers.videos import read_number
-info = VideoInfo()
-frames = read_frames(Path(sys.argv[1]), info)
-(batch,) = clip_batches(frames, streams=["rgb"], flow="dis", tail="pad", batch_clips=4)
+reader = open_reader(Path(sys.argv[1]))
+(batch,) = clip_batches(reader, ClipSpec(("rgb",)))
+info = reader.info
 print(json.dumps({
     "numbers": [read_number(image) for image in batch["rgb"][0]], "clips": len(batch["rgb"]), "frames": info.frames,
     "size": info.size, "MiB": peak_memory(),
@@ -331,7 +333,7 @@ def test_a_change_of_size_in_midstream_keeps_every_frame_as_it_is(
     assert [frame.shape[:2] for frame in frames] == [(height, width)] * 5 + [(later_height, later_width)] * 5
     assert info.size == (height, width)
     assert info.times == pytest.approx([number / 25 for number in range(10)], abs=0.002)
-    (batch,) = clip_batches(frames, streams=["rgb"], flow="dis", tail="pad", batch_clips=4)
+    (batch,) = clip_batches(frames, ClipSpec(("rgb",)))
     assert numbers(batch["rgb"][0]) == [*range(10), *[9] * 6]
 
 

@@ -17,16 +17,15 @@ import pytest
 import torch
 from helpers.work import items
 
-from lad.extract import runtime
+from lad.extract import extraction, runtime
 from lad.extract.cuda_graphs import GRAPHS, Graphs, Network
-from lad.extract.decode import VideoInfo
+from lad.extract.extraction import Computed, compute
 from lad.extract.extractor import FeatureExtractor, Scaled
+from lad.extract.jobs import Clips, Failed, Finished, Message, Started
 from lad.extract.runtime import RuntimeMissing, choose_dtype, choose_runtime
-from lad.extract.workers import Clips, Failed, Finished, Message, Started
+from lad.extract.video import VideoInfo
 from lad.models import weights
 from lad.models.registry import BACKBONES
-from lad.pipeline import extract
-from lad.pipeline.extract import Features, _computed
 
 Lad = Callable[..., tuple[int, str, str]]
 
@@ -340,10 +339,10 @@ def test_what_decoders_send_keeps_its_order_however_long_the_network_takes(at_on
         time.sleep(0.02 if clips[0, 0] % 2 == 0 else 0)
         return clips
 
-    found = list(_computed(messages(6), slow, at_once))  # type: ignore[arg-type]
-    kinds = [Started, *[Features] * 6, Finished, Started, *[Features] * 6, Failed]
+    found = list(compute(messages(6), slow, at_once))  # type: ignore[arg-type]
+    kinds = [Started, *[Computed] * 6, Finished, Started, *[Computed] * 6, Failed]
     assert [type(message) for message in found] == kinds
-    assert [m.batch["rgb"][0, 0] for m in found if isinstance(m, Features)] == [*range(6), *range(6)]
+    assert [m.batch["rgb"][0, 0] for m in found if isinstance(m, Computed)] == [*range(6), *range(6)]
 
 
 def test_the_next_batch_is_decoded_while_one_is_computed() -> None:
@@ -358,7 +357,7 @@ def test_the_next_batch_is_decoded_while_one_is_computed() -> None:
         decoded.set()
         yield Clips("a", {"rgb": np.full((1, 2), 1)})
 
-    assert len(list(_computed(decoding(), waits, 1))) == 2  # type: ignore[arg-type]
+    assert len(list(compute(decoding(), waits, 1))) == 2  # type: ignore[arg-type]
 
 
 def test_few_batches_wait_for_the_network() -> None:
@@ -371,7 +370,7 @@ def test_few_batches_wait_for_the_network() -> None:
             sent += 1
             yield message
 
-    for received, _ in enumerate(_computed(decoding(), lambda _, clips: time.sleep(0.005) or clips, 2), 1):  # type: ignore[arg-type, return-value, func-returns-value]
+    for received, _ in enumerate(compute(decoding(), lambda _, clips: time.sleep(0.005) or clips, 2), 1):  # type: ignore[arg-type, return-value, func-returns-value]
         assert sent - received <= 3
 
 
@@ -380,14 +379,14 @@ def test_an_error_of_the_network_reaches_the_driver() -> None:
         raise MemoryError("no room")
 
     with pytest.raises(MemoryError, match="no room"):
-        list(_computed(messages(3), fails, 1))  # type: ignore[arg-type]
+        list(compute(messages(3), fails, 1))  # type: ignore[arg-type]
 
 
 def test_kept_memory_is_given_back_where_larger_batches_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at every change of size: it costs as many new pages."""
     given_back: list[int] = []
-    monkeypatch.setattr(extract, "give_back_freed", lambda: given_back.append(1))
+    monkeypatch.setattr(extraction, "give_back_freed", lambda: given_back.append(1))
     sizes = (4, 4, 2, 4, 8, 6, 8)
     batches = (Clips("a", {"rgb": np.zeros((1, size), np.uint8)}) for size in sizes)
-    assert len(list(_computed(batches, lambda _stream, clips: clips, 1))) == len(sizes)  # type: ignore[arg-type]
+    assert len(list(compute(batches, lambda _stream, clips: clips, 1))) == len(sizes)  # type: ignore[arg-type]
     assert len(given_back) == 2

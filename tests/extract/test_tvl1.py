@@ -15,7 +15,7 @@ from test_clips import moving, texture
 
 from lad.extract import tvl1 as module
 from lad.extract.clips import resize, with_flow
-from lad.extract.flow import FLOW_METHODS, pairs_at_once
+from lad.extract.flow import FLOW_METHODS, FlowMethod
 from lad.extract.tvl1 import tvl1_flow
 
 
@@ -139,19 +139,21 @@ def test_what_is_no_pair_of_frames_is_refused(first: tuple[int, ...], second: tu
 def test_flow_of_several_pairs_at_once_is_the_flow_of_each(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `with_flow` does for a GPU, here on the CPU."""
     frames = moving([(1, 0), (0, 1), (2, 0), (0, 2), (1, 1), (-1, 0)], size=(24, 20))[:count]
-    one_by_one = list(with_flow(frames, "tvl1"))
-    monkeypatch.setattr("lad.extract.clips.pairs_at_once", lambda method, device: 3)
-    together = list(with_flow(frames, "tvl1"))
+    labels = [np.array(number) for number in range(count)]  # what is given back need not be what flow is computed of
+    one_by_one = list(with_flow(zip(labels, frames, strict=True), "tvl1"))
+    monkeypatch.setattr(FlowMethod, "pairs_at_once", lambda method, device: 3)
+    together = list(with_flow(zip(labels, frames, strict=True), "tvl1"))
     assert len(together) == len(one_by_one) == count
-    for (frame, flow), (expected_frame, expected_flow) in zip(together, one_by_one, strict=True):
-        assert frame is expected_frame
+    for label, (given, flow), (expected, expected_flow) in zip(labels, together, one_by_one, strict=True):
+        assert given is label and expected is label
         assert np.array_equal(flow, expected_flow)
 
 
 def test_pairs_are_computed_together_only_where_that_is_faster() -> None:
-    assert [pairs_at_once(method, device) > 1 for method in FLOW_METHODS for device in ("cpu", "cuda", "cuda:1")] == [
-        method == "tvl1" and device != "cpu" for method in FLOW_METHODS for device in ("cpu", "cuda", "cuda:1")
-    ]
+    for name, method in FLOW_METHODS.items():
+        at_once = {device: method.pairs_at_once(device) for device in ("cpu", "cuda", "cuda:1")}
+        on_gpu = module.PAIRS_AT_ONCE if name == "tvl1" else 1
+        assert at_once == {"cpu": 1, "cuda": on_gpu, "cuda:1": on_gpu}, name
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

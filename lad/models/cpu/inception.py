@@ -1,34 +1,44 @@
-"""Inception-I3D as a CPU runs it fastest, in float32: a clip, or a piece of several, at a time, channels innermost.
+"""The form of Inception-I3D that runs fastest on a CPU, in float32.
 
-Its numbers are those of the plain network but for the last digits. Convolutions are Winograd's, poolings go along one
-dimension after the other, and what can be done to a frame is done while it lies in the cache.
+It gives the numbers of the plain network, but for the last digits. Four things make it fast:
 
-Clips are `(frames, height, width, channels)` float32 between the layers.
+- 3x3x3 and 7x7x7 convolutions use Winograd's method, see `lad.models.cpu.winograd`.
+- Max pooling goes along one dimension after the other.
+- A layer's frames are pooled while they are still in the cache.
+- One clip is computed at a time, or one piece of video of several clips, with channels innermost.
+
+Between the layers, a clip is `(frames, height, width, channels)` float32.
 """
 
 from __future__ import annotations
+
+from math import ceil
 
 import torch
 from torch import nn
 
 from lad.clip import CLIP_FRAMES
 from lad.models.cpu.winograd import FRAMES, Convolution3x3x3, Convolution7x7x7
-from lad.models.i3d import ConvUnit, MaxPoolSame, Mixed, PooledFeatures
+from lad.models.i3d import ClipPooling, ConvUnit, MaxPoolSame, Mixed, same_padding
 
-# Pixels along a side, and frames, that are computed together where maps have 28x28, 14x14 and 7x7 pixels of a frame of
-# 224x224. The smaller the maps, the more of the time is that of reading the factors of kernels.
+# `tile` and `span` of the 3x3x3 convolutions in Mixed_3*, Mixed_4* and Mixed_5*. Frames of 224x224 have maps of 28x28,
+# 14x14 and 7x7 there. Smaller maps share the reading of a kernel among fewer tiles, and smaller tiles have smaller
+# kernels.
 TILES = (4, 4), (2, 4), (2, 2)
 
 
 def fast_form(network: nn.Module) -> nn.Module:
-    """The fast form of Inception-I3D with its batch norm folded; any other network as it is."""
-    if isinstance(network, PooledFeatures) and isinstance(network.net.blocks[0], ConvUnit):
+    """The fast form of Inception-I3D, whose batch norm must be folded. Any other network is returned as it is."""
+    if isinstance(network, ClipPooling) and isinstance(network.net.blocks[0], ConvUnit):
         return FastInception(network)
     return network
 
 
 def max_pool_same(clip: torch.Tensor, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> torch.Tensor:
-    """As `MaxPoolSame`, of frames, rows and columns. torch's own needs twenty times as long with channels innermost."""
+    """Max pooling as `MaxPoolSame` does it, with `kernel` and `stride` along frames, rows and columns.
+
+    torch's own takes twenty times as long when channels are innermost.
+    """
     for dim in (2, 1, 0):
         if kernel[dim] > 1:
             clip = _max_along(clip, dim, kernel[dim], stride[dim])
@@ -37,16 +47,17 @@ def max_pool_same(clip: torch.Tensor, kernel: tuple[int, int, int], stride: tupl
 
 def _max_along(clip: torch.Tensor, dim: int, kernel: int, stride: int) -> torch.Tensor:
     size = clip.shape[dim]
-    outputs = -(-size // stride)
-    before = max((outputs - 1) * stride + kernel - size, 0) // 2
+    outputs = ceil(size / stride)
+    before, _ = same_padding(size, kernel, stride)
 
     def seen(shift: int, first: int, last: int) -> torch.Tensor:
-        """What outputs `first` to `last` see `shift` pixels from their own."""
+        """The pixels that lie `shift` beyond output `i`'s own, `i * stride`, for `i` from `first` to `last`."""
         return clip[(slice(None),) * dim + (slice(first * stride + shift, last * stride + shift + 1, stride),)]
 
     best = seen(0, 0, outputs - 1).clone()
     for shift in range(-before, kernel - before):
         if shift != 0:
+            # The outputs for which such a pixel lies within the clip.
             first, last = max(-(shift // stride), 0), min(outputs - 1, (size - 1 - shift) // stride)
             part = best.narrow(dim, first, last - first + 1)
             torch.maximum(part, seen(shift, first, last), out=part)
@@ -54,7 +65,7 @@ def _max_along(clip: torch.Tensor, dim: int, kernel: int, stride: int) -> torch.
 
 
 def _pool_neighbours(clip: torch.Tensor) -> torch.Tensor:
-    """`max_pool_same` of 3x3x3 at stride 1, a few frames at a time, so that there is no second clip in between."""
+    """`max_pool_same` of 3x3x3 at stride 1, a few frames at a time, so that intermediate results stay small."""
     pooled = torch.empty_like(clip)
     for first in range(0, len(clip), FRAMES):
         before, last = max(first - 1, 0), min(first + FRAMES, len(clip))
@@ -72,7 +83,7 @@ def _pool_columns(clip: torch.Tensor) -> torch.Tensor:
 
 
 class Pointwise(nn.Module):
-    """1x1x1 convolutions of the same clip, side by side in one product of matrices, and ReLU."""
+    """One or several 1x1x1 convolutions of the same clip with ReLU, as one product of matrices."""
 
     weight: torch.Tensor  # (in, out)
     bias: torch.Tensor
@@ -84,13 +95,13 @@ class Pointwise(nn.Module):
         self.register_buffer("bias", torch.cat(biases))
 
     def forward(self, clip: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """`(frames, height, width, in)` -> `out` `(frames, height, width, out)`, which may be channels among others."""
+        """`(frames, height, width, in)` -> `out` `(frames, height, width, out)`, which may be some of more channels."""
         torch.addmm(self.bias, clip.flatten(0, 2), self.weight, out=out.flatten(0, 2))
         return out.relu_()
 
 
 class FastMixed(nn.Module):
-    """`Mixed`: two branches' 1x1x1 convolutions are one, and every branch writes its own channels."""
+    """`Mixed`. Two branches have their first convolution in common, and each branch writes its own channels."""
 
     def __init__(self, mixed: Mixed, tile: int, span: int) -> None:
         super().__init__()
@@ -105,7 +116,7 @@ class FastMixed(nn.Module):
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
         found = clip.new_empty(*clip.shape[:3], sum(self.widths))
         branch_0, branch_1, branch_2, branch_3 = found.split(self.widths, dim=-1)
-        # First, because it needs the most memory beside its result.
+        # The branch that needs the most memory beside its result comes first.
         self.branch_3(_pool_neighbours(clip), branch_3)
         self.branch_0(clip, branch_0)
         reduced = self.reduce(clip, clip.new_empty(*clip.shape[:3], sum(self.reduced)))
@@ -116,6 +127,8 @@ class FastMixed(nn.Module):
 
 
 class Pool(nn.Module):
+    """`MaxPoolSame` of a clip with channels innermost."""
+
     def __init__(self, pool: MaxPoolSame) -> None:
         super().__init__()
         self.kernel, self.stride = pool.kernel, pool.stride
@@ -125,9 +138,12 @@ class Pool(nn.Module):
 
 
 class FastInception(nn.Module):
-    """`inception_i3d_features`, folded: `(pieces, channels, 16 k, height, width)` -> `(pieces * k, 1024)`."""
+    """`inception_i3d_features` with its batch norm folded.
 
-    def __init__(self, network: PooledFeatures) -> None:
+    `forward` takes `(pieces, channels, 16 k, height, width)` and returns `(pieces * k, 1024)`, one vector a clip.
+    """
+
+    def __init__(self, network: ClipPooling) -> None:
         super().__init__()
         stem, _, second, third, _, *rest = list(network.net.blocks)[:-1]
         self.stem, self.second = Convolution7x7x7(*parameters(stem)), Pointwise(second)
@@ -141,29 +157,32 @@ class FastInception(nn.Module):
         return torch.cat([self._features(piece) for piece in pieces.permute(0, 2, 3, 4, 1)])
 
     def _features(self, piece: torch.Tensor) -> torch.Tensor:
-        maps = self._quartered(piece)
+        """`(16 k, height, width, channels)` -> `(k, 1024)`."""
+        maps = self._conv_2c_and_pool_3a(self._up_to_conv_2b(piece))
         for block in self.rest:
             maps = block(maps)
-        return maps.unflatten(0, (len(piece) // CLIP_FRAMES, -1)).mean(dim=(1, 2, 3))
+        by_clip = maps.unflatten(0, (len(piece) // CLIP_FRAMES, -1))  # (k, frames of a clip, rows, columns, 1024)
+        return by_clip.mean(dim=(1, 2, 3))
 
-    def _quartered(self, piece: torch.Tensor) -> torch.Tensor:
-        halved = self._halved(piece)
-        narrow = piece.new_empty(*halved.shape[:2], -(-halved.shape[2] // 2), len(self.third.bias))
-        self.third(halved, narrow, _pool_rows)
-        return _pool_columns(narrow)
-
-    def _halved(self, piece: torch.Tensor) -> torch.Tensor:
+    def _up_to_conv_2b(self, piece: torch.Tensor) -> torch.Tensor:
+        """Conv3d_1a, MaxPool3d_2a and Conv3d_2b: half of the frames, a quarter of the rows and columns."""
         length, height, width, _ = piece.shape
-        narrow = piece.new_empty(-(-length // 2), -(-height // 2), -(-width // 4), len(self.stem.bias))
+        narrow = piece.new_empty(ceil(length / 2), ceil(height / 2), ceil(width / 4), len(self.stem.bias))
         self.stem(piece, narrow, _pool_rows)
-        halved = piece.new_empty(len(narrow), -(-height // 4), *narrow.shape[2:])
-        for frame, out in zip(narrow, halved, strict=True):
+        maps = piece.new_empty(len(narrow), ceil(height / 4), *narrow.shape[2:])
+        for frame, out in zip(narrow, maps, strict=True):
             self.second(_pool_columns(frame[None]), out[None])
-        return halved
+        return maps
+
+    def _conv_2c_and_pool_3a(self, maps: torch.Tensor) -> torch.Tensor:
+        """Conv3d_2c and MaxPool3d_3a: half of the rows and columns."""
+        narrow = maps.new_empty(*maps.shape[:2], ceil(maps.shape[2] / 2), len(self.third.bias))
+        self.third(maps, narrow, _pool_rows)
+        return _pool_columns(narrow)
 
 
 def parameters(unit: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias of a `ConvUnit` whose batch norm is folded."""
+    """Weight and bias of a `ConvUnit`'s convolution, whose batch norm must be folded into it."""
     conv = unit.conv
     assert isinstance(conv, nn.Conv3d) and conv.bias is not None, "batch norm is not folded"
     return conv.weight.detach(), conv.bias.detach()

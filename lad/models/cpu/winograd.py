@@ -41,10 +41,10 @@ POINTS = {
     6: (0.0, 0.75, -0.75, 1.5, -1.5),
     7: (0.375, -0.375, 0.875, -0.875, 1.625, -1.625),
 }
-# Blocks of work that stay in the caches.
-FRAMES = 8  # of a result at stride 2, and of a pooled clip
-PATCH_FLOATS = 2**17  # of patches that are evaluated at once
-PRODUCT_ROWS = 100  # of a product of matrices in step 3: tiles of a band, about
+# Work is done in blocks that stay in the caches.
+FRAMES = 8  # frames of a result that the 7x7x7 convolution and pooling compute at once
+PATCH_FLOATS = 2**17  # numbers in the patches that are evaluated at once
+PRODUCT_ROWS = 100  # rows of a product in step 3, which are the tiles of a band: about as many
 
 scratch = Scratch()
 
@@ -60,9 +60,10 @@ def no_pool(rows: torch.Tensor) -> torch.Tensor:
 
 
 def winograd_matrices(outputs: int, taps: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The matrices of Winograd's F(outputs, taps): one dimension, `outputs` pixels by `n = outputs + taps - 1` products.
+    """The matrices of Winograd's F(outputs, taps) for one dimension.
 
-    The result is `points_to_pixels @ ((pixels_to_points @ pixels) * (weights_to_points @ weights))`.
+    It computes `outputs` pixels of a result by `n = outputs + taps - 1` products, as
+    `points_to_pixels @ ((pixels_to_points @ pixels) * (weights_to_points @ weights))`.
 
     The idea is that of Toom and Cook. Two polynomials can be multiplied by multiplying their values at `n` points, one
     of which is infinity, where a polynomial's value is its leading coefficient. A kernel's weights are the coefficients
@@ -84,13 +85,15 @@ def winograd_matrices(outputs: int, taps: int) -> tuple[torch.Tensor, torch.Tens
     return torch.linalg.inv(evaluation(coefficients)).T, evaluation(taps), evaluation(outputs).T
 
 
-def zero_padded(clip: torch.Tensor, *bounds: Bounds) -> torch.Tensor:
+def zero_padded(clip: torch.Tensor, frames: Bounds, rows: Bounds, columns: Bounds) -> torch.Tensor:
     """A copy of some frames, rows and columns of a clip. Where a range goes beyond the clip, there are zeros."""
-    inside = [slice(max(low, 0), min(high, size)) for (low, high), size in zip(bounds, clip.shape[:3], strict=True)]
-    frames, rows, columns = (
-        (part.start - low, high - part.stop) for (low, high), part in zip(bounds, inside, strict=True)
-    )
-    return F.pad(clip[tuple(inside)], (0, 0, *columns, *rows, *frames))
+    inside: list[slice] = []
+    zeros = [0, 0]  # before and after each dimension, the last one first
+    for (first, end), size in zip((frames, rows, columns), clip.shape[:3], strict=True):
+        part = slice(max(first, 0), min(end, size))
+        inside.append(part)
+        zeros[2:2] = part.start - first, end - part.stop
+    return F.pad(clip[tuple(inside)], zeros)
 
 
 class TiledConvolution(nn.Module):
@@ -104,7 +107,7 @@ class TiledConvolution(nn.Module):
 
     pixels_to_points: torch.Tensor  # (n * n, n * n)
     points_to_pixels: torch.Tensor  # (tile * tile, n * n)
-    kernels: torch.Tensor  # (n * n, taps in time, in, out): the weights at the points
+    kernels: torch.Tensor  # (n * n, taps in time * in, out): the weights at the points
     bias: torch.Tensor  # (out,)
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int) -> None:
@@ -119,7 +122,7 @@ class TiledConvolution(nn.Module):
         kernels = weights_to_points @ weights.reshape(taps**2, -1)  # (n * n, taps in time * in * out)
         self.register_buffer("pixels_to_points", pixels_to_points.float())
         self.register_buffer("points_to_pixels", points_to_pixels.float())
-        self.register_buffer("kernels", kernels.float().view(-1, *weights.shape[2:]))
+        self.register_buffer("kernels", kernels.float().view(self.n**2, -1, len(bias)))
         self.register_buffer("bias", bias.detach())
 
     def cut(self, maps: torch.Tensor) -> torch.Tensor:
@@ -206,16 +209,17 @@ class Convolution3x3x3(TiledConvolution):
         Returns:
             `(spans * span, down, tile, across, tile, out)`.
         """
-        points, in_channels, out_channels = self.kernels.shape[1:]  # points in time
+        points = self.span + 2  # in time
+        kernels = self.kernels.unflatten(1, (points, -1))  # (n * n, points, in, out)
         patches = self.cut(self._evaluate_in_time(seen, tiles[0]))  # (n, n, points, *tiles, in)
-        pixels = scratch("pixels", self.tile**2, points, prod(tiles) * out_channels)
+        pixels = scratch("pixels", self.tile**2, points, prod(tiles) * len(self.bias))
         # All points in time at once where patches are few, otherwise one after the other.
         at_once = points if patches.numel() <= 2 * PATCH_FLOATS else 1
         for first in range(0, points, at_once):
             some = slice(first, first + at_once)
-            values = scratch("values", self.n**2 * at_once, prod(tiles), in_channels)
+            values = scratch("values", self.n**2 * at_once, prod(tiles), seen.shape[3])  # (n * n * at_once, tiles, in)
             self.evaluate(patches[:, :, some], values.view(self.n**2, -1))
-            products = self.multiply(values, self.kernels[:, some].flatten(0, 1))  # (n * n * at once, tiles, out)
+            products = self.multiply(values, kernels[:, some].flatten(0, 1))  # (n * n * at_once, tiles, out)
             self.assemble(products, pixels[:, some].flatten(1))
         return self._assemble_in_time(pixels, tiles)
 
@@ -251,8 +255,8 @@ class Convolution7x7x7(TiledConvolution):
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
-        even = F.pad(weight.detach(), (0, 1, 0, 1))  # (out, in, 7, 8, 8)
-        halves = even.unflatten(4, (4, 2)).unflatten(3, (4, 2))  # (out, in, 7, 4, 2, 4, 2)
+        padded = F.pad(weight.detach(), (0, 1, 0, 1))  # (out, in, 7, 8, 8)
+        halves = padded.unflatten(4, (4, 2)).unflatten(3, (4, 2))  # (out, in, 7, 4, 2, 4, 2)
         by_square = halves.permute(0, 4, 6, 1, 2, 3, 5)  # (out, 2, 2, in, 7, 4, 4)
         super().__init__(by_square.flatten(1, 3), bias, tile=4)
 
@@ -271,7 +275,7 @@ class Convolution7x7x7(TiledConvolution):
 
         Args:
             clip: the frames that they depend on, `(length, height, width, in)`.
-            starts: where in `clip` the seven frames of each begin. Frames before its first and after its last are
+            starts: where in `clip` the seven frames of each begin. Those before its first and after its last frame are
                 zeros.
             out: `(len(starts), rows, pooled columns, out)`.
             pool: what pools rows.
@@ -291,23 +295,24 @@ class Convolution7x7x7(TiledConvolution):
                 torch.add(by_tile.permute(2, 0, 3, 1, 4), self.bias, out=frame)  # (down, tile, across, tile, out)
             self.write(band, out[:, tile * top : tile * bottom], ceil(width / 2), pool)
 
-    def _squares(self, clip: torch.Tensor, *bounds: Bounds) -> torch.Tensor:
-        """Step 1, its padding: what some rows and columns of the result depend on, each square of 2x2 as one pixel.
+    def _squares(self, clip: torch.Tensor, rows: Bounds, columns: Bounds) -> torch.Tensor:
+        """What some rows and columns of the result depend on, with each square of 2x2 pixels as one pixel.
 
         Returns:
-            `(rows, columns, length * 4 * in)`, three rows and columns more than the result has.
+            `(rows + 3, columns + 3, length * 4 * in)`.
         """
-        befores = (same_padding(size, 7, 2)[0] for size in clip.shape[1:3])
-        down, across = (
-            (2 * first - before, 2 * (last + 3) - before)
-            for (first, last), before in zip(bounds, befores, strict=True)
-        )
-        seen = zero_padded(clip, (0, len(clip)), down, across)  # (length, 2 * rows, 2 * columns, in)
-        length, rows, columns = len(clip), seen.shape[1] // 2, seen.shape[2] // 2
+        length, height, width, _ = clip.shape
+
+        def seen_by(pixels: Bounds, size: int) -> Bounds:
+            before, _ = same_padding(size, 7, 2)
+            return 2 * pixels[0] - before, 2 * (pixels[1] + 3) - before
+
+        seen = zero_padded(clip, (0, length), seen_by(rows, height), seen_by(columns, width))
+        tall, wide = seen.shape[1] // 2, seen.shape[2] // 2  # rows + 3, columns + 3
         # Two copies of long runs of numbers take half as long as one copy of short runs.
-        pairs = seen.view(length, rows, 2, columns, -1)  # (length, rows, 2, columns, 2 * in)
-        by_row = pairs.transpose(0, 1).reshape(rows, 2 * length, columns, -1)  # (rows, length * 2, columns, 2 * in)
-        return by_row.transpose(1, 2).reshape(rows, columns, -1)  # (rows, columns, length * 2 * 2 * in)
+        pairs = seen.view(length, tall, 2, wide, -1)  # (length, tall, 2, wide, 2 * in)
+        by_row = pairs.transpose(0, 1).reshape(tall, length * 2, wide, -1)  # (tall, length * 2, wide, 2 * in)
+        return by_row.transpose(1, 2).reshape(tall, wide, -1)  # (tall, wide, length * 2 * 2 * in)
 
     def _evaluate_in_parts(self, patches: torch.Tensor) -> torch.Tensor:
         """Step 2, a few rows of tiles at a time.
@@ -316,7 +321,7 @@ class Convolution7x7x7(TiledConvolution):
             patches: `(n, n, down, across, length * 4 * in)`.
 
         Returns:
-            `(n * n, tiles, length, 4 * in)`.
+            `(n * n, tiles, length * 4 * in)`.
         """
         _, _, down, across, numbers = patches.shape
         step = max(1, PATCH_FLOATS // (self.n**2 * across * numbers))
@@ -324,11 +329,11 @@ class Convolution7x7x7(TiledConvolution):
         for top in range(0, down, step):
             some = slice(top, top + step)
             self.evaluate(patches[:, :, some], values[:, some].flatten(1))
-        return values.view(self.n**2, down * across, -1, self.kernels.shape[2])  # (n * n, tiles, length, 4 * in)
+        return values.view(self.n**2, -1, numbers)  # (n * n, tiles, length * 4 * in)
 
     def _multiply_frames(self, values: torch.Tensor, start: int) -> torch.Tensor:
-        """Step 3 for the seven frames from `start`: `(n * n, tiles, length, 4 * in)` -> `(n * n, tiles, out)`."""
-        first, last = max(start, 0), min(start + 7, values.shape[2])
-        seen = values[:, :, first:last].flatten(2)  # (n * n, tiles, frames * 4 * in)
-        kernels = self.kernels[:, first - start : last - start].flatten(1, 2)  # (n * n, frames * 4 * in, out)
-        return self.multiply(seen, kernels)
+        """Step 3 for the seven frames from `start`: `(n * n, tiles, length * 4 * in)` -> `(n * n, tiles, out)`."""
+        channels = self.kernels.shape[1] // 7  # 4 * in
+        first, last = max(start * channels, 0), min((start + 7) * channels, values.shape[2])
+        kernels = self.kernels[:, first - start * channels : last - start * channels]
+        return self.multiply(values[:, :, first:last], kernels)
