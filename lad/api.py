@@ -21,7 +21,7 @@ import numpy as np
 
 from lad.config import Config, ConfigError, load_config
 from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, scoring_config
-from lad.detector.scoring import Event, Scorer, Scores, make_scorer
+from lad.detector.scoring import Event, EventRule, ScoreError, Scorer, Scores, make_scorer
 from lad.device import repeatable, resolve_device, thread_count
 from lad.errors import LadError
 from lad.extract.clips import count_clips
@@ -87,7 +87,8 @@ class Detector:
         classes: names of its categories.
         threshold: what a frame's score has to exceed to be part of an event.
         weights: stream -> name and checksum of the feature networks' weights.
-        warnings: how its features differ from those that it was trained on, as far as anybody knows.
+        warnings: how its features differ from those that it was trained on, as far as anybody knows; and whether
+            validation doubted that it is worth anything.
     """
 
     def __init__(self, scorer: Scorer, extractor: _Extractor, warnings: Sequence[str] = ()) -> None:
@@ -133,8 +134,12 @@ class Detector:
                 yield path, found
                 continue
             parts = [array if array.ndim == 3 else array[None] for array in found.batches.values()]
-            with repeatable(recipe.device, recipe.threads):
-                scores = self._scorer(ClipFeatures(parts), found.timeline, found.info.warnings)
+            try:
+                with repeatable(recipe.device, recipe.threads):
+                    scores = self._scorer(ClipFeatures(parts), found.timeline, found.info.warnings)
+            except ScoreError as error:
+                yield path, VideoError(f"{path}: {error}")
+                continue
             yield path, scores
 
 
@@ -170,8 +175,12 @@ def load(
         merge=config.score.merge,
         threshold=config.score.threshold if threshold is None else threshold,
         classes=config.data.classes or (),
+        rule=EventRule(config.score.merge_seconds, config.score.min_seconds),
     )
-    return Detector(scorer, extractor, other_features(loaded, config.extract, recipe.identities, given=False))
+    warnings = other_features(loaded, config.extract, recipe.identities, given=False)
+    return Detector(
+        scorer, extractor, warnings + ([f"it may be worth nothing: {loaded.doubt}"] if loaded.doubt else [])
+    )
 
 
 def extract_features(

@@ -14,6 +14,7 @@ import click
 from lad import __version__
 from lad.errors import LadError
 from lad.options import (
+    ALARM,
     CONFIG,
     JSON,
     PLACE,
@@ -144,6 +145,7 @@ def train(**options: Any) -> int:
 @cli.command()
 @common_options
 @click.option("--checkpoint", type=PLACE, help="Detector [default: the run's best.pt].")
+@ALARM
 @click.argument("videos", nargs=-1, type=Place())
 def score(videos: tuple[str, ...], checkpoint: Path | None, **options: Any) -> int:
     """Score every frame: of the configuration's videos, or of VIDEO... (features are made where they are missing).
@@ -155,6 +157,7 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, **options: Any) -> i
     Examples:
       lad score --checkpoint best.pt street.mp4
       lad score --checkpoint best.pt ~/footage --work ~/footage_scores
+      lad score --checkpoint best.pt street.mp4 --alarm "python tell_me.py"
     """
     names = ["extract", "score"] if videos or checkpoint else ["score"]
     return _run_stages(names, videos, begin(options, videos, checkpoint))
@@ -186,6 +189,7 @@ def evaluate(checkpoint: Path | None, scores: Path | None, **options: Any) -> in
 
 @cli.command(name="run")
 @common_options
+@ALARM
 def run_command(**options: Any) -> int:
     """The whole chain: extract, train, score, evaluate. Each stage skips what is done.
 

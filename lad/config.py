@@ -165,6 +165,9 @@ class ScoreConfig(Section):
     merge: Literal["mean", "max"] = "mean"
     # A frame that scores more is reported as an event; by default what the detector's validation chose, else 0.5.
     threshold: float | None = Field(None, ge=0, le=1)
+    merge_seconds: float = Field(0.5, ge=0, le=86_400)  # events with a shorter gap between them are one
+    # Shorter events are left out: five frames at 25 a second are less than a person sees as something that happened.
+    min_seconds: float = Field(0.2, ge=0, le=86_400)
 
 
 class ProtocolConfig(Section):

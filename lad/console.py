@@ -159,10 +159,10 @@ def print_failures(failed: dict[str, str]) -> None:
 
 def print_scores(video_id: str, info: dict[str, Any]) -> None:
     """A video's peak and its events, as times and frames."""
+    category = f", {printable(info['category'])}" if info["events"] else ""  # of nothing there is no kind
     click.echo(
         f"{printable(video_id)}: peak {info['peak_score']:.3f} at {clock(info['peak_time'])} "
-        f"(frame {info['peak_frame']}), {printable(info['category'])}; "
-        f"{info['frames']} frames, {clock(info['seconds'])}"
+        f"(frame {info['peak_frame']}){category}; {info['frames']} frames, {clock(info['seconds'])}"
     )
     for event in info["events"]:
         times = f"{clock(event['start_time'])} - {clock(event['end_time'])}"
@@ -177,7 +177,10 @@ def print_training(info: dict[str, Any]) -> None:
     """How long was trained and why."""
     best = info["validation"]
     numbers = ", ".join(f"{key} {best[key]:.4f}" for key in ("auc", "ap") if best.get(key) is not None)
-    click.echo(f"trained on {info['videos']} videos: {info['steps']} steps, chosen by {info['selection']} ({numbers})")
+    chosen = f", chosen by {info['selection']} ({numbers})" if numbers else ""
+    click.echo(f"trained on {info['videos']} videos: {info['steps']} steps{chosen}")
+    if info.get("doubt"):
+        click.echo(f"warning: the detector may be worth nothing: {info['doubt']}")
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

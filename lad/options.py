@@ -41,6 +41,11 @@ def _note_verbosity(ctx: click.Context, _param: click.Parameter, value: int) -> 
 
 CONFIG = click.option("-c", "--config", "config_path", type=PLACE, help="Configuration (YAML).")
 WORK = click.option("--work", type=PLACE, help="Work directory [default: runs/<config name>].")
+ALARM = click.option(
+    "--alarm",
+    metavar="CMD",
+    help="Run this for each event that is found in a newly scored video; it gets the event as JSON on its stdin.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 VERBOSE = click.option(
     "-v",
@@ -122,6 +127,6 @@ def begin(options: dict[str, Any], videos: Sequence[str] = (), checkpoint: Path 
         config,
         options["work"] or Path("runs") / config.name,
         make_reporter(verbose=options["verbose"], quiet=options["quiet"]),
-        Asked(force=options["force"], verify=options["verify"]),
+        Asked(force=options["force"], verify=options["verify"], alarm=options.get("alarm") or ""),
         options["as_json"],
     )

@@ -7,23 +7,22 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lad import __version__
 from lad.config import Config, ExtractConfig, load_config
 from lad.datasets import BENCHMARKS
 from lad.detector.calibration import Calibration
 from lad.errors import LadError
 from lad.features.recipe import UNKNOWN_WEIGHTS
 from lad.files import replacing
+from lad.models.registry import DetectorMissing, build_detector, is_outside
 from lad.pickles import PickleRefused, load_torch
-
-if TYPE_CHECKING:
-    from lad.models.registry import Detector
 
 RELEASED_STREAMS = {1024: ["rgb"], 2048: ["rgb", "flow"]}  # length of a clip's features -> what they are made of
 SAFEGUARDS = ("max_pixels", "max_frames", "stall_seconds")
-FORMAT = 3
-UNCALIBRATED_FORMAT = 2  # the same without `calibration`
+FORMAT = 4
+OLDER_FORMATS = (2, 3)  # 2 lacks `calibration`; both lack what says which detector it is and how it was chosen
 DEFAULT_THRESHOLD = 0.5  # of a detector that was never validated
 
 
@@ -44,6 +43,9 @@ class Checkpoint:
         calibration: slope and offset of Platt's scaling of the scores, fitted on the validation videos.
         threshold: of the calibrated scores, chosen on the validation videos.
         weights: stream -> identity of the feature weights.
+        network: the detector's `name` in `train.detector`, and its `sizes`; empty in older files and the authors'.
+        selection: how the number of training steps was chosen.
+        doubt: why the detector may be worth nothing; empty: nothing speaks against it.
         fingerprint: of the training run; another run's checkpoint is never resumed.
         optimizer, rng, history: to resume exactly where it stopped.
     """
@@ -56,13 +58,42 @@ class Checkpoint:
     calibration: dict[str, float] = field(default_factory=lambda: vars(Calibration()))
     threshold: float = DEFAULT_THRESHOLD
     weights: dict[str, str] = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
+    selection: str = ""
+    doubt: str = ""
     fingerprint: str = ""
     optimizer: dict[str, Any] | None = None
     rng: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
 
-    def detector(self) -> Detector:
-        """The network, ready for scoring."""
+    @property
+    def outside(self) -> str:
+        """The detector's class where that is somebody else's code, which is run only if the user names it too."""
+        name = str(self.network.get("name", ""))
+        return name if is_outside(name) else ""
+
+    def detector(self, allowed: str = "") -> Any:
+        """The network, ready for scoring.
+
+        Args:
+            allowed: the class from outside that the user named in `train.detector`.
+
+        Raises:
+            CheckpointError: it is a class from outside, and not that one.
+            ValueError: the tensors are not those of such a detector.
+        """
+        if self.outside and self.outside != allowed:
+            raise CheckpointError(
+                f"its detector is the class {self.outside}, which is code from outside of lad: "
+                f"to run it, say -o train.detector={self.outside}"
+            )
+        if self.network:
+            network = build_detector(self.network["name"], dropout=0.0, **self.network["sizes"])
+            try:
+                network.load_state_dict(self.model)
+            except RuntimeError as error:
+                raise ValueError(f"not the parameters of the detector {self.network['name']}: {error}") from error
+            return network.eval()
         from lad.models.aed import detector_from_state
         from lad.models.linear import STATE_KEY, linear_from_state
 
@@ -89,6 +120,8 @@ def scoring_config(path: Path, overrides: list[str], options: Mapping[str, Any] 
         # What a file from elsewhere says of features is needed; what protects this machine is not its to say.
         kept["extract"] = {key: value for key, value in kept["extract"].items() if key not in SAFEGUARDS}
         kept["score"] = {**made_with["score"], "checkpoint": None}
+        if checkpoint.outside:  # only the user may name code that is to be run
+            kept["train"] = {key: value for key, value in kept["train"].items() if key != "detector"}
     except (KeyError, TypeError, AttributeError) as error:
         raise _does_not_say(path) from error
     return load_config(None, overrides, {"name": "score", **kept}, options)
@@ -161,6 +194,9 @@ def _check_parts(checkpoint: Checkpoint, classes: int) -> None:
     for name, tensor in checkpoint.model.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{name} holds numbers that are not finite")
+    deviation = checkpoint.model.get("feature_std")
+    if deviation is not None and not (deviation > 0).all():
+        raise ValueError("feature_std holds numbers that are not above 0")
     names = checkpoint.classes
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("its classes are no list of names")
@@ -191,10 +227,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: not a checkpoint: it holds a {type(data).__name__}")
     if "format" not in data:
         checkpoint = Checkpoint(model=data)
-    elif data["format"] in (UNCALIBRATED_FORMAT, FORMAT):
+    elif data["format"] in (*OLDER_FORMATS, FORMAT):
         parts = {key: value for key, value in data.items() if key != "format"}
-        if data["format"] == UNCALIBRATED_FORMAT:
-            parts["calibration"] = vars(Calibration())
+        if data["format"] in OLDER_FORMATS:
+            older = {"calibration": vars(Calibration()), "network": {}, "selection": "", "doubt": ""}
+            parts = {**older, **parts}
         if differing := parts.keys() ^ {one.name for one in fields(Checkpoint)}:
             raise CheckpointError(f"{path}: not as lad writes format {FORMAT}: {', '.join(sorted(differing))}")
         checkpoint = Checkpoint(**parts)
@@ -204,12 +241,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
         ):
             raise _does_not_say(path)
     else:
-        raise CheckpointError(f"{path}: its format is {data['format']}, this lad reads {FORMAT}")
+        newer = isinstance(data["format"], int) and data["format"] > FORMAT
+        by = ": a newer lad wrote it: update this one" if newer else ""
+        raise CheckpointError(f"{path}: its format is {data['format']}, lad {__version__} reads {FORMAT}{by}")
     try:
-        with torch.device("meta"), warnings.catch_warnings():  # its sizes take no memory before they fit each other
-            warnings.simplefilter("ignore")
-            detector = checkpoint.detector()
-        _check_parts(checkpoint, detector.classes)
-    except (ValueError, AttributeError, TypeError, IndexError, RuntimeError) as error:
+        classes = len(checkpoint.classes)
+        if not checkpoint.outside:
+            with torch.device("meta"), warnings.catch_warnings():  # its sizes take no memory before they fit each other
+                warnings.simplefilter("ignore")
+                classes = checkpoint.detector().classes
+        _check_parts(checkpoint, classes)
+    except (ValueError, AttributeError, TypeError, LookupError, RuntimeError, DetectorMissing) as error:
         raise CheckpointError(f"{path}: it cannot be used: {' '.join(str(error).split())[:300]}") from error
     return checkpoint

@@ -11,6 +11,7 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.detector.calibration import Calibration
 from lad.detector.checkpoint import Checkpoint, CheckpointError
+from lad.errors import LadError
 from lad.extract.sampling import Timeline
 from lad.features.video import ClipFeatures
 from lad.intervals import events_above
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 WINDOWS_A_BLOCK = 64  # windows through the detector at a time: bounds the memory of a long video
 
 Merge = Literal["mean", "max"]
+
+
+class ScoreError(LadError):
+    """A video cannot be scored, though its features are there."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def _score_block(detector: Detector, features: ClipFeatures, clips: np.ndarray) 
     window, size = detector.window, len(clips) - detector.window + 1
     scores = np.zeros((size, window, CLIP_FRAMES), dtype=np.float32)
     probabilities = np.zeros((size, detector.classes), dtype=np.float32)
-    with torch.inference_mode():
+    with torch.inference_mode(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by who asks
         for crop in range(features.crops):
             rows = torch.from_numpy(features.rows(crop, clips)).to(detector.feature_mean.device)
             projected = detector.project(rows)
@@ -93,8 +98,21 @@ def _score_block(detector: Detector, features: ClipFeatures, clips: np.ndarray) 
 
 
 @dataclass(frozen=True)
+class EventRule:
+    """What makes an event of frames that score above a threshold.
+
+    Attributes:
+        merge_seconds: events with a shorter gap between them are one.
+        min_seconds: shorter events are left out.
+    """
+
+    merge_seconds: float = 0.0
+    min_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Event:
-    """An interval of frames that scores above the threshold.
+    """An interval of frames that scores above the threshold, short gaps included.
 
     Attributes:
         start, end: frames, half-open: `end` is not part of it.
@@ -121,7 +139,7 @@ class Scores:
         fps: average frames a second.
         seconds: how long the video lasts.
         threshold: what a frame has to exceed to be part of an event.
-        events: the intervals that do, in order.
+        events: the intervals that do, in order; near ones are one, and very short ones are left out.
         classes: names of the categories.
         clip_classes: `(clips, C)` float32, the probability of each category in each clip.
         clip_of_frame: `(n,)` int64, a clip that holds each frame.
@@ -162,6 +180,8 @@ class Scorer:
         threshold: of the calibrated scores.
         classes: names of its categories.
         merge: of the scores that overlapping windows give a frame.
+        rule: of events.
+        doubt: why the detector may be worth nothing; empty: nothing speaks against it.
     """
 
     detector: Detector
@@ -169,18 +189,23 @@ class Scorer:
     threshold: float
     classes: list[str]
     merge: Merge
+    rule: EventRule = EventRule()
+    doubt: str = ""
 
     def __call__(self, features: ClipFeatures, timeline: Timeline, warnings: Sequence[str] = ()) -> Scores:
         """Score one video.
 
         Raises:
             CheckpointError: the detector is for features of another length.
+            ScoreError: its scores are not finite.
         """
         if features.dim != self.detector.feature_dim:
             raise CheckpointError(
                 f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
             )
         found = score_features(self.detector, features, merge=self.merge)
+        if not (np.isfinite(found.clips).all() and np.isfinite(found.classes).all()):
+            raise ScoreError("the detector gives scores that are not finite: its features are not what it learned from")
         frames = self.calibration(timeline.by_frame(found.clips))
         clip_of_frame = timeline.clip_of_frame(len(found.clips))
         ends = timeline.ends
@@ -193,7 +218,14 @@ class Scorer:
                 category=self.classes[int(found.classes[clip_of_frame[start:end]].mean(axis=0).argmax())],
                 peak=float(frames[start:end].max()),
             )
-            for start, end in events_above(frames, self.threshold)
+            for start, end in events_above(
+                frames,
+                self.threshold,
+                times=timeline.times,
+                ends=ends,
+                merge_seconds=self.rule.merge_seconds,
+                min_seconds=self.rule.min_seconds,
+            )
         ]
         return Scores(
             frames=frames,
@@ -217,6 +249,8 @@ def make_scorer(
     merge: Merge = "mean",
     threshold: float | None = None,
     classes: Sequence[str] = (),
+    rule: EventRule = EventRule(),
+    allowed: str = "",
 ) -> Scorer:
     """A checkpoint's detector, ready to score.
 
@@ -226,8 +260,13 @@ def make_scorer(
         merge: of the scores that overlapping windows give a frame.
         threshold: of events; None: the checkpoint's.
         classes: names for the categories of a checkpoint that does not say them, where they are as many.
+        rule: of events.
+        allowed: the class from outside that the user named in `train.detector`.
+
+    Raises:
+        CheckpointError: the detector is a class from outside that the user did not name.
     """
-    detector = checkpoint.detector().to(device)
+    detector = checkpoint.detector(allowed).to(device)
     names = list(checkpoint.classes)
     if not names:
         fits = len(classes) == detector.classes
@@ -238,4 +277,6 @@ def make_scorer(
         checkpoint.threshold if threshold is None else threshold,
         names,
         merge,
+        rule,
+        checkpoint.doubt,
     )

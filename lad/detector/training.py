@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +14,11 @@ import torch
 from lad.config import TrainConfig
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lad.detector.scoring import Merge
-from lad.detector.validation import Evaluation, best_evaluation, validate
+from lad.detector.validation import Evaluation, best_evaluation, doubt, validate
 from lad.detector.windows import TrainingVideo, WindowSampler, feature_statistics
 from lad.files import replacing
 from lad.models.aed import multi_task_loss
-from lad.models.registry import DETECTORS
-
-if TYPE_CHECKING:
-    from lad.models.registry import Detector
+from lad.models.registry import build_detector
 
 KEPT_STEPS = 3  # step_*.pt files
 STD_FLOOR = 0.01  # of the mean deviation: a feature that never varies in training must not explode in testing
@@ -39,6 +36,7 @@ class Setup:
         fingerprint: of the run: another run's checkpoint is never resumed.
         config: the whole resolved configuration, for the checkpoints.
         weights: stream -> identity of the feature weights, for the checkpoints.
+        selection: how the number of steps is chosen, for the checkpoints.
     """
 
     train: TrainConfig
@@ -48,6 +46,7 @@ class Setup:
     fingerprint: str
     config: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
+    selection: str = ""
 
 
 class Fit:
@@ -64,6 +63,7 @@ class Fit:
         test: those of the released protocol, which looks at their AUC too.
         keep_best: keep the best checkpoint, and those of several steps.
         chosen: the evaluation whose threshold and calibration the checkpoints get; None: each gets its own.
+        validated_on: videos of which validation was made: those with an event, and those without.
 
     Attributes:
         step: steps done.
@@ -83,12 +83,13 @@ class Fit:
         test: Sequence[TrainingVideo] = (),
         keep_best: bool = True,
         chosen: Evaluation | None = None,
+        validated_on: tuple[int, int] = (0, 0),
     ) -> None:
         self.setup, self.folder, self.val, self.test = setup, folder, val, test
-        self.keep_best, self.chosen = keep_best, chosen
+        self.keep_best, self.chosen, self.validated_on = keep_best, chosen, validated_on
         self.sampler = WindowSampler(train, setup.train.window, setup.device)
         torch.manual_seed(setup.train.seed)
-        self.model = _new_detector(setup, self.sampler)
+        self.model: Any = _new_detector(setup, self.sampler)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=setup.train.learning_rate, weight_decay=setup.train.weight_decay, fused=True
         )
@@ -168,6 +169,9 @@ class Fit:
             step=self.step,
             metrics={key: value for key, value in self.history[-1].as_dict().items() if key != "step"},
             weights=self.setup.weights,
+            network={"name": self.setup.train.detector, "sizes": _sizes(self.setup, self.sampler)},
+            selection=self.setup.selection,
+            doubt=doubt(chosen.auc if chosen else None, *self.validated_on),
             fingerprint=self.setup.fingerprint,
             optimizer=self.optimizer.state_dict(),
             rng=rng,
@@ -180,20 +184,24 @@ class Fit:
         return checkpoint
 
 
-def _new_detector(setup: Setup, sampler: WindowSampler) -> Detector:
+def _new_detector(setup: Setup, sampler: WindowSampler) -> Any:
     config = setup.train
-    model = DETECTORS[config.detector](
-        feature_dim=sampler.feature_dim,
-        classes=len(setup.classes),
-        window=config.window,
-        hidden=config.hidden,
-        dropout=config.dropout,
-    ).to(setup.device)
+    model = build_detector(config.detector, dropout=config.dropout, **_sizes(setup, sampler)).to(setup.device)
     mean, std = feature_statistics(sampler.videos)  # also finds features that are not finite
     if config.standardize:
         model.feature_mean.copy_(mean)
         model.feature_std.copy_(std.clamp(min=max(float(std.mean()) * STD_FLOOR, 1e-12)))
     return model
+
+
+def _sizes(setup: Setup, sampler: WindowSampler) -> dict[str, int]:
+    """What a detector is built with: see `Detector`."""
+    return {
+        "feature_dim": sampler.feature_dim,
+        "classes": len(setup.classes),
+        "window": setup.train.window,
+        "hidden": setup.train.hidden,
+    }
 
 
 def _link(existing: Path, name: Path) -> None:

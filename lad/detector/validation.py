@@ -17,7 +17,6 @@ from lad.evaluation.metrics import average_precision, best_threshold, roc_auc
 
 if TYPE_CHECKING:
     from lad.detector.windows import TrainingVideo
-    from lad.models.registry import Detector
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
     return dealt
 
 
-def validate(model: Detector, videos: Sequence[TrainingVideo], merge: Merge = "mean") -> Validation:
+def validate(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean") -> Validation:
     """How good a detector is on `videos`, of which there is at least one; left in training mode."""
     model.eval()
     scores = [
@@ -128,6 +127,58 @@ def validate(model: Detector, videos: Sequence[TrainingVideo], merge: Merge = "m
         offset=calibration.offset if calibration else None,
         score_loss=float(np.mean(0.5 * error**2)),
     )
+
+
+def hold_out(videos: Sequence[Video], fraction: float, seed: int) -> tuple[list[Video], list[Video]]:
+    """Divide videos by source: (those that train, those that are held out to validate).
+
+    Of the videos with an event and of those without, the share `fraction` is held out, as nearly as whole sources
+    allow: at least one source of a kind, and never all of them.
+    """
+    groups: dict[str, list[Video]] = {}
+    for video in videos:
+        groups.setdefault(video.group, []).append(video)
+    order = sorted(groups)
+    random.Random(seed).shuffle(order)
+    held: set[str] = set()
+    for kind in (True, False):
+        sources = [group for group in order if any(v.is_abnormal for v in groups[group]) == kind]
+        wanted = fraction * sum(len(groups[group]) for group in sources)
+        count = 0
+        for group in sources[:-1]:
+            size = len(groups[group])
+            if count == 0 or abs(count + size - wanted) < abs(count - wanted):
+                held.add(group)
+                count += size
+    return [v for v in videos if v.group not in held], [v for v in videos if v.group in held]
+
+
+CHANCE = 0.5
+ONE_SIDED_95 = 1.645  # deviations of a normal distribution
+
+
+def doubt(auc: float | None, abnormal: int, normal: int) -> str:
+    """Why a validated detector may be no better than chance; empty where it is.
+
+    Its AUC less 1.645 standard errors has to be above one half. The standard error is that of Hanley and McNeil, "The
+    meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology 143, 1982, of as many
+    observations as there are videos, since the frames of one say nearly the same.
+
+    Args:
+        auc: frame-level, on the validation videos; None: undefined.
+        abnormal, normal: how many of them have an event, and how many have none.
+    """
+    if not abnormal + normal:
+        return ""
+    if auc is None:
+        return "validation could not tell how good it is: the held-out frames are all alike"
+    positive, negative = max(abnormal, 1), abnormal + normal  # a video with an event has frames without, too
+    first, second = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = auc * (1 - auc) + (positive - 1) * (first - auc**2) + (negative - 1) * (second - auc**2)
+    low = auc - ONE_SIDED_95 * (variance / (positive * negative)) ** 0.5
+    if low > CHANCE:
+        return ""
+    return f"its validation AUC is {auc:.2f} on {abnormal + normal} videos, which may be chance (0.5)"
 
 
 def best_evaluation(history: Sequence[Evaluation]) -> Evaluation:

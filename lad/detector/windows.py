@@ -94,6 +94,11 @@ class WindowSampler:
             for pool, chosen in ((self.abnormal_starts, starts[overlaps]), (self.normal_starts, starts[~overlaps])):
                 if len(chosen):
                     pool.append((index, chosen))
+        if not self.abnormal_starts and any(video.frame_labels.any() for video in self.videos):
+            raise TrainingError(
+                "the events of the training videos lie behind their last whole clip, which extract.tail drop leaves "
+                "out: set extract.tail=pad"
+            )
         if not self.abnormal_starts:
             raise TrainingError("no training video has an event: there is nothing to learn from")
         features = [video.features for video in self.videos]

@@ -72,8 +72,22 @@ def label_indices(video: Video, classes: Sequence[str]) -> tuple[int, ...]:
     return tuple(classes.index(name) for name in video.categories if name in classes)
 
 
-def compute_metrics(scored: Sequence[ScoredVideo], classes: Sequence[str], threshold: float) -> dict[str, Any]:
-    """Every number of `lad evaluate` over `scored`; an undefined one is None, with its reason under `undefined`."""
+def compute_metrics(
+    scored: Sequence[ScoredVideo],
+    classes: Sequence[str],
+    threshold: float,
+    *,
+    merge_seconds: float = 0.0,
+    min_seconds: float = 0.0,
+) -> dict[str, Any]:
+    """Every number of `lad evaluate` over `scored`; an undefined one is None, with its reason under `undefined`.
+
+    Args:
+        scored: the test videos.
+        classes: names of the categories.
+        threshold: of events and alarms.
+        merge_seconds, min_seconds: of events, as `intervals.events_above` has them.
+    """
     everything = _frames(scored)
     labelled = [one for one in scored if one.labels and one.predicted is not None]
     windows = sum(int(one.votes.sum()) for one in labelled)
@@ -81,7 +95,7 @@ def compute_metrics(scored: Sequence[ScoredVideo], classes: Sequence[str], thres
     rows = [one.row for one in labelled if one.row is not None]
     columns = [one.predicted for one in labelled if one.predicted is not None]
     matrix = confusion_matrix(rows, columns, len(classes))
-    at_threshold = numbers_at(scored, threshold)
+    at_threshold = numbers_at(scored, threshold, merge_seconds, min_seconds)
     bins = reliability(*everything)
     numbers: dict[str, Any] = {
         "auc": roc_auc(*everything),
@@ -96,7 +110,7 @@ def compute_metrics(scored: Sequence[ScoredVideo], classes: Sequence[str], thres
     return numbers | {
         "undefined": {name: UNDEFINED[name] for name, value in numbers.items() if value is None},
         "events": at_threshold["events"],
-        f"at_{FIXED_THRESHOLD}": numbers_at(scored, FIXED_THRESHOLD),
+        f"at_{FIXED_THRESHOLD}": numbers_at(scored, FIXED_THRESHOLD, merge_seconds, min_seconds),
         "reliability": bins,
         "frames": len(everything[0]),
         "anomalous_frames": int(everything[0].sum()),
@@ -105,11 +119,22 @@ def compute_metrics(scored: Sequence[ScoredVideo], classes: Sequence[str], thres
     }
 
 
-def numbers_at(scored: Sequence[ScoredVideo], threshold: float) -> dict[str, Any]:
+def numbers_at(
+    scored: Sequence[ScoredVideo], threshold: float, merge_seconds: float = 0.0, min_seconds: float = 0.0
+) -> dict[str, Any]:
     """What depends on a threshold: false alarms, by frame and by event, and how well events are found."""
     videos, alarms = [], 0
     for one in scored:
-        true, found = intervals(one.truth), events_above(one.scores, threshold)
+        true = intervals(one.truth)
+        edges = np.linspace(0, one.seconds, len(one.scores) + 1)
+        found = events_above(
+            one.scores,
+            threshold,
+            times=edges[:-1],
+            ends=edges[1:],
+            merge_seconds=merge_seconds,
+            min_seconds=min_seconds,
+        )
         videos.append((true, found, [float(one.scores[start:end].max()) for start, end in found]))
         alarms += false_alarms(true, found)
     return {

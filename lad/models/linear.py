@@ -26,6 +26,7 @@ class LinearDetector(nn.Module):
         feature_dim: D, the length of a clip's feature vector.
         classes: number of categories.
         window: K, the number of clips in a window.
+        hidden: other detectors have hidden units; this one has none.
         dropout: share of the features that is dropped in training.
     """
 
@@ -33,7 +34,7 @@ class LinearDetector(nn.Module):
     feature_std: torch.Tensor  # (D,)
     clips: torch.Tensor  # (), K: no other tensor of the state dict tells it
 
-    def __init__(self, *, feature_dim: int, classes: int, window: int, dropout: float = 0.0) -> None:
+    def __init__(self, *, feature_dim: int, classes: int, window: int, hidden: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         self.feature_dim, self.classes, self.window = feature_dim, classes, window
         self.register_buffer("feature_mean", torch.zeros(feature_dim))

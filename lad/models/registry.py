@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lad.errors import LadError
+from lad.files import file_sha256
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
-
-    from lad.models.aed import AED
-    from lad.models.linear import LinearDetector
-
-    Detector = AED | LinearDetector
 
 STREAM_CHANNELS = {"rgb": 3, "flow": 2}
 
@@ -61,19 +63,69 @@ BACKBONES: dict[str, Backbone] = {
 }
 
 
-def _aed(layers: int) -> Callable[..., AED]:
-    def build(**sizes: Any) -> AED:
-        from lad.models.aed import AED
+class Detector(Protocol):
+    """What a detector is: a torch module from windows of K clips to a category and a score for every frame.
 
-        return AED(layers=layers, **sizes)
+    A detector from outside is any `torch.nn.Module` with these, named `package.module:Class` in `train.detector`.
 
-    return build
+    Attributes:
+        feature_dim: length D of a clip's feature vector.
+        classes: number of categories.
+        window: K, clips in a window.
+        feature_mean, feature_std: buffers `(D,)` float32, filled from the training videos; 0 and 1 at first.
+    """
+
+    feature_dim: int
+    classes: int
+    window: int
+    feature_mean: torch.Tensor
+    feature_std: torch.Tensor
+
+    def __init__(self, *, feature_dim: int, classes: int, window: int, hidden: int, dropout: float) -> None: ...
+
+    def project(self, features: torch.Tensor) -> torch.Tensor:
+        """What each clip contributes wherever it stands in a window: `(n, D)` -> `(n, ...)`."""
+
+    def detect(self, projected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`(K, batch, ...)` from `project` -> class logits `(batch, classes)`, scores `(batch, 16 K)` in [0,1]."""
 
 
-def _linear(*, hidden: int, **sizes: Any) -> LinearDetector:
-    from lad.models.linear import LinearDetector
+# name -> the class, and those of its arguments that the name stands for
+DETECTORS: dict[str, tuple[str, dict[str, int]]] = {
+    "aed": ("lad.models.aed:AED", {"layers": 1}),
+    "aed_t": ("lad.models.aed:AED", {"layers": 2}),
+    "linear": ("lad.models.linear:LinearDetector", {}),
+}
 
-    return LinearDetector(**sizes)  # it has no hidden state
+
+class DetectorMissing(LadError):
+    """A detector's class cannot be found."""
 
 
-DETECTORS: dict[str, Callable[..., Detector]] = {"aed": _aed(1), "aed_t": _aed(2), "linear": _linear}
+def is_outside(name: str) -> bool:
+    """Whether a detector is a class of somebody else's, `package.module:Class`."""
+    return name not in DETECTORS and ":" in name
+
+
+def detector_class(name: str) -> type[Any]:
+    """The class of a detector; one from outside is imported, which runs its module.
+
+    Raises:
+        DetectorMissing: there is no such class.
+    """
+    place = DETECTORS[name][0] if name in DETECTORS else name
+    module, _, found = place.partition(":")
+    try:
+        return getattr(import_module(module), found)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise DetectorMissing(f"train.detector {name}: it cannot be imported: {error}") from error
+
+
+def build_detector(name: str, **sizes: Any) -> Any:
+    """A new detector; `sizes` are the arguments of `Detector`."""
+    return detector_class(name)(**(DETECTORS[name][1] if name in DETECTORS else {}), **sizes)
+
+
+def detector_source(name: str) -> str:
+    """SHA-256 of the file that a detector's class stands in, so that an edited detector is trained anew."""
+    return file_sha256(Path(inspect.getfile(detector_class(name))))

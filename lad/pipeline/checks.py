@@ -11,7 +11,7 @@ from pathlib import Path
 from lad.config import Config, ConfigError, DataConfig
 from lad.datasets import BENCHMARKS
 from lad.features.recipe import recipe_problems
-from lad.models.registry import DETECTORS
+from lad.models.registry import DETECTORS, DetectorMissing, detector_class, is_outside
 from lad.text import unknown
 
 
@@ -25,7 +25,7 @@ def check_config(config: Config) -> None:
         *_data_problems(config.data),
         *_split_problems(config),
         *recipe_problems(config.extract),
-        *unknown("train.detector", config.train.detector, DETECTORS),
+        *_detector_problems(config.train.detector),
     ]
     if config.score.checkpoint and not config.score.checkpoint.is_file():
         problems.append(f"score.checkpoint: no file {config.score.checkpoint}")
@@ -51,6 +51,16 @@ def _data_problems(data: DataConfig) -> Iterator[str]:
         yield f"data.root: {data.root} is not a folder"
     if data.dataset and dataset_path(Config(data=data)) is None:
         yield f"data.dataset: no file {data.dataset}" + (f", nor {data.root / data.dataset}" if data.root else "")
+
+
+def _detector_problems(name: str) -> Iterator[str]:
+    if not is_outside(name):
+        yield from unknown("train.detector", name, DETECTORS)
+        return
+    try:
+        detector_class(name)
+    except DetectorMissing as error:
+        yield str(error)
 
 
 def _split_problems(config: Config) -> Iterator[str]:

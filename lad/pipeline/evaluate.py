@@ -19,7 +19,7 @@ from lad.pipeline.inventory import check_labels, find_features
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.pipeline.score import STAGE as SCORE
-from lad.pipeline.score import read_scores, score_fingerprint
+from lad.pipeline.score import read_scores, score_fingerprints
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.work.layout import Work
@@ -27,7 +27,7 @@ from lad.work.manifest import Item
 
 STAGE = "evaluate"
 ITEM = "metrics"
-CODE_VERSION = 4
+CODE_VERSION = 5  # near events are one, blips are none
 
 
 def evaluate_videos(
@@ -51,6 +51,8 @@ def evaluate_videos(
     trained = manifest.get(TRAIN, work.item(DETECTOR))
     optimistic = trained.info.get("released_protocol") if trained and project.config.protocol.released else None
     configured = protocol(project, work, sorted(result.failed))
+    if trained:
+        configured["selection"] = trained.info.get("selection", configured["selection"])
     facts = {
         "stage": STAGE,
         "code": CODE_VERSION,
@@ -70,9 +72,14 @@ def evaluate_videos(
     for video_id, said in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(said)}")
     scored = read_scored(project, work, usable)
-    metrics = compute_metrics(scored, project.classes, rows[usable[0].id].info["threshold"])
-    made_with = _protocol_of_detector(project, work, rows[usable[0].id].info["checkpoint"], configured)
+    first = rows[usable[0].id].info
+    score = project.config.score
+    metrics = compute_metrics(
+        scored, project.classes, first["threshold"], merge_seconds=score.merge_seconds, min_seconds=score.min_seconds
+    )
+    made_with = _protocol_of_detector(project, work, first["checkpoint"], configured)
     metrics |= {"protocol": made_with, "weights": dict(recipe.identities), "lad": __version__}
+    metrics["doubt"] = first.get("doubt", "")
     if optimistic:
         metrics["released_protocol"] = {
             "auc": optimistic["test_auc"],
@@ -107,7 +114,7 @@ def _scores_of_today(
         raise StageError(f"{len(unscored)} test videos are not scored ({unscored[0]}, ...): run `lad score` first")
     for video in videos:
         row = done[video.id]
-        if row.fingerprint != score_fingerprint(project, recipe, features[video.id], row.info["checkpoint"]):
+        if row.fingerprint not in score_fingerprints(project, recipe, features[video.id], row.info["checkpoint"]):
             raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
     detectors = {row.info["checkpoint"] for row in done.values()}
     named = project.config.score.checkpoint
@@ -145,9 +152,11 @@ def _protocol_of_detector(
     checkpoint = load_checkpoint(named) if named else None
     train = checkpoint.config["train"] if checkpoint and checkpoint.config else None
     made_with = {**configured, "checkpoint": checkpoint_sha256}
-    for name, key in {"detector": "detector", "selection": "selection", "train_seed": "seed"}.items():
+    for name, key in {"detector": "detector", "window": "window", "train_seed": "seed"}.items():
         made_with[name] = train[key] if train else None
-    made_with["window"] = checkpoint.detector().window if checkpoint else None
+    made_with["selection"] = (checkpoint.selection or None) if checkpoint else None
+    if checkpoint and not train:
+        made_with["window"] = checkpoint.detector().window
     made_with["config"] = {**configured["config"], "train": train}
     return made_with
 
@@ -204,6 +213,8 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         if config.score.threshold is None
         else "configured",
         "events": "runs of frames above the threshold; matched one to one, greedily by their peak, at temporal IoU",
+        "merge_seconds": config.score.merge_seconds,
+        "min_seconds": config.score.min_seconds,
         "false_alarms_hour": "found events that overlap no true one, an hour of all test videos",
         "accuracy_window": "windows of K clips, stride 1, counted by the category that the detector gives each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",

@@ -59,9 +59,26 @@ def evaluate_given(
     if not scored:
         raise StageError(f"{folder}: no test video has scores there: {next(iter(result.failed.values()))}")
     threshold = project.config.score.threshold
-    metrics = compute_metrics(scored, classes, DEFAULT_THRESHOLD if threshold is None else threshold)
+    score = project.config.score
+    metrics = compute_metrics(
+        scored,
+        classes,
+        DEFAULT_THRESHOLD if threshold is None else threshold,
+        merge_seconds=score.merge_seconds,
+        min_seconds=score.min_seconds,
+    )
     made = protocol(project, work, sorted(result.failed))
-    kept = ("data", "split", "seed", "videos", "left_out", "events", "false_alarms_hour")
+    kept = (
+        "data",
+        "split",
+        "seed",
+        "videos",
+        "left_out",
+        "false_alarms_hour",
+        "events",
+        "merge_seconds",
+        "min_seconds",
+    )
     metrics |= {
         "protocol": {"scores": str(folder), **{name: made[name] for name in kept}},
         "weights": {},

@@ -23,10 +23,12 @@ class Asked:
     Attributes:
         force: do everything again, failures included.
         verify: trust no size and no time stamp, hash again.
+        alarm: a command to run for each event of each video that is scored; empty: none.
     """
 
     force: bool = False
     verify: bool = False
+    alarm: str = ""
 
 
 @dataclass(frozen=True)

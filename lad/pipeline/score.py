@@ -11,20 +11,21 @@ import numpy as np
 
 from lad import __version__
 from lad.dataset import Video
-from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features
-from lad.detector.scoring import Scores, make_scorer
+from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
+from lad.detector.scoring import EventRule, ScoreError, Scorer, Scores, make_scorer
 from lad.device import numerics, repeatable
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
+from lad.pipeline.alarm import sound_alarm
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.layout import Work
 
 STAGE = "score"
-CODE_VERSION = 3
+CODE_VERSION = 4  # near events are one, blips are none; a detector's own classes are no part of what scores depend on
 
 
 def find_checkpoint(project: Project, work: Work) -> Path:
@@ -41,20 +42,26 @@ def find_checkpoint(project: Project, work: Work) -> Path:
     return path
 
 
-def score_fingerprint(project: Project, recipe: FeatureRecipe, features: VideoFeatures, checkpoint_sha256: str) -> str:
-    """What the scores of a video depend on, with a given detector."""
-    return fingerprint(
-        {
-            "stage": STAGE,
-            "code": CODE_VERSION,
-            "checkpoint": checkpoint_sha256,
-            "merge": project.config.score.merge,
-            "threshold": project.config.score.threshold,
-            "classes": project.classes,
-            "numerics": numerics(recipe.device, recipe.threads),
-            "features": features.fingerprint,
-        }
-    )
+def score_fingerprints(
+    project: Project, recipe: FeatureRecipe, features: VideoFeatures, checkpoint_sha256: str
+) -> tuple[str, str]:
+    """What the scores of a video depend on, with a given detector.
+
+    Returns:
+        with a detector that names its categories, and with one that does not, so that the data do.
+    """
+    score = project.config.score
+    facts = {
+        "stage": STAGE,
+        "code": CODE_VERSION,
+        "checkpoint": checkpoint_sha256,
+        "merge": score.merge,
+        "threshold": score.threshold,
+        "events": [score.merge_seconds, score.min_seconds],
+        "numerics": numerics(recipe.device, recipe.threads),
+        "features": features.fingerprint,
+    }
+    return fingerprint({**facts, "classes": None}), fingerprint({**facts, "classes": project.classes})
 
 
 def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter) -> StageResult:
@@ -69,13 +76,13 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     checkpoint_sha256 = work.manifest.content_sha256(path, verify=asked.verify)
     rows = work.manifest.items(STAGE)
-    todo: list[tuple[Video, str]] = []
+    todo: list[tuple[Video, tuple[str, str]]] = []
     for video in project.videos:
         if video.id not in features:
             continue
-        today = score_fingerprint(project, recipe, features[video.id], checkpoint_sha256)
+        today = score_fingerprints(project, recipe, features[video.id], checkpoint_sha256)
         row = rows.get((STAGE, work.item(video.id)))
-        if not asked.force and work.manifest.is_done(row, today, verify=asked.verify):
+        if not asked.force and any(work.manifest.is_done(row, one, verify=asked.verify) for one in today):
             result.skipped += 1
         else:
             todo.append((video, today))
@@ -85,25 +92,51 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
         if differences := other_features(checkpoint, project.config.extract, recipe.identities, given=given):
             reporter.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
         with repeatable(recipe.device, recipe.threads), reporter.progress("score", len(todo)) as bar:
-            score = project.config.score
-            scorer = make_scorer(
-                checkpoint, recipe.device, merge=score.merge, threshold=score.threshold, classes=project.classes
-            )
-            for video, today in todo:
+            scorer = _scorer(project, recipe, checkpoint, path)
+            if scorer.doubt:
+                reporter.say(f"warning: {path} may be worth nothing: {scorer.doubt}")
+            for video, (named, unnamed) in todo:
                 source, item = features[video.id], work.item(video.id)
-                work.manifest.start(STAGE, item, today)
+                work.manifest.start(STAGE, item, named if checkpoint.classes else unnamed)
                 try:
                     scores = scorer(source.open(), source.timeline(), source.warnings)
                 except CheckpointError as error:
                     raise CheckpointError(f"{path}: {error} ({' + '.join(recipe.streams)})") from error
+                except ScoreError as error:
+                    result.failed[video.id] = f"{video.path}: {error}"
+                    work.manifest.fail(STAGE, item, "content", result.failed[video.id])
+                    reporter.say(f"failed: {result.failed[video.id]}")
+                    continue
                 write_scores(work.scores(video.id), scores)
-                info = {**scores_info(scores), "checkpoint": checkpoint_sha256, "lad": __version__}
+                info = scores_info(scores) | {
+                    "checkpoint": checkpoint_sha256,
+                    "doubt": scorer.doubt,
+                    "lad": __version__,
+                }
                 work.manifest.finish(STAGE, item, [work.scores(video.id)], info)
                 result.done += 1
                 bar.advance(video.id)
+                if asked.alarm:
+                    sound_alarm(asked.alarm, video, scores, reporter)
     if todo or not work.summary.exists():
         _write_summary(recipe, work, checkpoint_sha256)
     return result
+
+
+def _scorer(project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, path: Path) -> Scorer:
+    score = project.config.score
+    try:
+        return make_scorer(
+            checkpoint,
+            recipe.device,
+            merge=score.merge,
+            threshold=score.threshold,
+            classes=project.classes,
+            rule=EventRule(score.merge_seconds, score.min_seconds),
+            allowed=project.config.train.detector,
+        )
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def write_scores(path: Path, scores: Scores) -> None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich import filesize
 
+from lad.config import TrainConfig
 from lad.dataset import Video
-from lad.detector.validation import Evaluation, best_evaluation, divide, mean_curve
+from lad.detector.validation import Evaluation, best_evaluation, divide, doubt, hold_out, mean_curve
 from lad.device import numerics, repeatable
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, naming, write_json, write_text
+from lad.models.registry import detector_source
 from lad.pipeline.inventory import check_labels, find_features
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 STAGE = "train"
 ITEM = "detector"
-CODE_VERSION = 5
+CODE_VERSION = 6  # `train.val_fraction` holds out what it says, to one source
 
 
 def train_detector(
@@ -45,7 +47,7 @@ def train_detector(
     result = StageResult(STAGE)
     config = project.config
     chosen = [video for video in project.videos if video.split in ("train", "val")]
-    _check(chosen, project.classes)
+    _check(chosen, project.classes, config.train)
     # The released protocol looks at the test videos too, for a number that is not used.
     test = [video for video in project.videos if video.split == "test" and config.protocol.released]
     features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
@@ -61,6 +63,7 @@ def train_detector(
             "stage": STAGE,
             "code": CODE_VERSION,
             "train": config.train.model_dump(mode="json"),
+            "detector": detector_source(config.train.detector),
             "merge": config.score.merge,  # of the validation videos' scores
             "classes": project.classes,
             "videos": [
@@ -88,12 +91,17 @@ def train_detector(
     return result
 
 
-def _check(videos: list[Video], classes: list[str]) -> None:
+def _check(videos: list[Video], classes: list[str], config: TrainConfig) -> None:
     if not any(video.split == "train" for video in videos):
         raise StageError("no video is in the split `train`: there is nothing to train on")
     if unlabelled := [video.id for video in videos if not set(video.categories[:1]) & set(classes)]:
         raise StageError(
             f"{len(unlabelled)} training videos ({unlabelled[0]}, ...) have no label, or one not in data.classes"
+        )
+    if config.selection == "cross-validation" and any(video.split == "val" for video in videos):
+        raise StageError(
+            "some videos are in the split `val`, and train.selection cross-validation has no use for them: "
+            "set train.selection=validation, or let them be `train`"
         )
 
 
@@ -110,7 +118,7 @@ def _check_events(videos: list[Video], divided: bool) -> None:
 
 
 class _Training:
-    """One training run: how many steps are chosen, and where its files lie."""
+    """One training run: how its number of steps is chosen, and where its files lie."""
 
     def __init__(
         self,
@@ -128,6 +136,7 @@ class _Training:
 
         self.work, self.reporter, self.config = work, reporter, project.config.train
         self.videos, self.today = videos, today
+        self.selection = how_selected(self.config, videos)
         self.setup: Setup = Setup(
             train=project.config.train,
             merge=project.config.score.merge,
@@ -136,6 +145,7 @@ class _Training:
             fingerprint=today,
             config=project.config.model_dump(mode="json"),
             weights=dict(recipe.identities),
+            selection=self.selection,
         )
         self.loaded: dict[str, TrainingVideo] = {}
         with reporter.progress("features", len(videos)) as bar:
@@ -151,12 +161,11 @@ class _Training:
         """Choose the number of steps on held-out videos, train, and say what came of it."""
         train = [video for video in self.videos if video.split == "train"]
         val = [video for video in self.videos if video.split == "val"]
-        if val or self.config.selection == "validation":
+        if self.config.selection == "validation":
             if not val:
-                parts = divide(train, max(2, round(1 / self.config.val_fraction)), self.config.seed)
-                val, train = parts[0], [video for part in parts[1:] for video in part]
-            history = self._fit("train", self.work.checkpoints, train, val, self.config.steps)
-            return self._outcome(best_evaluation(history), "validation", train, history)
+                train, val = hold_out(train, self.config.val_fraction, self.config.seed)
+            history = self._fit("train", self.work.checkpoints, train, val, self.config.steps, validated_on=val)
+            return self._outcome(best_evaluation(history), train, val, history)
         curves = []
         folds = [fold for fold in divide(train, self.config.folds, self.config.seed) if fold]
         for number, held_out in enumerate(folds):
@@ -164,13 +173,22 @@ class _Training:
             curves.append(self._fold_curve(number, rest, held_out))
         best = best_evaluation(mean_curve(curves))
         self.reporter.say(f"train: {best.step} steps by cross-validation ({best.describe()})")
-        history = self._fit("train", self.work.checkpoints, train, [], best.step, chosen=best)
-        return self._outcome(best, f"cross-validation, {len(folds)} folds", train, history)
+        history = self._fit("train", self.work.checkpoints, train, [], best.step, chosen=best, validated_on=train)
+        return self._outcome(best, train, train, history)
 
     def _outcome(
-        self, best: Evaluation, selection: str, train: list[Video], history: list[Evaluation]
+        self, best: Evaluation, train: list[Video], validated_on: list[Video], history: list[Evaluation]
     ) -> dict[str, Any]:
-        outcome = {"steps": best.step, "selection": selection, "validation": best.as_dict(), "videos": len(train)}
+        why = doubt(best.validation.auc if best.validation else None, *_kinds(validated_on))
+        if why:
+            self.reporter.say(f"warning: the detector may be worth nothing: {why}")
+        outcome = {
+            "steps": best.step,
+            "selection": self.selection,
+            "validation": best.as_dict(),
+            "videos": len(train),
+            "doubt": why,
+        }
         tested = [(one.test_auc, one) for one in history if one.test_auc is not None]
         if tested:
             outcome["released_protocol"] = max(tested, key=lambda pair: pair[0])[1].as_dict()
@@ -199,6 +217,7 @@ class _Training:
         steps: int,
         keep_best: bool = True,
         chosen: Evaluation | None = None,
+        validated_on: Sequence[Video] = (),
     ) -> list[Evaluation]:
         """Train for `steps` steps, evaluating on `val` on the way; returns the history of evaluations."""
         from lad.detector.training import Fit
@@ -211,6 +230,7 @@ class _Training:
             test=self.test,
             keep_best=keep_best,
             chosen=chosen,
+            validated_on=_kinds(validated_on),
         )
         verbose = self.reporter.say if self.reporter.verbose else lambda _: None
         verbose(f"{name}: resumes at step {fit.step}" if fit.step else f"{name}: begins")
@@ -241,6 +261,21 @@ class _Training:
                 yield writer
         finally:
             threading.excepthook = before
+
+
+def how_selected(config: TrainConfig, videos: Sequence[Video]) -> str:
+    """How the number of training steps is chosen, in words."""
+    if config.selection == "cross-validation":
+        return f"cross-validation, {config.folds} folds"
+    if any(video.split == "val" for video in videos):
+        return "validation on the `val` videos"
+    return f"validation on {config.val_fraction:.0%} of the training videos"
+
+
+def _kinds(videos: Sequence[Video]) -> tuple[int, int]:
+    """How many have an event, and how many have none."""
+    abnormal = sum(video.is_abnormal for video in videos)
+    return abnormal, len(videos) - abnormal
 
 
 def _log(name: str, writer: SummaryWriter, evaluation: Evaluation, history: Sequence[Evaluation]) -> None:

@@ -104,7 +104,8 @@ def test_the_confusion_matrix_counts_repeats() -> None:
 def test_events_above_are_half_open_runs_of_frames_strictly_above(
     scores: list[float], events: list[tuple[int, int]]
 ) -> None:
-    found = events_above(np.array(scores), 0.5)
+    times = np.arange(len(scores), dtype=float)
+    found = events_above(np.array(scores), 0.5, times=times, ends=times + 1)
     assert found == events
     assert sum(end - start for start, end in found) == int((np.array(scores) > 0.5).sum())
 

@@ -32,6 +32,7 @@ train:
   learning_rate: 1.0e-3
   steps: 4
   evaluate_every: 2
+score: {merge_seconds: 0, min_seconds: 0}
 threads: 1
 """
 FOLDS = ("-o", "train.selection=cross-validation", "-o", "train.folds=2")
@@ -478,7 +479,7 @@ def test_metrics_of_a_named_detector_say_how_that_was_trained_and_not_how_the_ru
     bare = {name: tensor for name, tensor in model(work).items() if not name.startswith("feature_")}
     torch.save(bare, tmp_path / "iter_1.pkl")
     other = ("-o", "train.window=7", "-o", "train.seed=3", "-o", "train.steps=9")
-    for path, said in ((best, ("aed_t", "validation", 0)), (tmp_path / "iter_1.pkl", (None, None, None))):
+    for path, said in ((best, ("aed_t", "validation on the `val` videos", 0)), (tmp_path / "iter_1.pkl", (None, None, None))):
         place = tmp_path / path.stem
         status, _, err = lad(*ours("extract", root, place))
         assert status == 0, err

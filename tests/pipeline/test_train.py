@@ -53,7 +53,7 @@ def train(folder: Path, work: Path, *more: str) -> dict:
 
 def test_val_rows_validate_and_the_best_checkpoint_is_theirs(folder, tmp_path):
     info = train(folder, tmp_path)
-    assert info["videos"] == 6 and info["selection"] == "validation"
+    assert info["videos"] == 6 and info["selection"] == "validation on the `val` videos"
     best, last = (load_checkpoint(tmp_path / "checkpoints" / name) for name in ("best.pt", "last.pt"))
     curve = {entry["step"]: entry["auc"] for entry in last.history}
     assert set(curve) == {2, 4, 6} and last.step == 6
