@@ -21,7 +21,7 @@ from lad.extract.readers import open_reader
 from lad.extract.runtime import BATCHES_AT_ONCE
 from lad.features.recipe import load_extractor, make_recipe
 from lad.features.video import ClipFeatures
-from lad.models.registry import BACKBONES, DETECTORS
+from lad.models.registry import BACKBONES, build_detector
 
 sys.path.append(str(Path(__file__).parent / "speed"))
 from rows import medians
@@ -77,6 +77,7 @@ def _extraction(config: Config, video: Path) -> Callable[[], np.ndarray]:
 def _detector(config: Config) -> Detector:
     dim = BACKBONES[config.extract.backbone].feature_dim * len(config.extract.streams)
     train = config.train
-    return DETECTORS[train.detector](
-        feature_dim=dim, classes=2, window=train.window, hidden=train.hidden, dropout=0.0
+    detector: Detector = build_detector(
+        train.detector, feature_dim=dim, classes=2, window=train.window, hidden=train.hidden, dropout=0.0
     ).eval()
+    return detector

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from lad.evaluation.metrics import average_precision, false_alarm_rate, false_alarms, roc_auc
 from lad.evaluation.reliability import calibration_error, reliability
-from lad.intervals import events_above, intervals
+from lad.intervals import intervals
 
 RESAMPLINGS = 1000
 LEVELS = (2.5, 97.5)  # percentiles of an interval
@@ -142,7 +142,7 @@ def trade_off_table(scored: Scored) -> list[str]:
     for recall in RECALLS:
         threshold = float(np.quantile(scores[truth], 1 - recall, method="lower")) - 1e-6
         alarms = sum(
-            false_alarms(intervals(truth_of(one)), events_above(np.array(one["scores"]), threshold)) for one in scored
+            false_alarms(intervals(truth_of(one)), intervals(np.array(one["scores"]) > threshold)) for one in scored
         )
         rates = (false_alarm_rate(truth, scores, threshold), _alarm_rate(scored, threshold))
         lines.append(_line((f"{recall:.0%}", f"{threshold:.2f}", *map(_percent, rates), f"{alarms / hours:.0f}")))

@@ -479,7 +479,8 @@ def test_metrics_of_a_named_detector_say_how_that_was_trained_and_not_how_the_ru
     bare = {name: tensor for name, tensor in model(work).items() if not name.startswith("feature_")}
     torch.save(bare, tmp_path / "iter_1.pkl")
     other = ("-o", "train.window=7", "-o", "train.seed=3", "-o", "train.steps=9")
-    for path, said in ((best, ("aed_t", "validation on the `val` videos", 0)), (tmp_path / "iter_1.pkl", (None, None, None))):
+    trained = ("aed_t", "validation on the `val` videos", 0)
+    for path, said in ((best, trained), (tmp_path / "iter_1.pkl", (None, None, None))):
         place = tmp_path / path.stem
         status, _, err = lad(*ours("extract", root, place))
         assert status == 0, err
