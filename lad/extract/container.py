@@ -6,7 +6,9 @@ Everything that must not reach a decoder is refused here: playlists, frames beyo
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,21 @@ MAX_TRACKS = 32  # of an mp4: each has an index, and claiming one of a million f
 TOLD = frozenset({"mpegts", "h264", "hevc", "m4v", "obu"})
 
 EBML_SEGMENT = b"\x18\x53\x80\x67"  # the Matroska element that holds everything but the header
+
+
+@dataclass(frozen=True)
+class Track:
+    """The track of a file that is its video.
+
+    Attributes:
+        index: of the stream in its container.
+        alone: there is no other, not even a cover picture.
+        warnings: which was taken, if there was a choice.
+    """
+
+    index: int
+    alone: bool
+    warnings: list[str]
 
 
 def sniff_container(path: Path) -> str:
@@ -90,13 +107,68 @@ def _demuxers(container_format: str) -> str:
     }.get(container_format, container_format)
 
 
-def video_stream(container: Any, limits: Limits) -> Any:
-    """The first stream that is a video and no cover picture, with one decoding thread that keeps to `limits`."""
-    streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
-    if not streams:
-        sound = "only sound" if container.streams.audio else "none"
-        raise VideoError(f"no video stream ({sound})")
-    stream = streams[0]
+def choose_track(
+    path: Path, container_format: str, limits: Limits, on_progress: Callable[[], None] = lambda: None
+) -> Track:
+    """Which track of a file is the video: the same for every reader, and whenever it is asked.
+
+    A cover picture is none, and neither is one frame beside a track of several. Of the others it is the one that the
+    file calls the default, else, or of several such, the one with most pixels, else the first.
+
+    Raises:
+        VideoError: there is none.
+    """
+    with open_container(path, container_format, limits) as container:
+        tracks = list(container.streams.video)
+        films = [track for track in tracks if not track.disposition & _stills(track.disposition)]
+        if not films:
+            sound = "only sound" if container.streams.audio else "none"
+            raise VideoError(f"no video stream ({sound})")
+        if len(films) > 1:
+            films = _longer(container, films, on_progress)
+        known = [track for track in films if track.codec_context is not None] or films
+        default = [track for track in known if track.disposition & track.disposition.default] or known
+        taken = max(default, key=_pixels)  # the first of several
+        if len(films) == 1:
+            return Track(taken.index, len(tracks) == 1, [])
+        same = [track for track in default if _pixels(track) == _pixels(taken)]
+        why = "the default one" if len(default) == 1 else "the first" if len(same) > 1 else "the one with most pixels"
+        size = f", {taken.codec_context.width}x{taken.codec_context.height}" if _pixels(taken) else ""
+        said = f"{len(films)} video tracks: took number {films.index(taken) + 1}{size}, {why}"
+        return Track(taken.index, False, [said])
+
+
+def _stills(disposition: Any) -> Any:
+    """The marks of what is a picture and no video."""
+    return disposition.attached_pic | disposition.still_image | disposition.timed_thumbnails
+
+
+def _pixels(track: Any) -> int:
+    context = track.codec_context
+    return context.width * context.height if context is not None else 0
+
+
+def _longer(container: Any, tracks: list[Any], on_progress: Callable[[], None]) -> list[Any]:
+    """Those tracks that have several packets, or all if none has. It reads no further than it must."""
+    import av
+
+    seen = dict.fromkeys((track.index for track in tracks), 0)
+    with suppress(av.error.InvalidDataError, av.error.EOFError):  # whoever reads it says that it breaks off
+        for packet in demux(container, *tracks):
+            on_progress()
+            seen[packet.stream.index] += packet.size > 0
+            if min(seen.values()) > 1:
+                break
+    return [track for track in tracks if seen[track.index] > 1] or tracks
+
+
+def video_stream(container: Any, track: int, limits: Limits) -> Any:
+    """A chosen stream, with one decoding thread that keeps to `limits`.
+
+    Raises:
+        VideoError: it cannot be decoded, or is beyond a limit.
+    """
+    stream = container.streams[track]
     context = stream.codec_context
     if context is None:
         raise VideoError("its video codec is not known")
@@ -107,11 +179,11 @@ def video_stream(container: Any, limits: Limits) -> Any:
     return stream
 
 
-def demux(container: Any, stream: Any) -> Iterator[Any]:
-    """The packets of a stream, in the order of the file."""
+def demux(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of streams, in the order of the file."""
     while True:
         try:
-            yield from container.demux(stream)
+            yield from container.demux(*streams)
             return
         except IndexError:  # PyAV's, at a packet of a stream that appears in midfile; another call goes on behind it
             continue

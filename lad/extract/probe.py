@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import struct
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lad.extract.container import demux, is_cut_short, open_container, video_stream
+import numpy as np
+
+from lad.extract.container import choose_track, demux, is_cut_short, open_container, video_stream
 from lad.extract.process import logged_errors
+from lad.extract.times import MAX_FPS, Schedule, Stamps, schedule
 from lad.extract.video import Limits, VideoError
 
 Matrix = tuple[int, int, int, int]
@@ -23,28 +28,75 @@ DECORD_CONTAINERS = frozenset({"mov", "matroska", "avi", "flv", "asf"})
 DECORD_PIXELS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray"})
 DECORD_MIN_WIDTH = 64
 
+# Streams without a container, which have no time stamps: FFmpeg makes some up, at 25 frames a second.
+BARE = frozenset({"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu"})
+# A container that says when pictures are decoded, but not when they are shown: what FFmpeg says of that is a guess.
+DECODED_ONLY = frozenset({"avi"})
+FAR = 1e6  # seconds from zero, from where on stamps are taken from the first: floats of them would be too coarse
+
 
 @dataclass(frozen=True)
 class Probe:
     """What demuxing showed.
 
     Attributes:
+        track: the stream that is the video.
         packets: how many there are.
+        hidden: how many of them are marked as not to be shown.
         pixels: of its first frame.
-        times: seconds from the first frame, or None where packets carry none.
-        fps: frames a second as the container says.
-        plain: the frames are of a kind that decord reads as PyAV does.
+        schedule: when its pictures are shown.
+        fps: frames a second as the container or the stream says.
+        plain: the frames are of a kind that decord reads as PyAV does, of the only track.
         intact: nothing contradicts the container.
         warnings: what does.
     """
 
+    track: int
     packets: int
+    hidden: int
     pixels: int
-    times: list[float] | None
+    schedule: Schedule
     fps: float
     plain: bool
     intact: bool
     warnings: list[str]
+
+
+class _Seen:
+    """The packets of a track, as they are demuxed."""
+
+    def __init__(self) -> None:
+        self.shown, self.decoded, self.ticks = array("d"), array("d"), array("d")
+        self.keys = bytearray()
+        self.hidden = 0
+        self.tick, self._since = Fraction(1), 0
+
+    def add(self, packet: Any) -> None:
+        self.tick = packet.time_base or self.tick
+        if not len(self) and abs((packet.pts or 0) * self.tick) > FAR:
+            self._since = packet.pts
+        for kept, stamp in ((self.shown, packet.pts), (self.decoded, packet.dts)):
+            seconds = math.nan if stamp is None else (stamp - self._since) * self.tick.numerator / self.tick.denominator
+            kept.append(seconds)
+        self.ticks.append(packet.duration or 0)
+        self.keys.append(packet.is_keyframe)
+        self.hidden += packet.is_discard
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def stamps(self, container_format: str, fps: float, delay: int) -> Stamps:
+        """What they say of time."""
+        shown, decoded, ticks = (np.array(kept) for kept in (self.shown, self.decoded, self.ticks))
+        nothing = np.full(len(self), np.nan)
+        if container_format in BARE:
+            # Frames last as long as the stream's own headers say: a field half as long.
+            said = 0 < fps <= MAX_FPS and (ticks > 0).all()
+            decoded, shown = (np.cumsum(ticks) - ticks) * float(self.tick) if said else nothing, nothing
+        elif container_format in DECODED_ONLY:
+            shown = nothing
+        keys = np.frombuffer(bytes(self.keys), np.bool_)
+        return Stamps(shown, decoded, keys, fps, delay, expected=container_format not in BARE)
 
 
 def probe_file(
@@ -60,52 +112,71 @@ def probe_file(
     """
     import av
 
-    packets, damages, intact = 0, 0, True
-    warnings: list[str] = []
+    damages, intact, delay, seen = 0, True, 0, _Seen()
     first: Any = None
-    stamps: list[float] = []
+    track = choose_track(path, container_format, limits, on_progress)
+    warnings = list(track.warnings)
     known, _ = logged_errors()
     with open_container(path, container_format, limits) as container:
-        stream = video_stream(container, limits)
+        stream = video_stream(container, track.index, limits)
         said = stream.frames
-        fps = float(stream.average_rate or 0)
         try:
             for packet in demux(container, stream):
                 on_progress()
                 logged, name = logged_errors()
                 damages += packet.is_corrupt or (logged > known and name == container.format.name)
+                if packet.size:
+                    limits.check_count(len(seen) + 1)
+                    intact = intact and not packet.is_discard
+                    seen.add(packet)
                 if first is None:  # the empty packet at the end flushes it out of a decoder that waits for more
-                    first = _decode_one(packet)
+                    first = decode_numbered(packet, len(seen) - 1)
+                    delay = len(seen) - 1 - (first.pts or 0) if first is not None and packet.size else 0
                 known, _ = logged_errors()
-                if packet.size == 0:
-                    continue
-                packets += 1
-                limits.check_count(packets)
-                intact = intact and not packet.is_discard
-                if packet.pts is not None:
-                    stamps.append(float(packet.pts * packet.time_base))
         except (av.error.InvalidDataError, av.error.EOFError):
             intact = False
-    if not packets:
+        fps = float(stream.average_rate or 0)
+        if container_format in BARE:
+            fps = float(stream.codec_context.framerate or 0) or fps
+    if not len(seen):
         raise VideoError("its video stream holds no data")
-    if said and said != packets:
+    stamps = seen.stamps(container_format, fps, delay)
+    if said and said != len(seen) and said != _chunks(container_format, stamps.decoded, fps):
         intact = False
-        warnings.append(f"the container promises {said} frames, {packets} are there")
+        warnings.append(f"the container promises {said} frames, {len(seen)} are there")
     if damages:
         intact = False
         warnings.append(f"the container is damaged in {damages} places: frames may be missing or wrong there")
-    stamps.sort()
-    times = [stamp - stamps[0] for stamp in stamps] if len(stamps) == packets and _increasing(stamps) else None
-    plain = first is not None and container_format in DECORD_CONTAINERS and _is_plain(first)
+    plan = schedule(stamps)
+    warnings += plan.faults
     if is_cut_short(path, container_format):
         warnings.append("the file is shorter than its container says: its end is missing")
-    pixels = first.width * first.height if first is not None else 0
-    return Probe(packets=packets, pixels=pixels, times=times, fps=fps, plain=plain, intact=intact, warnings=warnings)
+    plain = track.alone and container_format in DECORD_CONTAINERS and first is not None and _is_plain(first)
+    return Probe(
+        track=track.index,
+        packets=len(seen),
+        hidden=seen.hidden,
+        pixels=first.width * first.height if first is not None else 0,
+        schedule=plan,
+        fps=fps,
+        plain=plain,
+        intact=intact and (first is None or not first.pts),
+        warnings=warnings,
+    )
 
 
-def _decode_one(packet: Any) -> Any | None:
+def _chunks(container_format: str, decoded: np.ndarray, fps: float) -> int:
+    """How many frames an AVI has room for: in an empty one the picture before it is shown for longer."""
+    last = float(decoded[-1])
+    return round(last * fps) + 1 if container_format in DECODED_ONLY and not math.isnan(last) else 0
+
+
+def decode_numbered(packet: Any, number: int) -> Any | None:
+    """The first frame that a packet gives, whose `pts` is the number of the packet that it was in; None without one."""
     import av
 
+    if packet.size:
+        packet.pts = number
     try:
         return next(iter(packet.decode()), None)
     except av.error.FFmpegError:
@@ -135,7 +206,3 @@ def display_matrix(frame: Any) -> Matrix:
         return UNTURNED
     a, b, _, c, d, *_ = struct.unpack("=9i", data)
     return (a, b, c, d)
-
-
-def _increasing(stamps: list[float]) -> bool:
-    return all(earlier < later for earlier, later in pairwise(stamps))

@@ -14,6 +14,7 @@ import numpy as np
 
 from lad.extract.probe import Probe
 from lad.extract.process import cap_decord, decord_complaints
+from lad.extract.times import Schedule
 from lad.extract.video import MIN_BLOCK, VideoInfo
 
 DECORD_PIXEL_BYTES = 4  # in one piece: red, green, blue, and what pads a row
@@ -37,15 +38,15 @@ def open_decord(path: Path, probe: Probe) -> Any | None:
         return None
 
 
-def read_decord(frames: Any, times: list[float], info: VideoInfo) -> Iterator[np.ndarray]:
-    """The frames of an opened reader, `(height, width, 3)` uint8 RGB, at `times`; fills `info` on the way.
+def read_decord(frames: Any, schedule: Schedule, info: VideoInfo) -> Iterator[np.ndarray]:
+    """The frames of an opened reader, `(height, width, 3)` uint8 RGB, as `schedule` has them; fills `info`.
 
     Raises:
         ReaderGaveUp: it failed or met damage.
     """
     import decord
 
-    complaints = decord_complaints()
+    complaints, times = decord_complaints(), (schedule.slots - schedule.slots[0]).tolist()
     complaints.clear()
     try:
         for time in times:

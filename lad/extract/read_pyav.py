@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lad.extract.container import demux, open_container, video_stream
-from lad.extract.probe import Matrix, display_matrix
+from lad.extract.probe import Matrix, Probe, display_matrix
 from lad.extract.process import logged_errors
 from lad.extract.times import Clock
 from lad.extract.video import Limits, VideoError, VideoInfo
@@ -40,6 +40,7 @@ class Picture:
 def read_pyav(
     path: Path,
     container_format: str,
+    probe: Probe,
     info: VideoInfo,
     limits: Limits,
     on_progress: Callable[[], None],
@@ -51,6 +52,7 @@ def read_pyav(
     Args:
         path: the file.
         container_format: as `sniff_container` has it.
+        probe: what demuxing showed.
         info: filled on the way.
         limits: of frames.
         on_progress: called at every packet.
@@ -65,12 +67,14 @@ def read_pyav(
     damaged = oversized = 0
     size = (0, 0)
     with open_container(path, container_format, limits) as container:
-        stream = video_stream(container, limits)
+        stream = video_stream(container, probe.track, limits)
         context = stream.codec_context
-        clock = Clock(float(stream.average_rate or 0))
+        clock, sent = Clock(probe.schedule), 0
         for packet in _packets(container, stream, info):
             on_progress()
             known, _ = logged_errors()
+            if packet is not None and packet.size:
+                packet.pts, sent = sent, sent + 1  # its frames say by it which packet they were in
             try:
                 frames = context.decode(packet)
                 # It conceals some damage and only logs it.
@@ -86,13 +90,15 @@ def read_pyav(
             if whole and damaged:
                 raise Damaged(f"PyAV met damage by frame {info.frames}")
             for frame in frames:
-                info.times.append(clock.read(frame.time))
+                info.times.append(clock.read(frame.pts, sent))
                 picture = Picture(frame)
                 info.size = info.size if info.frames > 1 else np.asarray(picture).shape[:2]
                 yield picture
     if oversized and not info.times:
         limits.check_size(*size)
         raise VideoError(f"no frame could be decoded: their size is damaged, or {limits.pixels_exceeded()}")
+    if clock.missed > probe.hidden:
+        info.warnings.append(f"it begins in the middle: {clock.missed} packets before the first frame are of no use")
     if damaged:
         why = f", {oversized} of them of a damaged size or {limits.pixels_exceeded()}" if oversized else ""
         info.warnings.append(f"{damaged} damaged packets or frames{why}")

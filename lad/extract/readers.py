@@ -83,17 +83,17 @@ def open_reader(
         container_format = sniff_container(path)
         probe = probe_file(path, container_format, limits, on_progress)
         info.fps, info.warnings = probe.fps, list(probe.warnings)
-        if choice == "auto" and probe.intact and probe.times is not None and probe.plain:
+        if choice == "auto" and probe.intact and probe.schedule.exact and probe.plain:
             decord = open_decord(path, probe)
             if decord is not None:
                 info.reader = "decord"
                 if not lazy:
-                    return Reader(info, limits, read_decord(decord, probe.times, info))
+                    return Reader(info, limits, read_decord(decord, probe.schedule, info))
                 del decord  # it would decode ahead
-                whole = read_pyav(path, container_format, info, limits, on_progress, whole=True)
+                whole = read_pyav(path, container_format, probe, info, limits, on_progress, whole=True)
                 return Reader(info, limits, _in_decords_place(whole, info, probe.packets))
         info.reader = "pyav"
-        return Reader(info, limits, read_pyav(path, container_format, info, limits, on_progress, whole=False))
+        return Reader(info, limits, read_pyav(path, container_format, probe, info, limits, on_progress, whole=False))
 
 
 def _in_decords_place(frames: Iterator[ArrayLike], info: VideoInfo, packets: int) -> Iterator[ArrayLike]:

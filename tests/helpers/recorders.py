@@ -23,3 +23,15 @@ def dahua(source: Path, out: Path, ms: int = 40) -> Path:
             parts += [head, bytes([len(extra), 0]), extra, bytes(packet), b"dhav", struct.pack("<I", size)]
     out.write_bytes(b"".join(parts))
     return out
+
+
+def without_stamps(path: Path) -> Path:
+    """Make every time stamp of an FLV 0, as a recorder without a clock does."""
+    data = bytearray(path.read_bytes())
+    place = 13
+    while place < len(data):
+        length = int.from_bytes(data[place + 1 : place + 4], "big")
+        data[place + 4 : place + 8] = bytes(4)
+        place += 11 + length + 4
+    path.write_bytes(data)
+    return path
