@@ -22,7 +22,7 @@ import numpy as np
 from lad.config import Config, ConfigError, load_config
 from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, scoring_config
 from lad.detector.scoring import Event, EventRule, ScoreError, Scorer, Scores, make_scorer
-from lad.device import repeatable, resolve_device, thread_count
+from lad.device import STEADY_THREADS, detector_threads, network_threads, repeatable, resolve_device
 from lad.errors import LadError
 from lad.extract.clips import count_clips
 from lad.extract.extraction import Computed, extract_videos
@@ -128,14 +128,14 @@ class Detector:
             each path as it was given, with its scores or the reason why there are none; in the order in which videos
             are finished.
         """
-        recipe = self._extractor.recipe
+        device, threads = self._extractor.recipe.device, detector_threads(self._extractor.config.threads)
         for path, found in self._extractor.run(list(paths), folder_fps):
             if isinstance(found, VideoError):
                 yield path, found
                 continue
             parts = [array if array.ndim == 3 else array[None] for array in found.batches.values()]
             try:
-                with repeatable(recipe.device, recipe.threads):
+                with repeatable(device, threads):
                     scores = self._scorer(ClipFeatures(parts), found.timeline, found.info.warnings)
             except ScoreError as error:
                 yield path, VideoError(f"{path}: {error}")
@@ -150,6 +150,7 @@ def load(
     workers: int = 2,
     threads: int | None = None,
     threshold: float | None = None,
+    max_memory: float | None = None,
 ) -> Detector:
     """Load a detector, and the feature networks that it needs; their weights are fetched if they are not here yet.
 
@@ -157,15 +158,18 @@ def load(
         checkpoint: `best.pt` of `lad train`, or a checkpoint of the LAD2000 authors' code.
         device: `auto`, `cpu`, `cuda` or `cuda:<index>`. On a GPU, cuDNN is set to repeat its results, for the process.
         workers: processes that decode videos.
-        threads: of the networks on a CPU; None: one for each core.
+        threads: on a CPU; None: one for each core for the feature networks, which moves nothing, and two for the
+            detector.
         threshold: of events; None: the checkpoint's.
+        max_memory: GiB that the features which the checkpoint asks for may take; None: half of the machine's.
 
     Raises:
-        CheckpointError: the checkpoint is missing, damaged, or not one.
+        CheckpointError: the checkpoint is missing, damaged, not one, or asks for more than that.
         LadError: the weights cannot be had, or the device is not there.
     """
     path = Path(checkpoint)
-    config = scoring_config(path, [], {"device": device, "workers": workers, "threads": threads})
+    options = {"device": device, "workers": workers, "threads": threads, "score.max_memory": max_memory}
+    config = scoring_config(path, [], options)
     loaded = load_checkpoint(path)
     extractor = _open_extractor(config)
     recipe = extractor.recipe
@@ -325,7 +329,7 @@ def _open_extractor(config: Config) -> _Extractor:
         raise ConfigError("\n".join(problems))
     for name in missing_weights(config.extract):
         weights.fetch(name)
-    device, threads = resolve_device(config.device), thread_count(config.threads)
+    device, threads = resolve_device(config.device), network_threads(config.threads)
     recipe = make_recipe(config.extract, device=device, threads=threads)
-    with repeatable(device, threads):
+    with repeatable(device, STEADY_THREADS):
         return _Extractor(config, recipe, load_extractor(recipe))

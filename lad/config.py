@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,6 +24,8 @@ NOT_YAML = (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeEr
 MAX_DEPTH = 4  # sections in sections; an alias may nest without end
 # How the command line's options are called that stand for keys.
 OPTIONS = {"data.root": "--data", "device": "--device", "workers": "--workers", "score.checkpoint": "--checkpoint"}
+# Keys that were there once, and why they are no more. Files that have them are read all the same.
+DROPPED = {"extract.runtime": "torch runs every network by now"}
 IMPOSSIBLE = "impossible"  # pydantic's name for an error of values that do not go together
 
 
@@ -92,8 +94,6 @@ class ExtractConfig(Section):
     weights: dict[Stream, str] = {}  # a stream left out gets the backbone's default
     weights_seed: Seed = 0  # of weights named `random`
     preset: Literal["kinetics", "wan2021"] = "kinetics"
-    # What networks run on: by default OpenVINO (`pip install 'lad[cpu]'`) on a CPU where it is faster, else torch.
-    runtime: Literal["auto", "torch", "openvino"] = "auto"
     # Of weights and activations: by default float16 on a GPU (float32 with `wan2021`), float32 on a CPU.
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     flow: str = "dis"
@@ -168,6 +168,8 @@ class ScoreConfig(Section):
     merge_seconds: float = Field(0.5, ge=0, le=86_400)  # events with a shorter gap between them are one
     # Shorter events are left out: five frames at 25 a second are less than a person sees as something that happened.
     min_seconds: float = Field(0.2, ge=0, le=86_400)
+    # GiB that a checkpoint from elsewhere may have the extraction of features take; half of this machine's by default.
+    max_memory: float | None = Field(None, gt=0, le=1e6)
 
 
 class ProtocolConfig(Section):
@@ -191,7 +193,9 @@ class Config(Section):
     protocol: ProtocolConfig = ProtocolConfig()
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
     workers: int = Field(2, ge=1, le=256)  # decoding processes
-    threads: int | None = Field(None, ge=1, le=1024)  # of the network on a CPU; every core by default
+    # On a CPU. By default the feature networks have every core, which moves no digit, and training and scoring two, so
+    # that their last digits are the same on every machine.
+    threads: int | None = Field(None, ge=1, le=1024)
 
 
 def load_config(
@@ -199,6 +203,7 @@ def load_config(
     overrides: list[str],
     base: dict[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Config:
     """Read a YAML file, or start from `base`, and apply overrides.
 
@@ -207,6 +212,7 @@ def load_config(
         overrides: `key=value`, with dotted keys and YAML values.
         base: what to start from where there is no file.
         options: dotted key -> value, as it is: what options of the command line say. They win.
+        say: gets a line for each key in `path` or `overrides` that is no more. In `base` they are passed over.
 
     Raises:
         ConfigError: every wrong key and value, with its line or override.
@@ -216,6 +222,10 @@ def load_config(
     if path is not None:
         tree, lines = _read_yaml(path)
         tree.setdefault("name", path.stem)
+    for key, why in DROPPED.items():
+        parts = tuple(key.split("."))
+        if _take(tree, parts) and path is not None:
+            say(f"{path}:{lines[parts]}: {key} is no more: {why}")
     overridden: dict[tuple[str, ...], str] = {}
     problems: list[str] = []
     for override in overrides:
@@ -223,6 +233,9 @@ def load_config(
         parts = tuple(key.strip().split("."))
         if not equals or not all(parts):
             problems.append(f"-o {override}: expected key=value, as in -o train.steps=500")
+            continue
+        if why := DROPPED.get(".".join(parts)):
+            say(f"-o {override}: {'.'.join(parts)} is no more: {why}")
             continue
         try:
             value = yaml.safe_load(text)
@@ -249,6 +262,16 @@ def _set(tree: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:
         child = tree.get(part)
         tree[part] = tree = child if isinstance(child, dict) else {}
     tree[parts[-1]] = value
+
+
+def _take(tree: Any, parts: tuple[str, ...]) -> bool:
+    """Remove a key, where it is there."""
+    for part in parts[:-1]:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    if not isinstance(tree, dict) or parts[-1] not in tree:
+        return False
+    del tree[parts[-1]]
+    return True
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:

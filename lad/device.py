@@ -10,6 +10,9 @@ from functools import cache
 
 from lad.errors import LadError
 
+# Threads of torch where their number moves the last digits, unless configured: no matter how many cores there are.
+STEADY_THREADS = 2
+
 
 class DeviceError(LadError):
     """A device that was asked for is not there."""
@@ -34,9 +37,19 @@ def kind_of(device: str) -> str:
     return device.partition(":")[0]
 
 
-def thread_count(threads: int | None) -> int:
-    """Threads of networks on a CPU: as configured, else one for every core that this process may use."""
-    return threads or len(os.sched_getaffinity(0))
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def network_threads(threads: int | None) -> int:
+    """Of feature networks on a CPU: as configured, else one for every core. They move no feature."""
+    return threads or cores()
+
+
+def detector_threads(threads: int | None) -> int:
+    """Of training and scoring on a CPU: as configured, else the same on every machine."""
+    return threads or STEADY_THREADS
 
 
 def numerics(device: str, threads: int) -> dict[str, object]:

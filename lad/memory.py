@@ -1,9 +1,13 @@
-"""What the process does with memory that is freed."""
+"""How much memory there is, and what the process does with what is freed."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+from pathlib import Path
 
+# Bytes that a container may use, as the container sees them: cgroup version 2, and 1.
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 
 
@@ -25,3 +29,14 @@ def give_back_freed() -> None:
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this process may use at most: the machine's, or its container's where that has fewer."""
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for place in CGROUP_LIMITS:
+        try:
+            most = min(most, int(Path(place).read_text(encoding="ascii")))
+        except (OSError, ValueError):  # there is no such file, or no limit: `max`
+            continue
+    return most

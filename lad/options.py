@@ -117,16 +117,17 @@ def begin(options: dict[str, Any], videos: Sequence[str] = (), checkpoint: Path 
     }
     given = {key: value for key, value in given.items() if value is not None}
     overrides = list(options["overrides"])
+    reporter = make_reporter(verbose=options["verbose"], quiet=options["quiet"])
     if checkpoint is not None and options["config_path"] is None:
         from lad.detector.checkpoint import scoring_config
 
-        config = scoring_config(checkpoint, overrides, given)
+        config = scoring_config(checkpoint, overrides, given, reporter.say)
     else:
-        config = load_config(options["config_path"], overrides, options=given)
+        config = load_config(options["config_path"], overrides, options=given, say=reporter.say)
     return Session(
         config,
         options["work"] or Path("runs") / config.name,
-        make_reporter(verbose=options["verbose"], quiet=options["quiet"]),
+        reporter,
         Asked(force=options["force"], verify=options["verify"], alarm=options.get("alarm") or ""),
         options["as_json"],
     )

@@ -16,7 +16,6 @@ import torch
 from rows import DATA, REPEATS, WORK, Row, seconds
 
 from lad.extract.extractor import FeatureExtractor
-from lad.extract.runtime import choose_runtime
 from lad.models import weights
 
 FEW, MANY = (1, 0), (2, 2)  # copies of each sample. The difference between two runs has no start in it
@@ -25,7 +24,7 @@ BATCH, BATCHES = 4, 5  # extract.batch_clips, and how many batches the network a
 
 
 def measure() -> list[Row]:
-    """Time the two sample videos, 320x240 and 480x360, with random weights and the runtime that `auto` is here."""
+    """Time the two sample videos, 320x240 and 480x360, with random weights."""
     samples = sorted((DATA / "samples").glob("*.mp4"))
     clips = sum(-(-frames // 16) * (many - few) for frames, many, few in zip(FRAMES, MANY, FEW, strict=True))
     folder = WORK / "extraction"
@@ -57,9 +56,9 @@ def measure() -> list[Row]:
 def _network_alone() -> Callable[[], float]:
     """A function that measures the seconds a clip of the network, on clips that are in memory already."""
     network = weights.load("random", backbone="i3d", stream="rgb")
-    runtime, threads = choose_runtime("auto", "cpu", "i3d"), len(os.sched_getaffinity(0))
+    threads = len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
-    extractor = FeatureExtractor({"rgb": network}, backbone="i3d", runtime=runtime, threads=threads)
+    extractor = FeatureExtractor({"rgb": network}, backbone="i3d", threads=threads)
     clips = np.random.default_rng(0).integers(0, 256, (BATCH, 16, 224, 224, 3), dtype=np.uint8)
     extractor("rgb", clips)
     return lambda: seconds(lambda: [extractor("rgb", clips) for _ in range(BATCHES)]) / (BATCHES * BATCH)

@@ -24,7 +24,7 @@ from rows import DATA, Row
 from lad.memory import keep_freed
 
 SUBJECTS = ("network", "extraction", "flow", "training", "scoring", "commands")
-PACKAGES = ("torch", "openvino", "opencv-contrib-python-headless", "av", "decord", "numpy")
+PACKAGES = ("torch", "opencv-contrib-python-headless", "av", "decord", "numpy")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 HEADER = ("what", "baseline", "lad", "figure", "target", "reached")
 

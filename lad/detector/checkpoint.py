@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 from lad import __version__
 from lad.config import Config, ExtractConfig, load_config
 from lad.datasets import BENCHMARKS
+from lad.detector.bounds import check_demands
 from lad.detector.calibration import Calibration
+from lad.device import cores
 from lad.errors import LadError
 from lad.features.recipe import UNKNOWN_WEIGHTS
 from lad.files import replacing
@@ -100,31 +102,41 @@ class Checkpoint:
         return linear_from_state(self.model) if STATE_KEY in self.model else detector_from_state(self.model)
 
 
-def scoring_config(path: Path, overrides: list[str], options: Mapping[str, Any] | None = None) -> Config:
+def scoring_config(
+    path: Path,
+    overrides: list[str],
+    options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Config:
     """The configuration to score other videos with a checkpoint: features are made as those that it was trained on.
 
     A checkpoint of the authors' training code says nothing of its features but their length, so they are made as their
     published extractor makes them, and 14 categories are LAD2000's.
 
     Raises:
-        CheckpointError: the checkpoint cannot be read.
+        CheckpointError: the checkpoint cannot be read, or asks for more than this machine should give (`bounds`).
         ConfigError: an override is wrong.
     """
     checkpoint = load_checkpoint(path)
     made_with = checkpoint.config
     if made_with is None:
         base = {"name": "score", **_released_config(path, checkpoint)}
-        return load_config(None, overrides, base, options)
+        return load_config(None, overrides, base, options, say)
     try:
         kept = {key: made_with[key] for key in ("extract", "train", "threads")}
         # What a file from elsewhere says of features is needed; what protects this machine is not its to say.
         kept["extract"] = {key: value for key, value in kept["extract"].items() if key not in SAFEGUARDS}
-        kept["score"] = {**made_with["score"], "checkpoint": None}
+        kept["score"] = {**made_with["score"], "checkpoint": None, "max_memory": None}
+        kept["threads"] = min(kept["threads"], cores()) if kept["threads"] else None
         if checkpoint.outside:  # only the user may name code that is to be run
             kept["train"] = {key: value for key, value in kept["train"].items() if key != "detector"}
     except (KeyError, TypeError, AttributeError) as error:
         raise _does_not_say(path) from error
-    return load_config(None, overrides, {"name": "score", **kept}, options)
+    config = load_config(None, overrides, {"name": "score", **kept}, options, say)
+    said = load_config(None, overrides, {"name": "score"}, options)
+    if problems := list(check_demands(config, said)):
+        raise CheckpointError("\n".join(f"{path}: {problem}" for problem in problems))
+    return config
 
 
 def _does_not_say(path: Path) -> CheckpointError:

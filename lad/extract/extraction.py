@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lad.errors import LadError
+from lad.extract.failures import NotFinite, has_broken_device, why_it_failed
 from lad.extract.jobs import Clips, Failed, Finished, Job, Message, Started
-from lad.extract.runtime import BATCHES_AT_ONCE
 from lad.extract.workers import decode_videos
 from lad.memory import give_back_freed
 
 if TYPE_CHECKING:
     from lad.extract.extractor import FeatureExtractor
+
+
+class DeviceBroken(LadError):
+    """The device runs nothing any more in this process."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,18 @@ class Computed:
     batch: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class _NetworkFailed:
+    """The network gave no features of a batch. `broken`: nor will it give any of another."""
+
+    item: str
+    error: str
+    broken: bool = False
+
+
 Event = Started | Computed | Finished | Failed
+_Result = Event | _NetworkFailed
+_Waiting = Future[_Result] | Event
 
 
 def extract_videos(
@@ -43,40 +59,78 @@ def extract_videos(
         extractor: their networks.
         workers: decoding processes.
         stall_seconds: a process that shows no progress for so long is ended.
+
+    Raises:
+        DeviceBroken: nothing can be computed any more; the video that broke it has `Failed` before.
     """
-    return compute(decode_videos(jobs, workers=workers, stall_seconds=stall_seconds), extractor, BATCHES_AT_ONCE)
+    at_once = max((extractor.batches_at_once(job.spec.batch_clips) for job in jobs), default=1)
+    return compute(decode_videos(jobs, workers=workers, stall_seconds=stall_seconds), extractor, at_once)
 
 
 def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: int) -> Iterator[Event]:
-    """The messages in their order, features in the place of clips, of `at_once` batches at a time."""
+    """The messages in their order, features in the place of clips, of `at_once` batches at a time.
 
-    def features(clips: Clips) -> Computed:
-        return Computed(clips.item, {stream: extractor(stream, batch) for stream, batch in clips.batch.items()})
-
-    waiting: deque[Future[Computed] | Event] = deque()
+    A video of which the network gives no features has `Failed`, and nothing more comes of it.
+    """
+    waiting: deque[_Waiting] = deque()
+    failed: set[str] = set()
+    first_clip: dict[str, int] = {}  # of each video's next batch
     largest = 0
+
+    def next_event() -> Iterator[Event]:
+        """The oldest that waits, unless its video has failed."""
+        event = waiting.popleft()
+        result = event.result() if isinstance(event, Future) else event
+        if result.item in failed:
+            return
+        if not isinstance(result, _NetworkFailed):
+            yield result
+            return
+        failed.add(result.item)
+        yield Failed(result.item, "worker", result.error)
+        if result.broken:
+            raise DeviceBroken(f"{result.error}: the GPU can do nothing more for this process; run the command again")
+
     with ThreadPoolExecutor(at_once, thread_name_prefix="network") as network:
         try:
             for message in messages:
-                if isinstance(message, Clips):
-                    size = sum(batch.nbytes for batch in message.batch.values())
-                    if size > largest:  # what is kept of smaller ones are holes too small for it
-                        give_back_freed()
-                        largest = size
-                    waiting.append(network.submit(features, message))
-                else:
-                    waiting.append(message)
+                match message:
+                    case Clips(item) if item not in failed:
+                        size = sum(batch.nbytes for batch in message.batch.values())
+                        if size > largest:  # what is kept of smaller ones are holes too small for it
+                            give_back_freed()
+                            largest = size
+                        first = first_clip.get(item, 0)
+                        first_clip[item] = first + message.count
+                        waiting.append(network.submit(_features, extractor, message, first))
+                    case Clips():
+                        pass
+                    case Started(item):
+                        first_clip[item] = message.skip_clips
+                        waiting.append(message)
+                    case Finished(item) | Failed(item):
+                        first_clip.pop(item, None)
+                        waiting.append(message)
                 while waiting and (len(waiting) > at_once or _is_there(waiting[0])):
-                    yield _result(waiting.popleft())
+                    yield from next_event()
             while waiting:
-                yield _result(waiting.popleft())
+                yield from next_event()
         finally:
             network.shutdown(cancel_futures=True)
 
 
-def _is_there(event: Future[Computed] | Event) -> bool:
+def _features(extractor: FeatureExtractor, clips: Clips, first: int) -> _Result:
+    """What comes of a batch whose first clip is the video's `first`."""
+    try:
+        return Computed(clips.item, {stream: extractor(stream, batch) for stream, batch in clips.batch.items()})
+    except NotFinite as error:
+        said = f"the {error.stream} features of clip {first + error.clip} are not finite"
+        if error.dtype != "float32":
+            said += f": {error.dtype} cannot hold what the network computes; set extract.dtype: float32"
+        return _NetworkFailed(clips.item, said)
+    except (RuntimeError, MemoryError) as error:  # of torch, cuDNN, the system: the next video may do better
+        return _NetworkFailed(clips.item, why_it_failed(error), has_broken_device(error))
+
+
+def _is_there(event: _Waiting) -> bool:
     return not isinstance(event, Future) or event.done()
-
-
-def _result(event: Future[Computed] | Event) -> Event:
-    return event.result() if isinstance(event, Future) else event

@@ -7,16 +7,8 @@ import torch
 from torch import nn
 
 from lad.extract.clips import CROPS, crop_views
-from lad.extract.runtime import (
-    AT_ONCE,
-    Context,
-    Dtype,
-    Preset,
-    Runtime,
-    has_fast_form,
-    openvino_function,
-    torch_function,
-)
+from lad.extract.failures import NotFinite
+from lad.extract.runtime import Context, Dtype, Preset, batches_at_once, has_fast_form, torch_function
 from lad.models.cpu.inception import fast_form
 from lad.models.i3d import fold_batch_norm
 from lad.models.registry import BACKBONES, Backbone
@@ -38,8 +30,8 @@ class FeatureExtractor:
         context: what a network sees as one. `clip`: each clip by itself. `batch`: the clips that come together, which
             then have to follow one another in their video; a clip's features are of its own part of what the network
             makes of them.
-        runtime, dtype: see `runtime`.
-        threads: of a CPU.
+        dtype: of weights and activations, see `runtime.choose_dtype`.
+        threads: of a CPU, each with a piece of its own. They do not move features.
     """
 
     def __init__(
@@ -51,25 +43,22 @@ class FeatureExtractor:
         device: str = "cpu",
         crops: int = 1,
         context: Context = "clip",
-        runtime: Runtime = "torch",
         dtype: Dtype = "float32",
         threads: int = 1,
     ) -> None:
         if crops not in CROPS:
             raise ValueError(f"{crops} crops; choose from {CROPS}")
-        self.crops, self.context = crops, context
+        self.crops, self.context, self.dtype = crops, context, dtype
+        self.device, self.threads = device, threads
         folded = {stream: fold_batch_norm(network.eval()) for stream, network in networks.items()}
-        if has_fast_form(device, runtime, dtype):
+        if has_fast_form(device, dtype):
             folded = {stream: fast_form(network) for stream, network in folded.items()}
-        scaled = {
+        self.networks = {
             stream: Scaled(network, BACKBONES[backbone], preset, stream, dtype).eval()
             for stream, network in folded.items()
         }
         self.functions = {
-            stream: openvino_function(network, threads)
-            if runtime == "openvino"
-            else torch_function(network, device, dtype, threads, AT_ONCE[context])
-            for stream, network in scaled.items()
+            stream: torch_function(network, device, dtype, threads) for stream, network in self.networks.items()
         }
 
     def __call__(self, stream: str, clips: np.ndarray) -> np.ndarray:
@@ -82,11 +71,22 @@ class FeatureExtractor:
 
         Returns:
             `(n, dim)` float32, or `(crops, n, dim)` where there are several: each as if it were the only one.
+
+        Raises:
+            NotFinite: some of them are no numbers.
+            RuntimeError, MemoryError: the network failed.
         """
         # A copy even of one view: what torch returns lies among its temporaries, and kept for minutes, as features are,
         # it would leave of each batch's memory a hole that is too small for the next batch.
         views = np.stack([self.functions[stream](self._pieces(view)) for view in crop_views(clips, self.crops, stream)])
+        if not np.isfinite(views).all():
+            clip = int(np.flatnonzero(~np.isfinite(views).all(axis=(0, 2)))[0])
+            raise NotFinite(stream, clip, self.dtype)
         return views[0] if self.crops == 1 else views
+
+    def batches_at_once(self, clips: int) -> int:
+        """How many batches of so many clips are to be computed at a time."""
+        return batches_at_once(self.device, self.threads, 1 if self.context == "batch" else clips)
 
     def _pieces(self, clips: np.ndarray) -> np.ndarray:
         return clips if self.context == "clip" else clips.reshape(1, -1, *clips.shape[2:])

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lad.config import ExtractConfig, Stream
-from lad.device import numerics
+from lad.device import STEADY_THREADS, numerics
 from lad.extract.clips import ClipSpec
+from lad.extract.cost import threads_in
 from lad.extract.flow import FLOW_METHODS
-from lad.extract.runtime import Context, Dtype, Preset, Runtime, choose_dtype, choose_runtime
+from lad.extract.runtime import Context, Dtype, Preset, choose_dtype
 from lad.files import fingerprint
+from lad.memory import machine_memory
 from lad.models import weights
 from lad.models.published import NETWORKS
 from lad.models.registry import BACKBONES
@@ -38,9 +40,9 @@ class FeatureRecipe:
         weights_seed: of weights named `random`.
         preset: how pixels are scaled.
         context: what the network sees as one.
-        runtime, dtype: what the networks run on, in which precision.
+        dtype: the precision that the networks run in.
         device: `cpu`, `cuda` or `cuda:<index>`.
-        threads: of the networks on a CPU.
+        threads: of the networks on a CPU. No feature depends on them.
     """
 
     clips: ClipSpec
@@ -51,7 +53,6 @@ class FeatureRecipe:
     weights_seed: int
     preset: Preset
     context: Context
-    runtime: Runtime
     dtype: Dtype
     device: str
     threads: int
@@ -62,7 +63,8 @@ class FeatureRecipe:
 
     def facts(self, stream: str) -> dict[str, object]:
         """What the features of one stream depend on, as plain data."""
-        numbers = {**numerics(self.device, self.threads), "dtype": self.dtype}
+        # Every number of threads gives the features that two give, so those of an older lad with two stay valid.
+        numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype}
         facts: dict[str, object] = {
             "stage": EXTRACT,
             "code": CODE_VERSION,
@@ -75,7 +77,7 @@ class FeatureRecipe:
             "clip_stride": self.clips.stride,
             "tail": self.clips.tail,
             "batch_clips": self.clips.batch_clips,
-            "numerics": numbers if self.runtime == "torch" else {**numbers, "runtime": self.runtime},
+            "numerics": numbers,
         }
         if stream == "rgb" and self.clips.rgb_short_side:
             facts["short_side"] = self.clips.rgb_short_side
@@ -98,7 +100,7 @@ class FeatureRecipe:
         flow = self.clips.flow
         streams = " + ".join(f"{s} ({self.weights[s]}{', ' + flow if s == 'flow' else ''})" for s in self.streams)
         threads = f", {self.threads} threads" if self.device == "cpu" else ""
-        return f"{self.backbone} {streams}, {self.device}, {self.runtime} {self.dtype}{threads}"
+        return f"{self.backbone} {streams}, {self.device}, {self.dtype}{threads}"
 
 
 def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: bool = False) -> FeatureRecipe:
@@ -112,9 +114,7 @@ def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: boo
 
     Raises:
         weights.WeightsError: weights are not in the cache (`needed_weights` names them), or do not fit.
-        runtime.RuntimeMissing: the configured runtime cannot be had.
     """
-    runtime = choose_runtime(extract.runtime, device, extract.backbone)
     names: dict[str, str] = {stream: weights_name(extract, stream) for stream in extract.streams}
     if given:
         identities = dict.fromkeys(names, f"{UNKNOWN_WEIGHTS}: the features were given")
@@ -122,18 +122,7 @@ def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: boo
         seed, backbone = extract.weights_seed, extract.backbone
         identities = {s: weights.identity(name, backbone=backbone, stream=s, seed=seed) for s, name in names.items()}
     return FeatureRecipe(
-        clips=ClipSpec(
-            streams=tuple(extract.streams),
-            flow=extract.flow,
-            tail=extract.tail,
-            batch_clips=extract.batch_clips,
-            stride=extract.clip_stride,
-            crops=extract.crops,
-            rgb_short_side=extract.rgb_short_side,
-            fps=extract.fps,
-            flow_device=device,
-            flow_weights=_flow_weights(extract),
-        ),
+        clips=clip_spec(extract, device),
         backbone=extract.backbone,
         weights=names,
         identities=identities,
@@ -141,10 +130,25 @@ def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: boo
         weights_seed=extract.weights_seed,
         preset=extract.preset,
         context=extract.context,
-        runtime=runtime,
-        dtype=choose_dtype(extract.dtype, device, extract.preset, runtime),
+        dtype=choose_dtype(extract.dtype, device, extract.preset),
         device=device,
         threads=threads,
+    )
+
+
+def clip_spec(extract: ExtractConfig, device: str) -> ClipSpec:
+    """How a configuration has videos cut into clips."""
+    return ClipSpec(
+        streams=tuple(extract.streams),
+        flow=extract.flow,
+        tail=extract.tail,
+        batch_clips=extract.batch_clips,
+        stride=extract.clip_stride,
+        crops=extract.crops,
+        rgb_short_side=extract.rgb_short_side,
+        fps=extract.fps,
+        flow_device=device,
+        flow_weights=_flow_weights(extract),
     )
 
 
@@ -222,6 +226,8 @@ def load_extractor(recipe: FeatureRecipe) -> FeatureExtractor:
     """
     from lad.extract.extractor import FeatureExtractor
 
+    # Each thread's piece takes memory: all of them together no more than half of what there is.
+    threads = threads_in(machine_memory() // 2, recipe.threads, recipe.clips, recipe.backbone, recipe.context)
     networks = {
         stream: weights.load(name, backbone=recipe.backbone, stream=stream, seed=recipe.weights_seed)
         for stream, name in recipe.weights.items()
@@ -233,7 +239,6 @@ def load_extractor(recipe: FeatureRecipe) -> FeatureExtractor:
         device=recipe.device,
         crops=recipe.clips.crops,
         context=recipe.context,
-        runtime=recipe.runtime,
         dtype=recipe.dtype,
-        threads=recipe.threads,
+        threads=threads,
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from lad import __version__
 from lad.dataset import Video
-from lad.device import repeatable
+from lad.device import STEADY_THREADS, repeatable
 from lad.extract.clips import count_clips
 from lad.extract.extraction import Computed, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Started
@@ -41,6 +41,7 @@ def extract_features(
         if reason := today.unreadable.get(video.id):
             stage.record_unreadable(video, reason)
     jobs = [job for video in project.videos if video.id not in result.failed for job in stage.jobs(video, today)]
+    jobs.sort(key=stage.has_failed)  # a video that breaks a GPU must not keep others from it again
     if jobs:
         stage.run(jobs, today)
     return result
@@ -91,6 +92,11 @@ class _Extraction:
             self.result.skipped += 1
         return []
 
+    def has_failed(self, job: Job) -> bool:
+        """Whether an earlier run could not do it."""
+        rows = (self.before.get((EXTRACT, f"{stream}/{job.item}")) for stream in job.spec.streams)
+        return any(row is not None and row.status == "failed" for row in rows)
+
     def _job(self, video: Video, streams: tuple[str, ...]) -> Job:
         extract = self.project.config.extract
         return Job(
@@ -113,7 +119,7 @@ class _Extraction:
             if not self.asked.force:
                 jobs[number] = replace(job, choice=partial.reader, skip_clips=partial.clips)
         clips_done = 0
-        with repeatable(self.recipe.device, self.recipe.threads), self.reporter.progress("extract", len(jobs)) as bar:
+        with repeatable(self.recipe.device, STEADY_THREADS), self.reporter.progress("extract", len(jobs)) as bar:
             extractor = load_extractor(self.recipe)
             events = extract_videos(jobs, extractor, workers=config.workers, stall_seconds=config.extract.stall_seconds)
             for event in events:

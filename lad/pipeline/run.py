@@ -11,7 +11,7 @@ from typing import Any
 
 from lad.config import Config
 from lad.dataset import write_dataset
-from lad.device import resolve_device, thread_count
+from lad.device import network_threads, resolve_device
 from lad.errors import LadError
 from lad.features.recipe import FeatureRecipe, make_recipe, missing_weights
 from lad.files import write_json, write_text
@@ -66,7 +66,7 @@ def ready_recipe(project: Project, reporter: Reporter) -> FeatureRecipe:
     """What the project's features depend on; weights that are not here yet are fetched first.
 
     Raises:
-        weights.WeightsError, runtime.RuntimeMissing: they cannot be had.
+        weights.WeightsError: they cannot be had.
     """
     config = project.config
     if not project.all_given:
@@ -74,7 +74,7 @@ def ready_recipe(project: Project, reporter: Reporter) -> FeatureRecipe:
             reporter.say(f"fetching the weights {name} (once)")
             with reporter.progress(f"weights {name}", None) as bar:
                 weights.fetch(name, on_progress=lambda done, total, _: bar.show(done=done, total=total))
-    device, threads = resolve_device(config.device), thread_count(config.threads)
+    device, threads = resolve_device(config.device), network_threads(config.threads)
     return make_recipe(config.extract, device=device, threads=threads, given=project.all_given)
 
 

@@ -13,7 +13,7 @@ from lad import __version__
 from lad.dataset import Video
 from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
 from lad.detector.scoring import EventRule, ScoreError, Scorer, Scores, make_scorer
-from lad.device import numerics, repeatable
+from lad.device import detector_threads, numerics, repeatable
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
@@ -58,7 +58,7 @@ def score_fingerprints(
         "merge": score.merge,
         "threshold": score.threshold,
         "events": [score.merge_seconds, score.min_seconds],
-        "numerics": numerics(recipe.device, recipe.threads),
+        "numerics": numerics(recipe.device, detector_threads(project.config.threads)),
         "features": features.fingerprint,
     }
     return fingerprint({**facts, "classes": None}), fingerprint({**facts, "classes": project.classes})
@@ -91,7 +91,8 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
         given = all(video.is_features for video, _ in todo)
         if differences := other_features(checkpoint, project.config.extract, recipe.identities, given=given):
             reporter.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
-        with repeatable(recipe.device, recipe.threads), reporter.progress("score", len(todo)) as bar:
+        threads = detector_threads(project.config.threads)
+        with repeatable(recipe.device, threads), reporter.progress("score", len(todo)) as bar:
             scorer = _scorer(project, recipe, checkpoint, path)
             if scorer.doubt:
                 reporter.say(f"warning: {path} may be worth nothing: {scorer.doubt}")

@@ -15,7 +15,7 @@ from rich import filesize
 from lad.config import TrainConfig
 from lad.dataset import Video
 from lad.detector.validation import Evaluation, best_evaluation, divide, doubt, hold_out, mean_curve
-from lad.device import numerics, repeatable
+from lad.device import detector_threads, numerics, repeatable
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, naming, write_json, write_text
@@ -70,7 +70,7 @@ def train_detector(
                 [v.id, v.split, v.label, v.group, [[e.start, e.end] for e in v.events], features[v.id].fingerprint]
                 for v in usable + test
             ],
-            "numerics": numerics(recipe.device, recipe.threads),
+            "numerics": numerics(recipe.device, detector_threads(config.threads)),
         }
     )
     item = work.item(ITEM)
@@ -83,7 +83,7 @@ def train_detector(
     work.manifest.start(STAGE, item, today)
     for video_id, warnings in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(warnings)}")
-    with repeatable(recipe.device, recipe.threads):
+    with repeatable(recipe.device, detector_threads(config.threads)):
         info = _Training(project, recipe, work, reporter, today, usable, test, features).run()
     info |= {"config": config.train.model_dump(mode="json"), "left_out": sorted(result.failed)}
     work.manifest.finish(STAGE, item, [work.best, work.checkpoints / "last.pt"], info)

@@ -55,7 +55,6 @@ SLOW_IMPORTS = {
     "scipy",
     "pandas",
     "ray",
-    "openvino",
 }
 FRAMES = {"walk/a": 33, "walk/b": 16, "walk/c": 50, "run/d": 47, "run/e": 64, "run/f": 40}
 

@@ -1,39 +1,28 @@
-"""What runs the feature networks: which of torch and OpenVINO, in which precision, and that it moves no features."""
+"""How feature networks run: in which precision, how much at a time, and that it moves no features."""
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from helpers.work import items
 
-from lad.extract import extraction, runtime
+from lad.extract import extraction
 from lad.extract.cuda_graphs import GRAPHS, Graphs, Network
 from lad.extract.extraction import Computed, compute
 from lad.extract.extractor import FeatureExtractor, Scaled
 from lad.extract.jobs import Clips, Failed, Finished, Message, Started
-from lad.extract.runtime import RuntimeMissing, choose_dtype, choose_runtime
+from lad.extract.runtime import batches_at_once, choose_dtype, torch_function
 from lad.extract.video import VideoInfo
 from lad.models import weights
 from lad.models.registry import BACKBONES
-
-Lad = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def no_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr("lad.extract.runtime.find_spec", lambda name: None if name == "openvino" else find(name))
 
 
 def clips_of(stream: str, count: int, size: tuple[int, int] = (224, 224)) -> np.ndarray:
@@ -48,57 +37,17 @@ def extractor(backbone: str, stream: str, **options: object) -> FeatureExtractor
     return FeatureExtractor({stream: network}, backbone=backbone, **options)  # type: ignore[arg-type]
 
 
-def test_openvino_is_taken_on_a_cpu_where_it_is_installed() -> None:
-    pytest.importorskip("openvino")
-    assert choose_runtime("auto", "cpu", "i3d_r50") == "openvino"
-    assert choose_runtime("torch", "cpu", "i3d_r50") == "torch"
-    assert choose_runtime("auto", "cuda:1", "i3d_r50") == "torch"
-
-
-def test_torch_is_taken_where_its_fast_form_of_a_network_is_faster() -> None:
-    pytest.importorskip("openvino")
-    assert choose_runtime("auto", "cpu", "i3d") == "torch"
-    assert choose_runtime("openvino", "cpu", "i3d") == "openvino"
-
-
-def test_torch_is_taken_where_openvino_is_not_installed(no_openvino: None) -> None:
-    assert choose_runtime("auto", "cpu", "tiny") == "torch"
-    with pytest.raises(RuntimeMissing, match=r"pip install 'lad\[cpu\]'"):
-        choose_runtime("openvino", "cpu", "tiny")
-
-
-def test_openvino_is_no_choice_on_a_gpu() -> None:
-    with pytest.raises(RuntimeMissing, match="is for a CPU, and the device is cuda"):
-        choose_runtime("openvino", "cuda", "tiny")
-
-
 def test_a_gpu_computes_in_half_precision_unless_pixels_are_raw() -> None:
-    assert choose_dtype("auto", "cuda:0", "kinetics", "torch") == "float16"
-    assert choose_dtype("auto", "cuda", "wan2021", "torch") == "float32"
-    assert choose_dtype("auto", "cpu", "kinetics", "torch") == "float32"
-    assert choose_dtype("bfloat16", "cpu", "kinetics", "torch") == "bfloat16"
-    with pytest.raises(RuntimeMissing, match=r"extract\.runtime: torch"):
-        choose_dtype("float16", "cpu", "kinetics", "openvino")
+    assert choose_dtype("auto", "cuda:0", "kinetics") == "float16"
+    assert choose_dtype("auto", "cuda", "wan2021") == "float32"
+    assert choose_dtype("auto", "cpu", "kinetics") == "float32"
+    assert choose_dtype("bfloat16", "cpu", "kinetics") == "bfloat16"
 
 
-@pytest.mark.parametrize("preset", ["kinetics", "wan2021"])
 @pytest.mark.parametrize("stream", ["rgb", "flow"])
-def test_both_runtimes_give_the_same_features(stream: str, preset: str) -> None:
-    pytest.importorskip("openvino")
-    clips = clips_of(stream, 3)
-    found = {
-        name: extractor("tiny", stream, preset=preset, runtime=name)(stream, clips) for name in ("torch", "openvino")
-    }
-    assert found["openvino"].shape == (3, 128) and found["openvino"].dtype == np.float32
-    np.testing.assert_allclose(found["openvino"], found["torch"], rtol=0, atol=1e-4 * np.abs(found["torch"]).max())
-
-
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
-@pytest.mark.parametrize("stream", ["rgb", "flow"])
-def test_inception_i3d_has_its_plain_features_in_frames_of_any_shape(stream: str, runtime: str) -> None:
+def test_inception_i3d_has_its_plain_features_in_frames_of_any_shape(stream: str) -> None:
     """The shape that networks are fed, small ones that are no square, and odd ones."""
-    pytest.importorskip(runtime)
-    found = extractor("i3d", stream, runtime=runtime, threads=2)
+    found = extractor("i3d", stream, threads=2)
     plain = weights.load("random", backbone="i3d", stream=stream).eval()
     scale = Scaled(plain, BACKBONES["i3d"], "kinetics", stream, "float32")
     for size in ((224, 224), (64, 90), (71, 45)):
@@ -108,10 +57,8 @@ def test_inception_i3d_has_its_plain_features_in_frames_of_any_shape(stream: str
         np.testing.assert_allclose(found(stream, clips), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("runtime", ["torch", "openvino"])
-def test_clips_that_are_seen_as_one_have_their_own_part_of_what_the_network_makes_of_them(runtime: str) -> None:
-    pytest.importorskip(runtime)
-    found = extractor("i3d", "rgb", runtime=runtime, context="batch", threads=2)
+def test_clips_that_are_seen_as_one_have_their_own_part_of_what_the_network_makes_of_them() -> None:
+    found = extractor("i3d", "rgb", context="batch", threads=2)
     plain = weights.load("random", backbone="i3d", stream="rgb").eval()
     clips = clips_of("rgb", 3, (64, 48))
     with torch.inference_mode():
@@ -135,14 +82,34 @@ def test_only_what_is_seen_as_one_tells_of_its_neighbours(backbone: str, dim: in
     assert all(np.array_equal(as_one("rgb", clips), together) for _ in range(2))
 
 
-@pytest.mark.parametrize(("backbone", "runtime"), [("i3d", "torch"), ("tiny", "torch"), ("tiny", "openvino")])
-def test_a_clip_has_the_same_features_in_any_batch_and_at_any_time(backbone: str, runtime: str) -> None:
-    pytest.importorskip(runtime)
-    clips, found = clips_of("rgb", 5, (64, 64)), extractor(backbone, "rgb", runtime=runtime, threads=2)
+@pytest.mark.parametrize("backbone", ["i3d", "tiny"])
+def test_a_clip_has_the_same_features_in_any_batch_and_at_any_time(backbone: str) -> None:
+    clips, found = clips_of("rgb", 5, (64, 64)), extractor(backbone, "rgb", threads=2)
     alone = np.concatenate([found("rgb", clip[None]) for clip in clips])
     for _ in range(3):
         assert np.array_equal(found("rgb", clips), alone)
     assert np.array_equal(found("rgb", clips[1:4]), alone[1:4])
+
+
+@pytest.mark.parametrize("context", ["clip", "batch"])
+@pytest.mark.parametrize("backbone", ["i3d", "tiny"])
+def test_features_do_not_depend_on_the_number_of_threads(backbone: str, context: str) -> None:
+    clips, made = clips_of("rgb", 4, (64, 90)), extractor(backbone, "rgb", context=context)
+    pieces = made._pieces(clips)
+    expected = made("rgb", clips)
+    for threads in (2, 3, 4, 8):
+        found = torch_function(made.networks["rgb"], "cpu", "float32", threads)(pieces)
+        assert np.array_equal(found, expected), f"{threads} threads"
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "pieces", "batches"),
+    [("cpu", 1, 4, 2), ("cpu", 2, 4, 2), ("cpu", 2, 1, 2), ("cpu", 16, 4, 5), ("cpu", 16, 1, 16), ("cuda:1", 16, 4, 2)],
+)
+def test_so_many_batches_are_computed_at_once_that_every_thread_has_work(
+    device: str, threads: int, pieces: int, batches: int
+) -> None:
+    assert batches_at_once(device, threads, pieces) == batches
 
 
 def test_the_fast_network_leaves_the_threads_of_torch_as_they_were() -> None:
@@ -151,10 +118,9 @@ def test_the_fast_network_leaves_the_threads_of_torch_as_they_were() -> None:
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize(("backbone", "runtime"), [("i3d", "torch"), ("tiny", "torch"), ("tiny", "openvino")])
-def test_several_threads_may_ask_for_features_at_once(backbone: str, runtime: str) -> None:
-    pytest.importorskip(runtime)
-    clips, found = clips_of("rgb", 6, (64, 64)), extractor(backbone, "rgb", runtime=runtime, threads=2)
+@pytest.mark.parametrize("backbone", ["i3d", "tiny"])
+def test_several_threads_may_ask_for_features_at_once(backbone: str) -> None:
+    clips, found = clips_of("rgb", 6, (64, 64)), extractor(backbone, "rgb", threads=2)
     expected = found("rgb", clips)
     batches = [clips[first : first + 2] for first in (0, 2, 4)] * 3
     with ThreadPoolExecutor(3) as callers:
@@ -198,22 +164,6 @@ print(kept - pages())
     assert int(subprocess.check_output([sys.executable, "-c", script], text=True)) > 16384 * 0.9
 
 
-def test_openvino_keeps_the_network_for_few_sizes_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archive may hold any number of them; one that comes back gives the same features."""
-    pytest.importorskip("openvino")
-    compiled: list[tuple[int, ...]] = []
-    convert = runtime._converted
-    monkeypatch.setattr(runtime, "_converted", lambda net, clip: compiled.append(clip.shape) or convert(net, clip))  # type: ignore[func-returns-value]
-    found = extractor("tiny", "rgb", runtime="openvino")
-    sizes = [(64, 64 + 16 * number) for number in range(runtime.COMPILED_SIZES + 1)]
-    first = [found("rgb", clips_of("rgb", 1, size)) for size in sizes]
-    assert len(compiled) == len(sizes)
-    found("rgb", clips_of("rgb", 1, sizes[-1]))
-    assert len(compiled) == len(sizes), "the size before was forgotten"
-    assert np.array_equal(found("rgb", clips_of("rgb", 1, sizes[0])), first[0])
-    assert len(compiled) == len(sizes) + 1, "every size is kept"
-
-
 def test_half_precision_moves_features_by_less_than_a_hundredth() -> None:
     """Of the network that a GPU runs in it; here on the CPU."""
     clips = clips_of("rgb", 1, (64, 64))
@@ -227,11 +177,11 @@ def test_shapes_that_come_again_are_captured_and_few_are_kept() -> None:
     """What a GPU does with batches of all shapes; a capture itself needs one."""
     captured: list[int] = []
 
-    def capture(network: Network, pixels: torch.Tensor) -> Network:
+    def capture(network: Network, pixels: torch.Tensor, pool: object) -> Network:
         captured.append(len(pixels))
         return lambda pixels: network(pixels) + 1000
 
-    graphs = Graphs(lambda pixels: pixels * 2, capture)
+    graphs = Graphs(lambda pixels: pixels * 2, "pool", capture)
 
     def replayed(clips: int) -> bool:
         return bool(graphs(torch.ones(clips))[0] == 1002)
@@ -249,11 +199,11 @@ def test_shapes_that_come_again_are_captured_and_few_are_kept() -> None:
 def test_a_network_that_cannot_be_captured_runs_without() -> None:
     tries: list[int] = []
 
-    def capture(network: Network, pixels: torch.Tensor) -> Network:
+    def capture(network: Network, pixels: torch.Tensor, pool: object) -> Network:
         tries.append(len(pixels))
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    graphs = Graphs(lambda pixels: pixels * 2, capture)
+    graphs = Graphs(lambda pixels: pixels * 2, "pool", capture)
     assert graphs(torch.ones(4)).tolist() == [2] * 4
     with pytest.warns(UserWarning, match="it runs without: operation not permitted"):
         assert graphs(torch.ones(4)).tolist() == [2] * 4
@@ -285,41 +235,6 @@ def test_a_gpu_gives_the_features_of_a_cpu_from_several_threads() -> None:
         thread.join()
     assert all(np.array_equal(one, found[0]) for one in found)
     assert np.linalg.norm(found[0] - expected) < 0.01 * np.linalg.norm(expected)
-
-
-def test_the_command_says_what_it_runs_on_and_extracts_anew_on_another(
-    lad: Lad, tmp_path: Path, make_video: Callable[..., Path]
-) -> None:
-    pytest.importorskip("openvino")
-    video = str(make_video(tmp_path / "clip.mp4", 20))
-    words = [
-        "extract",
-        "--device",
-        "cpu",
-        "-o",
-        "extract.backbone=tiny",
-        "-o",
-        "threads=1",
-        "--work",
-        str(tmp_path / "work"),
-    ]
-    status, _, err = lad(*words, "-o", "extract.runtime=torch", video)
-    assert status == 0 and "cpu, torch float32, 1 threads" in err
-    by_torch = items(tmp_path / "work", "extract")
-    status, _, err = lad(*words, video)
-    assert status == 0 and "cpu, openvino float32, 1 threads" in err
-    by_openvino = items(tmp_path / "work", "extract")
-    assert by_torch.keys() == by_openvino.keys()
-    assert all(by_torch[item].fingerprint != by_openvino[item].fingerprint for item in by_torch)
-
-
-def test_a_runtime_that_is_not_there_is_one_line(
-    lad: Lad, tmp_path: Path, make_video: Callable[..., Path], no_openvino: None
-) -> None:
-    video = str(make_video(tmp_path / "clip.mp4", 20))
-    status, _, err = lad("extract", "-o", "extract.runtime=openvino", "--work", str(tmp_path / "work"), video)
-    assert status == 2
-    assert err.startswith("error: extract.runtime openvino: it is not installed") and err.count("\n") == 1
 
 
 # The driver: batches are computed beside the decoding
@@ -372,14 +287,6 @@ def test_few_batches_wait_for_the_network() -> None:
 
     for received, _ in enumerate(compute(decoding(), lambda _, clips: time.sleep(0.005) or clips, 2), 1):  # type: ignore[arg-type, return-value, func-returns-value]
         assert sent - received <= 3
-
-
-def test_an_error_of_the_network_reaches_the_driver() -> None:
-    def fails(_stream: str, _clips: np.ndarray) -> np.ndarray:
-        raise MemoryError("no room")
-
-    with pytest.raises(MemoryError, match="no room"):
-        list(compute(messages(3), fails, 1))  # type: ignore[arg-type]
 
 
 def test_kept_memory_is_given_back_where_larger_batches_come(monkeypatch: pytest.MonkeyPatch) -> None:

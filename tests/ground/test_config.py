@@ -133,6 +133,7 @@ LIMITS = {
     "train.seed": 2**62,
     "protocol.splits": 1000,
     "protocol.seed": 2**62,
+    "score.max_memory": 10**6,
 }
 
 
