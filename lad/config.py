@@ -234,8 +234,8 @@ def load_config(
         if not equals or not all(parts):
             problems.append(f"-o {override}: expected key=value, as in -o train.steps=500")
             continue
-        if why := DROPPED.get(".".join(parts)):
-            say(f"-o {override}: {'.'.join(parts)} is no more: {why}")
+        if (dropped := ".".join(parts)) in DROPPED:
+            say(f"-o {override}: {dropped} is no more: {DROPPED[dropped]}")
             continue
         try:
             value = yaml.safe_load(text)

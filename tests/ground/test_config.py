@@ -134,6 +134,8 @@ LIMITS = {
     "protocol.splits": 1000,
     "protocol.seed": 2**62,
     "score.max_memory": 10**6,
+    "score.merge_seconds": 86_400,
+    "score.min_seconds": 86_400,
 }
 
 
