@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import reprlib
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -209,7 +210,7 @@ def load_config(
 
     Args:
         path: the file; None: there is none.
-        overrides: `key=value`, with dotted keys and YAML values.
+        overrides: `key=value`, with dotted keys and YAML values; for a key that is a text or a path, as they are.
         base: what to start from where there is no file.
         options: dotted key -> value, as it is: what options of the command line say. They win.
         say: gets a line for each key in `path` or `overrides` that is no more. In `base` they are passed over.
@@ -238,7 +239,7 @@ def load_config(
             say(f"-o {override}: {dropped} is no more: {DROPPED[dropped]}")
             continue
         try:
-            value = yaml.safe_load(text)
+            value = text if _is_text(parts, text) else yaml.safe_load(text)
         except NOT_YAML:
             problems.append(f"-o {override}: the value is not valid YAML")
             continue
@@ -255,6 +256,29 @@ def load_config(
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def override(key: str, value: object) -> str:
+    """`key=value` as `-o` reads it: the text or path as it is, with quotes only where YAML would see more in it."""
+    text = str(value)
+    return f"{key}={text if _is_text(tuple(key.split('.')), text) else json.dumps(text, ensure_ascii=False)}"
+
+
+def _is_text(parts: tuple[str, ...], text: str) -> bool:
+    """Whether the value of an override is no YAML but the text or path as it stands: `*` and `#` mean nothing there.
+
+    Quotes or blanks around all of it, and `null` for no value, are YAML's for every key.
+    """
+    kind: Any = Config
+    for part in parts:
+        fields = getattr(kind, "model_fields", {})
+        if part not in fields:
+            return False
+        kind = fields[part].annotation
+    kinds = {get_args(one)[0] if get_origin(one) is Annotated else one for one in get_args(kind) or (kind,)}
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    plain = not quoted and text == text.strip() and text not in ("", "~", "null")
+    return plain and kinds <= {str, Path, type(None)}
 
 
 def _set(tree: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:

@@ -9,20 +9,22 @@ import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
 
 from lad.errors import LadError
+from lad.events import AnyEvent, Event, parse_events
 from lad.files import write_text
 from lad.footage import Passed, videos_below
-from lad.intervals import intervals
+from lad.text import did_you_mean, nearest
 
 SPLITS = ("train", "val", "test")
 SUMMARY_ID = "summary"  # a video of that name would have its scores in scores/summary.csv, which is another file
 COLUMNS = ("video", "path", "split", "label", "events", "n_frames", "fps", "source")
+SEPARATORS = {";": "semicolons", "\t": "tabs"}  # of spreadsheets, which are not read
 FEATURES_SUFFIX = ".npy"
 RESULT_SUFFIXES = (".npy", ".csv", ".png")  # of files named after a video, so the names of folders must not end so
 MIN_FPS = 1e-6  # a frame every 11 days; with far less, times become infinite
@@ -38,17 +40,6 @@ class DatasetError(LadError):
 
 
 @dataclass(frozen=True)
-class Event:
-    """An anomalous interval of frames, half-open: `[start, end)`. Without an end it lasts until the video ends."""
-
-    start: int
-    end: int | None = None
-
-
-WHOLE_VIDEO = (Event(0),)  # the events of an abnormal video about which no more is known
-
-
-@dataclass(frozen=True)
 class Video:
     """One file or one folder of numbered frames.
 
@@ -58,20 +49,22 @@ class Video:
             the stream, if each stream has a file.
         split: `train`, `val`, `test`, or empty.
         label: its category, or empty. Several categories are joined by `|`, the foremost first.
-        events: its anomalous intervals. A video without any is normal.
+        events: its anomalous intervals, of frames or of seconds. A video without any is normal.
         n_frames: the number of its frames, if the dataset says.
         fps: frames a second, if the dataset says. Only the times of a frame folder need it.
         source: videos with the same source are never split apart. If empty, the video is its own source.
+        line: of the dataset.csv that describes it; 0: none does.
     """
 
     id: str
     path: Path
     split: str = ""
     label: str = ""
-    events: tuple[Event, ...] = ()
+    events: tuple[AnyEvent, ...] = ()
     n_frames: int | None = None
     fps: float | None = None
     source: str = ""
+    line: int = field(default=0, compare=False)
 
     @property
     def is_abnormal(self) -> bool:
@@ -93,16 +86,17 @@ class Video:
         return self.path.suffix == FEATURES_SUFFIX
 
     def frame_labels(self, n_frames: int) -> np.ndarray:
-        """`(n_frames,)` bool, true for the frames of events."""
+        """`(n_frames,)` bool, true for the frames of events.
+
+        Raises:
+            ValueError: the events are in seconds; `lad.features.labels` makes frames of them.
+        """
         labels = np.zeros(n_frames, dtype=bool)
         for event in self.events:
+            if not isinstance(event, Event):
+                raise ValueError(f"{self.id}: {event} is an event in seconds")
             labels[event.start : event.end] = True
         return labels
-
-
-def events_of(frame_labels: np.ndarray) -> tuple[Event, ...]:
-    """The events in `(frames,)` labels: the runs of frames that are not zero."""
-    return tuple(Event(start, end) for start, end in intervals(np.asarray(frame_labels) != 0))
 
 
 def class_names(videos: Iterable[Video]) -> list[str]:
@@ -144,41 +138,77 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        header = list(reader.fieldnames or [])
-    except csv.Error as error:
-        raise DatasetError(f"{path}:1: {error}") from error
-    if missing := [name for name in ("video", "path") if name not in header]:
-        raise DatasetError(f"{path}: no column {', '.join(missing)}; its first line must be: {','.join(COLUMNS)}")
-    problems: list[str] = []
+    reader.fieldnames = _columns(path, reader)
+    problems: list[tuple[int, str]] = []
+    splits: dict[str, list[int]] = {}
     videos: list[Video] = []
     seen: dict[str, int] = {}
     try:
         for row in reader:
             line = reader.line_num
             if None in row:  # DictReader's key for fields beyond the header's columns
-                problems.append(f"{path}:{line}: more fields than the {len(header)} of the first line: quote commas")
+                problems.append((line, f"more fields than the {len(reader.fieldnames)} of line 1: quote commas"))
                 continue
+            cells = {key: (cell or "").strip() for key, cell in row.items()}
+            if cells.get("split") and cells["split"] not in SPLITS:
+                splits.setdefault(cells.pop("split"), []).append(line)
             try:
-                video = _parse_row({k: (v or "").strip() for k, v in row.items()}, root)
+                video = _parse_row(cells, root, line)
             except ValueError as error:
-                problems.append(f"{path}:{line}: {error}")
+                problems.append((line, str(error)))
                 continue
             if video.id in seen:
-                problems.append(f"{path}:{line}: video {video.id!r} is already on line {seen[video.id]}")
+                problems.append((line, f"video {video.id!r} is already on line {seen[video.id]}"))
             seen[video.id] = line
             videos.append(video)
     except csv.Error as error:
-        problems.append(f"{path}:{reader.line_num}: {error}")
+        problems.append((reader.line_num, str(error)))
+    problems += [(lines[0], _wrong_split(split, len(lines))) for split, lines in splits.items()]
     if not videos and not problems:
-        problems.append(f"{path}: it lists no videos")
+        raise DatasetError(f"{path}: it lists no videos")
     if problems:
+        shown = [f"{path}:{line}: {text}" for line, text in sorted(problems, key=lambda one: one[0])[:MAX_PROBLEMS]]
         more = [f"... and {len(problems) - MAX_PROBLEMS} more"] if len(problems) > MAX_PROBLEMS else []
-        raise DatasetError("\n".join(problems[:MAX_PROBLEMS] + more))
+        raise DatasetError("\n".join(shown + more))
     return videos
 
 
-def _parse_row(row: dict[str, str], root: Path) -> Video:
+def _columns(path: Path, reader: csv.DictReader[str]) -> list[str]:
+    """The names of a file's columns; those without a name are called by their number.
+
+    Raises:
+        DatasetError: a name is missing, unknown or there twice: what stands below it would be passed over.
+    """
+    try:
+        header = [name.strip() for name in reader.fieldnames or []]
+    except csv.Error as error:
+        raise DatasetError(f"{path}:1: {error}") from error
+    first_line = f"its first line must be: {','.join(COLUMNS)}"
+    for separator, name in SEPARATORS.items():
+        if len(header) == 1 and "path" in header[0].split(separator):
+            raise DatasetError(f"{path}: its columns are separated by {name}: save it with commas; {first_line}")
+    if missing := [name for name in ("video", "path") if name not in header]:
+        raise DatasetError(f"{path}: no column {', '.join(missing)}; {first_line}")
+    problems = [
+        f"{path}:1: unknown column {name!r}{did_you_mean(name, COLUMNS)}; known are {', '.join(COLUMNS)}"
+        for name in dict.fromkeys(header)
+        if name and name not in COLUMNS
+    ]
+    problems += [f"{path}:1: column {name!r} is there twice" for name, n in Counter(header).items() if name and n > 1]
+    if problems:
+        raise DatasetError("\n".join(problems[:MAX_PROBLEMS]))
+    return [name or f"column {number}" for number, name in enumerate(header, start=1)]
+
+
+def _wrong_split(split: str, lines: int) -> str:
+    meant = nearest(split, SPLITS)
+    advice = f"write {meant}" if meant else f"write one of {', '.join(SPLITS)}, or nothing"
+    return f"{f'{lines} lines have ' if lines > 1 else ''}split {split!r}: {advice}"
+
+
+def _parse_row(row: dict[str, str], root: Path, line: int) -> Video:
+    if nameless := [key for key, cell in row.items() if cell and key not in COLUMNS]:
+        raise ValueError(f"{nameless[0]} has no name in line 1, and {row[nameless[0]]!r} stands in it")
     if not is_safe_id(row["video"]):
         raise ValueError(
             f"video {row['video']!r} must be a relative path of at most {MAX_ID_BYTES} bytes, "
@@ -187,20 +217,18 @@ def _parse_row(row: dict[str, str], root: Path) -> Video:
         )
     if not row["path"] or "\0" in row["path"]:
         raise ValueError("path is empty" if not row["path"] else "path has a NUL character")
-    split = row.get("split", "")
-    if split and split not in SPLITS:
-        raise ValueError(f"split {split!r} is not one of {', '.join(SPLITS)}")
     n_frames = _number(row, "n_frames", int, 1)
     fps = _number(row, "fps", float, MIN_FPS)
     return Video(
         id=row["video"],
         path=root / row["path"],
-        split=split,
+        split=row.get("split", ""),
         label=row.get("label", ""),
         events=parse_events(row.get("events", ""), n_frames),
         n_frames=n_frames,
         fps=fps,
         source=row.get("source", ""),
+        line=line,
     )
 
 
@@ -217,26 +245,6 @@ def _number(row: dict[str, str], column: str, kind: Callable[[str], Number], lea
     return value
 
 
-def parse_events(text: str, n_frames: int | None = None) -> tuple[Event, ...]:
-    """`start-end;start-end`, 0-based and half-open -> events in order. `start-` lasts until the video ends.
-
-    Raises:
-        ValueError: an interval is malformed, empty, or reaches beyond `n_frames`.
-    """
-    events = []
-    for part in filter(None, text.split(";")):
-        start, dash, end = part.strip().partition("-")
-        if not (dash and start.isascii() and start.isdigit() and (end == "" or (end.isascii() and end.isdigit()))):
-            raise ValueError(f"event {part!r} is not start-end, such as 61-180, or start-")
-        event = Event(int(start), int(end) if end else None)
-        if event.end is not None and event.start >= event.end:
-            raise ValueError(f"event {part!r} is empty: its end is the first frame after it")
-        if n_frames is not None and (event.end or event.start + 1) > n_frames:
-            raise ValueError(f"event {part!r} reaches beyond the video's {n_frames} frames")
-        events.append(event)
-    return tuple(sorted(events, key=lambda event: event.start))
-
-
 def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
     """Write a `dataset.csv`. Paths below `root` are written relative to it."""
     out = io.StringIO(newline="")
@@ -244,7 +252,7 @@ def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
     writer.writerow(COLUMNS)
     for v in videos:
         place = v.path.relative_to(root) if v.path.is_relative_to(root) else v.path.absolute()
-        events = ";".join(f"{event.start}-{'' if event.end is None else event.end}" for event in v.events)
+        events = ";".join(map(str, v.events))
         text = place.as_posix()
         if text != text.strip():  # blanks around a cell are not read, but a file's name may have them
             text = f"{'' if place.is_absolute() else './'}{text}{'/' if text != text.rstrip() else ''}"

@@ -24,11 +24,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lad.dataset import DatasetError, events_of
+from lad.dataset import DatasetError
 from lad.datasets.common import Listing, Options
 from lad.datasets.downloads import find_below, folders_below, name_below
 from lad.datasets.halves import Half, Truth, list_halves, numbered_clips, read_pairs
 from lad.datasets.mat import read_mat
+from lad.events import events_of
 
 FPS = 25.0
 TRAINING, TESTING = 16, 21  # the official halves

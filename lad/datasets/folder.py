@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lad.dataset import WHOLE_VIDEO, DatasetError, Video, find_videos
+from lad.dataset import DatasetError, Video, find_videos
 from lad.datasets.common import Listing, Options, Stratum
+from lad.events import WHOLE_VIDEO
 from lad.footage import Passed
 
 TRAIN_FRACTION = 0.7

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lad.dataset import DatasetError, Event, Video
+from lad.dataset import DatasetError, Video
 from lad.datasets.common import Listing, Stratum
 from lad.datasets.downloads import name_below, with_ids
 from lad.datasets.mat import read_mat
+from lad.events import Event
 from lad.files import frame_files
 from lad.footage import VIDEO_SUFFIXES
 

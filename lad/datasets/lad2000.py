@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lad.dataset import DatasetError, Event, Video, events_of
+from lad.dataset import DatasetError, Video
 from lad.datasets import downloads
 from lad.datasets.common import Listing, Options
 from lad.datasets.mat import read_mat
+from lad.events import Event, events_of
 
 CLASSES: tuple[str, ...] = (
     *("Crash", "Crowd", "Destroy", "Drop", "FallIntoWater", "Falling", "Fighting", "Fire", "Hurt", "Loitering"),

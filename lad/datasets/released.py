@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lad.dataset import FEATURES_SUFFIX, DatasetError, Video, events_of, is_safe_id
+from lad.dataset import FEATURES_SUFFIX, DatasetError, Video, is_safe_id
 from lad.datasets.common import Listing
 from lad.datasets.downloads import lines_of, name_below, refuse, stem
 from lad.datasets.released_labels import category, frame_labels, label_file, read_labels
+from lad.events import events_of
 
 FEATURES = "features_video/i3d"
 COMBINED = "combine"

@@ -23,9 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lad.dataset import DatasetError, Video, events_of
+from lad.dataset import DatasetError, Video
 from lad.datasets.common import Listing, Options
 from lad.datasets.downloads import find_below, folders_below, lines_of, name_below, stem, with_ids
+from lad.events import events_of
 from lad.files import frame_files, read_npy
 from lad.footage import VIDEO_SUFFIXES
 

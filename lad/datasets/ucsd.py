@@ -19,10 +19,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from lad.dataset import DatasetError, Event
+from lad.dataset import DatasetError
 from lad.datasets.common import Listing, Options
 from lad.datasets.downloads import folders_below, name_below
 from lad.datasets.halves import Half, Truth, checked_events, list_halves, numbered_clips, read_pairs
+from lad.events import Event
 
 FPS = 10.0  # of the official frames
 RANGES = re.compile(r"gt_frame\s*=\s*\[([^\]]*)\]")

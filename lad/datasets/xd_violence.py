@@ -22,9 +22,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lad.dataset import WHOLE_VIDEO, DatasetError, Event, Video
+from lad.dataset import DatasetError, Video
 from lad.datasets.common import Listing, Options
 from lad.datasets.downloads import by_stem, find_below, folders_below, lines_of, name_below, refuse, stem, with_ids
+from lad.events import WHOLE_VIDEO, Event
 
 NORMAL = "Normal"
 CLASSES: tuple[str, ...] = ("Abuse", "Car accident", "Explosion", "Fighting", "Riot", "Shooting", NORMAL)

@@ -12,12 +12,13 @@ import av
 import cv2
 import numpy as np
 
-from lad.dataset import DatasetError, Event, Video, read_dataset, write_dataset
+from lad.dataset import DatasetError, Video, read_dataset, write_dataset
 from lad.demo.camera import FPS, HEIGHT, WIDTH, Image
 from lad.demo.events import EVENTS, LENGTHS, Stage
 from lad.demo.people import Walker
 from lad.demo.picture import draw
 from lad.demo.scene import SCENES, Scene
+from lad.events import Event
 from lad.files import replacing
 
 VERSION = 1  # part of every `source`: raise it when the pictures change, so that older clips are made anew

@@ -224,3 +224,8 @@ class Timeline:
     def clip_times(self, clips: int) -> np.ndarray:
         """`(clips, 2)` float64: the seconds at which each clip begins and ends."""
         return clip_times(self.times, self.fps, self.rate, self.stride, "pad")[:clips]
+
+
+def evenly_spaced(frames: int, fps: float, rate: float | None = None, stride: int = CLIP_FRAMES) -> Timeline:
+    """The timeline of so many frames a second."""
+    return Timeline(np.arange(frames) / fps, fps, rate, stride)

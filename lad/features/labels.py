@@ -1,11 +1,29 @@
-"""Whether the labels of a video fit the frames that its features tell of."""
+"""The labels of a video and the frames that its features tell of: which they are, and whether they fit."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
+from lad.events import Event, in_frames
+from lad.extract.sampling import Timeline
+
+
+def with_events_in_frames(video: Video, timeline: Callable[[], Timeline]) -> Video:
+    """The video as it is, but for events in seconds: they become the frames on display then.
+
+    The one place where times become frames. `timeline` is asked for only where there are such events.
+
+    Raises:
+        what `timeline` raises.
+    """
+    if all(isinstance(event, Event) for event in video.events):
+        return video
+    known = timeline()
+    return replace(video, events=in_frames(video.events, known.times, known.fps))
 
 
 def labels_misfit(video: Video, frames: int, counted: Path | None = None) -> str | None:
@@ -24,5 +42,6 @@ def labels_misfit(video: Video, frames: int, counted: Path | None = None) -> str
 
 def labelled_frames(video: Video, frames: int) -> int:
     """How many frames a video's labels are for: as the dataset says, else `frames`, or more if an event ends later."""
-    last = max((event.end or event.start + 1 for event in video.events), default=0)
+    events = [event for event in video.events if isinstance(event, Event)]
+    last = max((event.end or event.start + 1 for event in events), default=0)
     return video.n_frames or max(last, frames)

@@ -16,7 +16,7 @@ import numpy as np
 
 from lad.clip import CLIP_FRAMES
 from lad.errors import LadError
-from lad.extract.sampling import Timeline
+from lad.extract.sampling import Timeline, evenly_spaced
 from lad.files import read_npy
 
 
@@ -141,7 +141,7 @@ class VideoFeatures:
             OSError, FeaturesError: as `open`.
         """
         if self.times_path is None:
-            return Timeline(np.arange(self.frames) / self.fps, self.fps, self.rate, self.stride)
+            return evenly_spaced(self.frames, self.fps, self.rate, self.stride)
         try:
             return Timeline(np.array(read_npy(self.times_path)), self.fps, self.rate, self.stride)
         except ValueError as error:

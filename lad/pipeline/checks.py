@@ -33,12 +33,14 @@ def check_config(config: Config) -> None:
         raise ConfigError("\n".join(problems))
 
 
-def dataset_path(config: Config) -> Path | None:
-    """The configured dataset.csv: as given, or below the data root."""
-    data = config.data
+def dataset_paths(data: DataConfig) -> list[Path]:
+    """The files that the configured dataset.csv may be, the one that is used first: below the data root, or as given.
+
+    One that lies in the current folder by chance is not to win over the one beside the videos.
+    """
     assert data.dataset is not None
-    candidates = [data.dataset] + ([data.root / data.dataset] if data.root else [])
-    return next((path for path in candidates if path.is_file()), None)
+    candidates = [*([data.root / data.dataset] if data.root else []), data.dataset]
+    return [path for path in dict.fromkeys(candidates) if path.is_file()]
 
 
 def _data_problems(data: DataConfig) -> Iterator[str]:
@@ -49,8 +51,9 @@ def _data_problems(data: DataConfig) -> Iterator[str]:
             yield f"data.root: say where {data.benchmark} lies with --data DIR"
     if data.root and not data.root.is_dir():
         yield f"data.root: {data.root} is not a folder"
-    if data.dataset and dataset_path(Config(data=data)) is None:
-        yield f"data.dataset: no file {data.dataset}" + (f", nor {data.root / data.dataset}" if data.root else "")
+    if data.dataset and not dataset_paths(data):
+        below = data.root / data.dataset if data.root else data.dataset
+        yield f"data.dataset: no file {below}" + (f", nor {data.dataset}" if below != data.dataset else "")
 
 
 def _detector_problems(name: str) -> Iterator[str]:

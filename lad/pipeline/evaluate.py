@@ -16,6 +16,7 @@ from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
 from lad.pipeline.inventory import check_labels, find_features
+from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.pipeline.score import STAGE as SCORE
@@ -43,8 +44,7 @@ def evaluate_videos(
     test = test_videos(project.videos)
     features, failed = find_features(project, recipe, work, asked, reporter, test)
     result.failed = {video_id: f"not evaluated: {reason}" for video_id, reason in failed.items()}
-    check_labels(work, test, features, result)
-    usable = [video for video in test if video.id not in result.failed]
+    usable = check_labels(work, test, features, result)
     if not usable:
         raise StageError(f"no test video can be evaluated: {next(iter(result.failed.values()))}")
     rows = _scores_of_today(project, recipe, work, asked, usable, features)
@@ -161,18 +161,6 @@ def _protocol_of_detector(
     return made_with
 
 
-def test_videos(videos: Sequence[Video]) -> list[Video]:
-    """The videos to evaluate.
-
-    Raises:
-        StageError: there is none.
-    """
-    test = [video for video in videos if video.split == "test"]
-    if not test:
-        raise StageError("no video is in the split `test`: there is nothing to evaluate")
-    return test
-
-
 def write_evaluation(
     folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], classes: Sequence[str], reporter: Reporter
 ) -> list[Path]:
@@ -223,7 +211,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
 
 
 def read_scored(project: Project, work: Work, videos: Sequence[Video]) -> list[ScoredVideo]:
-    """The scores and labels of those of `videos` that are scored.
+    """The scores and labels of those of `videos` that are scored; events are in frames.
 
     Raises:
         StageError: the detector's categories are not the data's.

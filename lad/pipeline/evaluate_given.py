@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from lad import __version__
 from lad.detector.checkpoint import DEFAULT_THRESHOLD
 from lad.evaluation.given_scores import find_given, read_given
 from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
-from lad.features.labels import labelled_frames, labels_misfit
-from lad.pipeline.evaluate import STAGE, protocol, test_videos, write_evaluation
+from lad.extract.sampling import evenly_spaced
+from lad.features.labels import labelled_frames, labels_misfit, with_events_in_frames
+from lad.pipeline.evaluate import STAGE, protocol, write_evaluation
+from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.layout import Work
@@ -32,13 +35,14 @@ def evaluate_given(
     result = StageResult(STAGE)
     scored: list[ScoredVideo] = []
     test, classes = test_videos(project.videos), project.classes
-    for video in test:
+    for one in test:
         try:
-            path = find_given(folder, video, test)
+            path = find_given(folder, one, test)
             scores = read_given(path)
         except (OSError, ValueError) as error:
-            result.failed[video.id] = f"{video.id}: {error}"
+            result.failed[one.id] = f"{one.id}: {error}"
             continue
+        video = with_events_in_frames(one, partial(evenly_spaced, len(scores), project.folder_fps(one)))
         if reason := labels_misfit(video, len(scores), path):
             result.failed[video.id] = f"{video.id}: {reason}"
             continue

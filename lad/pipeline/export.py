@@ -16,7 +16,7 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
 from lad.datasets.released import COMBINED, COMBINED_STREAMS, FEATURES, FRAME_LABELS, SPLIT_FILES, VIDEO_LABELS
-from lad.features.labels import labels_misfit
+from lad.features.labels import labels_misfit, with_events_in_frames
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import replacing
@@ -53,11 +53,12 @@ def export_released(
     splits: dict[str, list[str]] = {split: [] for split in SPLIT_FILES}
     unlabelled: list[str] = []
     with reporter.progress(STAGE, len(project.videos)) as bar:
-        for video in project.videos:
-            bar.advance(video.id)
-            if video.id in failed:
+        for one in project.videos:
+            bar.advance(one.id)
+            if one.id in failed:
                 continue
-            found, name = features[video.id], names[video.id]
+            found, name = features[one.id], names[one.id]
+            video = with_events_in_frames(one, found.timeline)
             if reason := labels_misfit(video, found.frames):
                 result.failed[video.id] = reason
                 continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lad.dataset import Video
 from lad.features.given import GIVEN, check_given, given_fingerprint, given_paths
-from lad.features.labels import labelled_frames, labels_misfit
+from lad.features.labels import labelled_frames, labels_misfit, with_events_in_frames
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import READERS, fingerprint
@@ -155,19 +155,30 @@ def _video_features(recipe: FeatureRecipe, work: Work, video: Video, row: Item, 
 
 def check_labels(
     work: Work, videos: Sequence[Video], features: Mapping[str, VideoFeatures], result: StageResult
-) -> None:
-    """Count as failed those of `videos` whose labels do not fit, and record them; warn of those a few frames off."""
-    for video in videos:
-        if video.id not in features:
+) -> list[Video]:
+    """Those of `videos` that have features which their labels fit, with all events in frames.
+
+    The others are counted as failed, and recorded; of those a few frames off there is a warning.
+
+    Raises:
+        OSError, FeaturesError: the frames' times are needed and cannot be read.
+    """
+    fitting: list[Video] = []
+    for one in videos:
+        if one.id not in features:
             continue
-        frames = features[video.id].frames
+        frames = features[one.id].frames
+        video = with_events_in_frames(one, features[one.id].timeline)
         before = work.manifest.get(LABELS, video.id)
         if reason := labels_misfit(video, frames):
             result.failed[video.id] = reason
             work.manifest.start(LABELS, video.id, fingerprint([video.n_frames, frames]))
             work.manifest.fail(LABELS, video.id, "content", reason)
-        elif before and before.status == "failed":
+            continue
+        fitting.append(video)
+        if before and before.status == "failed":
             work.manifest.start(LABELS, video.id, fingerprint([video.n_frames, frames]))
             work.manifest.finish(LABELS, video.id, [], {})
         elif (labelled := labelled_frames(video, frames)) != frames:
             result.warnings[video.id] = [f"its labels are for {labelled} frames, it has {frames}"]
+    return fitting

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from lad.config import Config, ConfigError
+from lad.config import Config, ConfigError, DataConfig
 from lad.dataset import MAX_PROBLEMS, DatasetError, Video, class_names, find_videos, read_dataset
 from lad.datasets import BENCHMARKS, Listing, Options
 from lad.datasets.released import read_released
 from lad.footage import Passed
-from lad.pipeline.checks import dataset_path
+from lad.pipeline.checks import dataset_paths
 
 ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
 
@@ -100,9 +100,7 @@ def load_project(
         listing = _read_benchmark(config, warn)
         configured, passed = listing.split(config.protocol.seed), listing.passed
     elif data.dataset:
-        path = dataset_path(config)
-        assert path is not None  # the checks saw to it
-        configured = read_dataset(path, data.root)
+        configured = _read_dataset(data, warn)
     elif data.root and not arguments:
         configured = find_videos([str(data.root)], data.root, passed)
     if arguments:
@@ -115,6 +113,15 @@ def load_project(
         raise ConfigError("no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR")
     _say_passed(passed, warn)
     return Project(config, configured, listing=listing, passed=passed)
+
+
+def _read_dataset(data: DataConfig, warn: Callable[[str], None]) -> list[Video]:
+    path, *others = dataset_paths(data)  # the checks saw to it that there is one
+    if others and path.read_bytes() != others[0].read_bytes():
+        warn(f"warning: {path} and {others[0].absolute()} differ: the first is used; give data.dataset a whole path")
+    videos = read_dataset(path, data.root)
+    warn(f"dataset: {path}, {len(videos)} videos")
+    return videos
 
 
 def _say_passed(passed: Passed, warn: Callable[[str], None]) -> None:

@@ -17,6 +17,7 @@ from lad.features.recipe import FeatureRecipe, make_recipe, missing_weights
 from lad.files import write_json, write_text
 from lad.models import weights
 from lad.pipeline.checks import check_config
+from lad.pipeline.labels import check_labels_of
 from lad.pipeline.project import Asked, Project, load_project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.layout import Work
@@ -114,6 +115,10 @@ def run_stages(
         LadError: a stage cannot begin.
     """
     total = {name: StageResult(name) for name in names}
+    later = [name for name in names if name != "extract"]
+    parts = split_parts(project, work, reporter) if later else []
+    for part in parts:
+        _check_labels(names, part)
 
     def run_stage(name: str, part: Part) -> bool:
         prefix = f"{part.work.name}: " if part.work.name else ""
@@ -131,8 +136,6 @@ def run_stages(
     reached = [name for name in names if name == "extract"]
     if reached and not run_stage("extract", whole):
         return [total["extract"]]
-    later = [name for name in names if name != "extract"]
-    parts = split_parts(project, work, reporter) if later else []
     several = len(parts) > 1
     if several and "evaluate" in later:
         work.metrics.unlink(missing_ok=True)  # written anew below, unless a split cannot be done
@@ -148,6 +151,14 @@ def run_stages(
     if several and "evaluate" in reached and finished:
         write_json(work.metrics, summarise_splits(parts))
     return [total[name] for name in reached]
+
+
+def _check_labels(names: Sequence[str], part: Part) -> None:
+    project = part.project
+    try:
+        check_labels_of(names, project.videos, project.classes, project.config, part.reporter.say)
+    except StageError as error:
+        raise StageError(f"{part.work.name}: {error}" if part.work.name else str(error)) from error
 
 
 def summarise_splits(parts: Sequence[Part]) -> dict[str, Any]:

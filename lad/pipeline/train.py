@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from lad.features.video import VideoFeatures
 from lad.files import fingerprint, naming, write_json, write_text
 from lad.models.registry import detector_source
 from lad.pipeline.inventory import check_labels, find_features
+from lad.pipeline.labels import check_training
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.layout import Work
@@ -47,17 +49,17 @@ def train_detector(
     result = StageResult(STAGE)
     config = project.config
     chosen = [video for video in project.videos if video.split in ("train", "val")]
-    _check(chosen, project.classes, config.train)
+    check_training(chosen, project.classes, config)
     # The released protocol looks at the test videos too, for a number that is not used.
     test = [video for video in project.videos if video.split == "test" and config.protocol.released]
     features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
-    check_labels(work, chosen + test, features, result)
-    usable = [video for video in chosen if video.id not in result.failed]
-    test = [video for video in test if video.id not in result.failed]
+    fitting = check_labels(work, chosen + test, features, result)
+    usable = [video for video in fitting if video.split != "test"]
+    test = [video for video in fitting if video.split == "test"]
     if not usable and result.failed:
         raise StageError(f"no training video can be used: {next(iter(result.failed.values()))}")
-    _check_events(usable, divided=not any(video.split == "val" for video in usable))
+    _check([replace(video, n_frames=features[video.id].frames) for video in usable], project, result.failed)
     today = fingerprint(
         {
             "stage": STAGE,
@@ -91,30 +93,20 @@ def train_detector(
     return result
 
 
-def _check(videos: list[Video], classes: list[str], config: TrainConfig) -> None:
-    if not any(video.split == "train" for video in videos):
-        raise StageError("no video is in the split `train`: there is nothing to train on")
-    if unlabelled := [video.id for video in videos if not set(video.categories[:1]) & set(classes)]:
-        raise StageError(
-            f"{len(unlabelled)} training videos ({unlabelled[0]}, ...) have no label, or one not in data.classes"
-        )
-    if config.selection == "cross-validation" and any(video.split == "val" for video in videos):
-        raise StageError(
-            "some videos are in the split `val`, and train.selection cross-validation has no use for them: "
-            "set train.selection=validation, or let them be `train`"
-        )
+def _check(videos: Sequence[Video], project: Project, failed: Mapping[str, str]) -> None:
+    """Whether a detector can learn from the videos that can be used; if not, the reason is first what the others lack.
 
-
-def _check_events(videos: list[Video], divided: bool) -> None:
-    """`divided`: some of the training videos are held out to validate, so that the others must have an event too."""
-    sources = {video.group for video in videos if video.split == "train" and video.is_abnormal}
-    if not sources:
-        raise StageError("no training video has an event: there is nothing to learn from")
-    if divided and len(sources) < 2:
-        raise StageError(
-            "the events of the training videos are all of one source, which cannot both teach and validate: "
-            "add videos of another, or `val` rows to the dataset.csv"
-        )
+    Raises:
+        StageError: it cannot.
+    """
+    try:
+        check_training(videos, project.classes, project.config)
+    except StageError as error:
+        if not failed:
+            raise
+        reason = next(iter(failed.values()))
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise StageError(f"{reason}{more}; of the other videos: {error}") from error
 
 
 class _Training:

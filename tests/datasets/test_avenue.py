@@ -9,9 +9,10 @@ import pytest
 from helpers.listings import by_id, link
 from scipy.io import savemat
 
-from lad.dataset import DatasetError, Event, Video, read_dataset, write_dataset
+from lad.dataset import DatasetError, Video, read_dataset, write_dataset
 from lad.datasets.avenue import read_avenue
 from lad.datasets.common import Options
+from lad.events import Event
 
 FRAMES = 6
 EVENTS = (Event(1, 2), Event(4, 6))  # of every test video but the first

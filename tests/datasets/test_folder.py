@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lad.dataset import WHOLE_VIDEO, DatasetError, read_dataset, write_dataset
+from lad.dataset import DatasetError, read_dataset, write_dataset
 from lad.datasets.common import Options
 from lad.datasets.folder import TRAIN_FRACTION, read_folder
+from lad.events import WHOLE_VIDEO
 
 
 def tree(root: Path, *names: str) -> Path:

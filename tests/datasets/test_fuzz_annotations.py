@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
-from lad.dataset import DatasetError, Event
+from lad.dataset import DatasetError
 from lad.datasets import BENCHMARKS, Options
 from lad.datasets.common import Listing
 from lad.datasets.released import read_released
+from lad.events import Event
 
 
 def in_cells(values: list[Any]) -> np.ndarray:

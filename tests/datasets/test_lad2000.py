@@ -11,9 +11,10 @@ import pytest
 from helpers.listings import touch
 from scipy.io import savemat
 
-from lad.dataset import DatasetError, Event, read_dataset, write_dataset
+from lad.dataset import DatasetError, read_dataset, write_dataset
 from lad.datasets.common import Listing, Options
 from lad.datasets.lad2000 import CLASSES, read_lad2000
+from lad.events import Event
 
 COUNTS = {("train", False): 958, ("train", True): 482, ("test", False): 280, ("test", True): 280}
 # Frame labels of the small tree: a normal video may come without any.

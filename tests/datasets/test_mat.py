@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from lad.dataset import DatasetError, Event
+from lad.dataset import DatasetError
 from lad.datasets import mat
 from lad.datasets.common import Options
 from lad.datasets.lad2000 import read_lad2000
 from lad.datasets.mat import read_mat
+from lad.events import Event
 
 KEY = "gt"
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from helpers.pickles import Calls
 
-from lad.dataset import DatasetError, Event
+from lad.dataset import DatasetError
 from lad.datasets.released import read_released
+from lad.events import Event
 
 CLASSES = ("Crash", "Crowd", "Destroy")
 VIDEOS = {"v_a_001": (50, [(10, 20), (30, 50)], 0), "v_n_002": (33, [], 1), "v_a_003": (16, [(0, 16)], 2)}

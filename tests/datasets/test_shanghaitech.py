@@ -9,9 +9,10 @@ import pytest
 from helpers.listings import by_id, touch
 from helpers.pickles import Calls
 
-from lad.dataset import DatasetError, Event, read_dataset, write_dataset
+from lad.dataset import DatasetError, read_dataset, write_dataset
 from lad.datasets.common import Options
 from lad.datasets.shanghaitech import read_shanghaitech
+from lad.events import Event
 
 MASK = np.array([0, 1, 1, 0, 1], np.uint8)
 EVENTS = (Event(1, 3), Event(4, 5))

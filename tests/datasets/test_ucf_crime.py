@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from helpers.listings import touch
 
-from lad.dataset import WHOLE_VIDEO, DatasetError, Event, read_dataset, write_dataset
+from lad.dataset import DatasetError, read_dataset, write_dataset
 from lad.datasets.common import Options
 from lad.datasets.ucf_crime import CLASSES, read_ucf_crime
+from lad.events import WHOLE_VIDEO, Event
 
 TRAIN = ["Abuse/Abuse001_x264.mp4", "Training_Normal_Videos_Anomaly/Normal_Videos001_x264.mp4"]
 TEST = [

@@ -12,9 +12,10 @@ import pytest
 from helpers.listings import by_id, link
 from scipy.io import savemat
 
-from lad.dataset import DatasetError, Event, Video, read_dataset, write_dataset
+from lad.dataset import DatasetError, Video, read_dataset, write_dataset
 from lad.datasets.common import Options
 from lad.datasets.ucsd import read_ped1, read_ped2
+from lad.events import Event
 
 # Frames of the official clips (those of Ped2 as counted in the real download).
 TRAINING = {

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from helpers.listings import touch
 
-from lad.dataset import WHOLE_VIDEO, DatasetError, Event, read_dataset, write_dataset
+from lad.dataset import DatasetError, read_dataset, write_dataset
 from lad.datasets.common import Options
 from lad.datasets.xd_violence import CLASSES, CODES, read_xd_violence
+from lad.events import WHOLE_VIDEO, Event
 
 TRAIN = [
     "1-1004/Bad.Boys.1995__#00-26-51_00-27-53_label_B2-0-0",

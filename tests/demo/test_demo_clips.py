@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from lad import demo
-from lad.dataset import COLUMNS, Event
+from lad.dataset import COLUMNS
 from lad.demo import clips
+from lad.events import Event
 
 
 def rows(table: Path) -> list[dict[str, str]]:

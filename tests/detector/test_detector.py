@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from lad.dataset import Event, Video
+from lad.dataset import Video
 from lad.detector.scoring import score_features
 from lad.detector.windows import TrainingError, TrainingVideo, WindowSampler, feature_statistics, fits_on_device
+from lad.events import Event
 from lad.features.video import ClipFeatures, VideoFeatures
 from lad.models.aed import AED, ConvLSTMCell, detector_from_state, multi_task_loss
 from lad.models.linear import LinearDetector, linear_from_state

@@ -17,13 +17,14 @@ from helpers.projects import opened
 from helpers.videos import numbered_frame, read_number
 
 from lad.config import Config, load_config
-from lad.dataset import COLUMNS, Event, Video
+from lad.dataset import COLUMNS, Video
 from lad.detector import windows
 from lad.detector.checkpoint import load_checkpoint
 from lad.detector.scoring import score_features
 from lad.detector.validation import validate
 from lad.detector.windows import TrainingVideo, WindowSampler
 from lad.evaluation.results import ScoredVideo, compute_metrics
+from lad.events import Event
 from lad.extract.readers import open_reader, read_frames
 from lad.features.recipe import load_extractor, make_recipe
 from lad.features.video import ClipFeatures, VideoFeatures

@@ -588,7 +588,7 @@ def test_a_training_video_without_a_known_category_is_a_mistake_that_is_named(la
     other = relabelled(tmp_path, c=row("c", "train", "swim", "", 36))
     status, _, err = lad(*ours("run", root, work, *other, "-o", "data.classes=[run, walk]"))
     assert status == 2
-    assert "(c, ...) have no label, or one not in data.classes" in err.splitlines()[-1]
+    assert "c: the label 'swim' of a training video is not in data.classes" in err.splitlines()[-1]
 
 
 def test_labels_for_another_number_of_frames_are_tolerated_up_to_a_clip_and_an_error_beyond(lad, root, tmp_path):

@@ -11,7 +11,7 @@ from helpers.places import CONFIGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lad.config import Config, ConfigError, load_config
+from lad.config import Config, ConfigError, load_config, override
 
 
 def write(folder: Path, text: str) -> Path:
@@ -218,7 +218,7 @@ def test_python_tags_are_refused_and_not_run(tag: str, tmp_path: Path) -> None:
     tag = tag.format(mark=mark)
     path = write(tmp_path, f"name: x\ndevice: {tag}\n")
     assert problems(path)[0].startswith(f"{path}:2: not valid YAML")
-    assert problems(None, f"device={tag}")[0].endswith("the value is not valid YAML")
+    assert problems(None, f"workers={tag}")[0].endswith("the value is not valid YAML")
     assert not mark.exists()
 
 
@@ -244,3 +244,30 @@ def test_arbitrary_text_is_a_configuration_or_a_config_error(text: str, tmp_path
             assert isinstance(load_config(*arguments), Config)
         except ConfigError as error:
             assert str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*normal*",
+        "a # b",
+        "a: b",
+        "'q",
+        "[x]",
+        "null",
+        "~",
+        '"',
+        "'x'",
+        "x\ny",
+        " x ",
+        "2026-02-30",
+        "{a",
+        "5",
+        "ü\"'🎥",
+    ],
+)
+def test_a_text_or_path_is_set_as_it_stands(text: str) -> None:
+    config = load_config(None, [override("data.normal", text), override("data.root", text), "train.steps=5"])
+    assert config.data.normal == text and config.data.root == Path(text)
+    assert load_config(None, [], options={"data.root": text}).data.root == Path(text), "as --data does"
+    assert load_config(None, ["data.root=null", "data.dataset="]).data == Config().data, "null and nothing are no value"

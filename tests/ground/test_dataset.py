@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 
 from lad.dataset import (
     DatasetError,
-    Event,
     Video,
     class_names,
     find_videos,
     is_safe_id,
-    parse_events,
     read_dataset,
     video_ids,
     write_dataset,
 )
+from lad.events import Event, parse_events
 
 HEADER = "video,path,split,label,events,n_frames,fps,source\n"
 SOME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -375,3 +374,32 @@ def test_a_label_may_hold_several_categories() -> None:
     videos = [Video("a", Path("a"), label="Riot|Abuse"), Video("b", Path("b"), label="Abuse"), Video("c", Path("c"))]
     assert [video.categories for video in videos] == [("Riot", "Abuse"), ("Abuse",), ()]
     assert class_names(videos) == ["Abuse", "Riot"]
+
+
+# Slips ----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_column_is_refused_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    (problem,) = problems(write(tmp_path, "video,path,event\na,a.mp4,10-20\n"))
+    assert "dataset.csv:1: unknown column 'event': did you mean 'events'?" in problem
+    (problem,) = problems(write(tmp_path, "video,path,events,events\na,a.mp4,10-20,\n"))
+    assert "'events' is there twice" in problem
+
+
+def test_columns_without_a_name_hold_nothing_or_are_refused(tmp_path: Path) -> None:
+    assert read_dataset(write(tmp_path, "video,path,,\na,a.mp4,,\n"))
+    (problem,) = problems(write(tmp_path, "video,path,,\na,a.mp4,,10-20\n"))
+    assert "column 4 has no name" in problem and "'10-20'" in problem
+
+
+@pytest.mark.parametrize(("separator", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_other_separators_than_commas_are_called_by_name(separator: str, name: str, tmp_path: Path) -> None:
+    text = HEADER.replace(",", separator) + separator.join(["a", "a.mp4", "train", "", "", "", "", ""]) + "\n"
+    (problem,) = problems(write(tmp_path, text))
+    assert f"separated by {name}: save it with commas" in problem
+
+
+def test_a_slip_that_is_on_every_line_is_one_line(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{n}.mp4,Train,,,,,\n" for n in range(19))
+    (problem,) = problems(write(tmp_path, HEADER + rows))
+    assert problem.endswith("dataset.csv:2: 19 lines have split 'Train': write train")

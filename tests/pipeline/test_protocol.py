@@ -279,7 +279,9 @@ def test_a_split_that_cannot_be_trained_is_named_and_the_ones_before_it_are_kept
             (root / f"{video}.mp4").write_bytes(b"")
     status, out, err = lad("run", *arguments(tree, work), "--data", str(root))
     assert status == 2
-    assert err.splitlines()[-1].startswith("error: split_1: the events of the training videos are all of one source")
+    last = err.splitlines()[-1]
+    assert last.startswith("error: split_1: has no features: "), "the reason comes first"
+    assert "of the other videos: the events of the training videos are all of one source" in last
     assert "split_0: train: 1 done" in out
 
 

@@ -12,9 +12,10 @@ import torch
 from helpers.projects import opened
 
 from lad.config import Config, load_config
-from lad.dataset import COLUMNS, Event, Video
+from lad.dataset import COLUMNS, Video
 from lad.detector.checkpoint import load_checkpoint, scoring_config
 from lad.detector.validation import divide
+from lad.events import Event
 from lad.features.video import FeaturesError
 from lad.pipeline.reporter import StageError
 

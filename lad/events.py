@@ -1,0 +1,131 @@
+"""Anomalous intervals: of frames, or of seconds until the times of the frames are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lad.intervals import intervals
+
+FRAME = re.compile(r"[0-9]+")
+SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]*)?)s")
+CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,6}):([0-9]{2}(?:\.[0-9]*)?)")
+FORMS = "start-end in frames (61-180), in seconds (12.4s-15s) or as m:ss (0:12.4-0:15)"
+SLACK = 1e-3  # seconds by which containers round the times of frames
+
+
+@dataclass(frozen=True)
+class Event:
+    """An anomalous interval of frames, half-open: `[start, end)`. Without an end it lasts until the video ends."""
+
+    start: int
+    end: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.start}-{'' if self.end is None else self.end}"
+
+
+@dataclass(frozen=True)
+class TimedEvent:
+    """An anomalous interval of time, half-open. Without an end it lasts until the video ends.
+
+    Attributes:
+        start, end: seconds since the first frame.
+        written: as somebody wrote it.
+    """
+
+    start: float
+    end: float | None
+    written: str
+
+    def __str__(self) -> str:
+        return self.written
+
+
+AnyEvent = Event | TimedEvent
+
+WHOLE_VIDEO = (Event(0),)  # the events of an abnormal video about which no more is known
+
+
+def events_of(frame_labels: np.ndarray) -> tuple[Event, ...]:
+    """The events in `(frames,)` labels: the runs of frames that are not zero."""
+    return tuple(Event(start, end) for start, end in intervals(np.asarray(frame_labels) != 0))
+
+
+def parse_events(text: str, n_frames: int | None = None) -> tuple[AnyEvent, ...]:
+    """`start-end;start-end`, half-open -> events in order. `start-` lasts until the video ends.
+
+    Whole numbers are frames, from 0; `12.4s`, `0:12.4` and `1:02:03` are times.
+
+    Raises:
+        ValueError: an interval is malformed, empty, or reaches beyond `n_frames`; or frames stand beside times.
+    """
+    events = [_parse_event(part) for part in filter(None, text.split(";"))]
+    frames = [event for event in events if isinstance(event, Event)]
+    if frames and len(frames) < len(events):
+        raise ValueError(f"events {text!r} are in frames and in seconds: write all of a video's in one of them")
+    for event in frames:
+        if n_frames is not None and (event.end or event.start + 1) > n_frames:
+            raise ValueError(f"event {str(event)!r} reaches beyond the video's {n_frames} frames")
+    return tuple(sorted(events, key=lambda event: event.start))
+
+
+def _parse_event(text: str) -> AnyEvent:
+    written = text.strip()
+    start, dash, end = written.partition("-")
+    if not (dash and _is_time(start) and (_is_time(end) or not end)):
+        raise ValueError(f"event {text!r} is not {FORMS}; without an end it lasts until the video ends")
+    event: AnyEvent
+    if FRAME.fullmatch(start) and FRAME.fullmatch(end or start):
+        event = Event(int(start), int(end) if end else None)
+        last = "its end is the first frame after it"
+    elif FRAME.fullmatch(start) or FRAME.fullmatch(end):
+        raise ValueError(f"event {text!r} is partly in frames and partly in seconds: write 12s for a second")
+    else:
+        event = TimedEvent(_seconds(start), _seconds(end) if end else None, written)
+        last = "it ends no later than it starts"
+    if event.end is not None and event.start >= event.end:
+        raise ValueError(f"event {text!r} is empty: {last}")
+    return event
+
+
+def _is_time(text: str) -> bool:
+    clock = CLOCK.fullmatch(text)
+    if clock and (float(clock[3]) >= 60 or (clock[1] and int(clock[2]) >= 60)):
+        return False
+    return bool(clock or FRAME.fullmatch(text) or SECONDS.fullmatch(text))
+
+
+def _seconds(text: str) -> float:
+    if clock := CLOCK.fullmatch(text):
+        return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
+    return float(text.removesuffix("s"))
+
+
+def in_frames(events: Sequence[AnyEvent], times: np.ndarray, fps: float) -> tuple[Event, ...]:
+    """Events as intervals of frames: of those that are on display in them, and at least of one.
+
+    An event that begins or ends after the last frame does so as many frames beyond it as its time says.
+
+    Args:
+        events: of one video.
+        times: `(frames,)` float64, seconds of each frame since the first.
+        fps: average frames a second.
+    """
+    return tuple(event if isinstance(event, Event) else _resolved(event, times, fps) for event in events)
+
+
+def _resolved(event: TimedEvent, times: np.ndarray, fps: float) -> Event:
+    duration = (times[-1] if len(times) else 0.0) + 1 / fps
+
+    def frame(second: float, begun: int) -> int:
+        return begun if second < duration + SLACK else len(times) + round((second - duration) * fps)
+
+    start = frame(event.start, max(int(np.searchsorted(times, event.start + SLACK, side="right")) - 1, 0))
+    if event.end is None:
+        return Event(start)
+    end = frame(event.end, int(np.searchsorted(times, event.end - SLACK, side="left")))
+    return Event(start, max(end, start + 1))

@@ -1,0 +1,159 @@
+"""Whether a project's labels can teach and test: what its dataset.csv alone can tell, before hours of work.
+
+Training asks again when it knows which videos can be used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from lad.config import Config
+from lad.dataset import Video
+from lad.events import Event
+from lad.pipeline.reporter import StageError
+from lad.text import did_you_mean, look_alikes
+
+MAX_SHOWN = 20  # classes in one line
+FOLDER = "folder"  # the benchmark that judges by names
+
+
+def check_labels_of(
+    names: Sequence[str], videos: Sequence[Video], classes: Sequence[str], config: Config, say: Callable[[str], None]
+) -> None:
+    """Check what the named stages need of the videos' labels; `say` gets their counts, and what is odd about them.
+
+    Raises:
+        StageError: training or evaluation is impossible.
+    """
+    if "train" in names:
+        chosen = [video for video in videos if video.split in ("train", "val")]
+        check_training(chosen, classes, config)
+        say(f"train: {_counted(chosen)}")
+    if "evaluate" in names:
+        test_videos(videos)
+    if "train" in names or "evaluate" in names:
+        for warning in _oddities(videos, config):
+            say(f"warning: {warning}")
+
+
+def check_training(videos: Sequence[Video], classes: Sequence[str], config: Config) -> None:
+    """Check that a detector can learn from `videos`, those in the splits `train` and `val`.
+
+    Raises:
+        StageError: it cannot, with what to do.
+    """
+    train = [video for video in videos if video.split == "train"]
+    if not train:
+        raise StageError(
+            "no video is in the split `train`: there is nothing to train on; write train in the column split of some"
+        )
+    if config.train.selection == "cross-validation" and any(video.split == "val" for video in videos):
+        raise StageError(
+            "some videos are in the split `val`, and train.selection cross-validation has no use for them: "
+            "set train.selection=validation, or let them be `train`"
+        )
+    _check_classes(videos, classes)
+    events_elsewhere = _where_events_come_from(config)
+    sources = {video.group for video in train if video.is_abnormal}
+    if not sources:
+        raise StageError(f"no training video has an event: there is nothing to learn from; {events_elsewhere['none']}")
+    if all(_is_whole(video) for video in videos):
+        raise StageError(
+            f"all {len(videos)} training videos are abnormal from end to end, and a detector learns from normal frames "
+            f"too; {events_elsewhere['all']}"
+        )
+    divided = not any(video.split == "val" for video in videos)  # some are held out to validate
+    if divided and len(sources) < 2:
+        raise StageError(
+            "the events of the training videos are all of one source, which cannot both teach and validate: "
+            "add videos of another, or `val` rows to the dataset.csv"
+        )
+
+
+def test_videos(videos: Sequence[Video]) -> list[Video]:
+    """The videos to evaluate.
+
+    Raises:
+        StageError: there is none.
+    """
+    test = [video for video in videos if video.split == "test"]
+    if not test:
+        raise StageError("no video is in the split `test`: there is nothing to evaluate")
+    return test
+
+
+def _check_classes(videos: Sequence[Video], classes: Sequence[str]) -> None:
+    if unlabelled := [video.id for video in videos if not video.categories]:
+        raise StageError(
+            f"{_some(unlabelled)}: training videos without a label: name each one's category in the column label"
+        )
+    known = set(classes)
+    if strangers := [video for video in videos if video.categories[0] not in known]:
+        label = strangers[0].categories[0]
+        raise StageError(
+            f"{_some([video.id for video in strangers])}: the label {label!r} of a training video is not in "
+            f"data.classes{did_you_mean(label, classes)}"
+        )
+
+
+def _where_events_come_from(config: Config) -> dict[str, str]:
+    """What to do where no video is abnormal, and where all are."""
+    data = config.data
+    if data.benchmark == FOLDER:
+        pattern = f"-o data.normal=PATTERN (lad prepare folder --normal PATTERN), now {data.normal!r}"
+        return {
+            "none": f"a video is normal if its name or a folder's matches {pattern}",
+            "all": f"a video is normal if its name or a folder's matches {pattern}: name normal ones so",
+        }
+    return {
+        "none": "write where they are in the column events of the dataset.csv, such as 61-180 or 0:12-0:15",
+        "all": "add normal videos, whose events are empty, or write in the column events which frames are abnormal",
+    }
+
+
+def _is_whole(video: Video) -> bool:
+    """Whether every frame is abnormal, as far as the labels alone say."""
+    return any(
+        isinstance(event, Event)
+        and event.start == 0
+        and (event.end is None or (video.n_frames is not None and event.end >= video.n_frames))
+        for event in video.events
+    )
+
+
+def _counted(videos: Sequence[Video]) -> str:
+    """Classes and counts, in one line."""
+    counts = Counter((video.categories[0], video.is_abnormal) for video in videos)
+    labels = sorted({label for label, _ in counts})
+    parts = []
+    for label in labels[:MAX_SHOWN]:
+        kinds = [f"{counts[label, kind]} {word}" for kind, word in ((True, "abnormal"), (False, "normal"))]
+        parts.append(f"{label} {' + '.join(kind for kind in kinds if not kind.startswith('0 '))}")
+    more = f", and {len(labels) - MAX_SHOWN} more labels" if len(labels) > MAX_SHOWN else ""
+    return f"labels of {len(videos)} videos: {', '.join(parts)}{more}"
+
+
+def _oddities(videos: Sequence[Video], config: Config) -> list[str]:
+    counts = Counter(category for video in videos for category in video.categories)
+    found = []
+    for pair in look_alikes(counts):
+        rarer, other = sorted(pair, key=lambda label: counts[label])
+        found.append(
+            f"label {rarer!r} ({counts[rarer]} videos) looks like {other!r} ({counts[other]}): "
+            "write one of them if both mean the same"
+        )
+    classes = config.data.classes
+    if classes is not None:
+        missing = [name for name in classes if name not in counts]
+        strange = [name for name in counts if name not in classes]
+        if missing:
+            found.append(f"data.classes: no video has the label {', '.join(map(repr, missing))}")
+        if strange:
+            found.append(f"data.classes: does not name the labels {', '.join(map(repr, strange))} of some videos")
+    return found
+
+
+def _some(ids: Sequence[str]) -> str:
+    """The first of many ids, and how many there are."""
+    return ", ".join(ids[:3]) + (f", ... ({len(ids)} in all)" if len(ids) > 3 else "")

@@ -1,0 +1,138 @@
+"""What labels alone tell is said before anything is decoded, and what cannot teach is refused with what to do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lad.detector.checkpoint import load_checkpoint
+
+HEADER = "video,path,split,label,events,n_frames,fps,source\n"
+SMALL = (
+    "train={window: 2, hidden: 8, abnormal_windows: 2, normal_windows: 2, steps: 4, evaluate_every: 2}",
+    "extract.backbone=tiny",
+    "threads=1",
+)
+GOOD = [
+    "a,a.mp4,train,Fire,8-30,,,one",
+    "b,b.mp4,train,Fire,,,,one",
+    "c,c.mp4,train,Fire,8-30,,,two",
+    "d,d.mp4,train,normal,,,,two",
+    "e,e.mp4,test,Fire,8-30,,,three",
+]
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory, make_video) -> Path:
+    root = tmp_path_factory.mktemp("clips")
+    for name in "abcde":
+        make_video(root / f"{name}.mp4", 40)
+    return root
+
+
+@pytest.fixture
+def lad_run(lad, clips, tmp_path) -> Callable[..., tuple[int, str, str]]:
+    """Run a command on a dataset.csv of the given rows."""
+
+    def call(command: str, rows: list[str], *words: str) -> tuple[int, str, str]:
+        (clips / "dataset.csv").write_text(HEADER + "".join(f"{row}\n" for row in rows))
+        options = [word for key in ("data.dataset=dataset.csv", *SMALL) for word in ("-o", key)]
+        return lad(command, "--data", str(clips), "--work", str(tmp_path / "work"), *options, *words)
+
+    return call
+
+
+def changed(**cells: str) -> list[str]:
+    """The good rows, with one cell of a row exchanged: `a="Fire>nromal"`."""
+    return [row.replace(*cells[row[0]].split(">")) if row[0] in cells else row for row in GOOD]
+
+
+def refused_at_once(result: tuple[int, str, str], tmp_path: Path, *said: str) -> None:
+    status, _, err = result
+    assert status == 2 and not list(tmp_path.rglob("*.npy")), "nothing was decoded"
+    assert all(words in err.splitlines()[-1] for words in said), err
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row.replace("train", "test") for row in GOOD], "no video is in the split `train`"),
+        ([row.replace("test", "train") for row in GOOD], "no video is in the split `test`"),
+        ([row.replace("8-30", "") for row in GOOD], "write where they are in the column events"),
+        ([row.replace(",two", ",one") for row in GOOD], "all of one source, which cannot both teach and validate"),
+        (changed(a="Fire>", b="Fire>"), "a, b: training videos without a label"),
+    ],
+)
+def test_what_the_csv_alone_can_tell_is_said_before_extraction(lad_run, rows, said, tmp_path) -> None:
+    refused_at_once(lad_run("run", rows), tmp_path, said)
+
+
+def test_a_label_that_is_no_class_is_named_with_the_class_that_was_meant(lad_run, tmp_path) -> None:
+    rows = changed(a="Fire>Frie")
+    refused_at_once(
+        lad_run("run", rows, "-o", "data.classes=[Fire, normal]"), tmp_path, "'Frie'", "did you mean 'Fire'?"
+    )
+
+
+def test_videos_that_are_all_abnormal_from_end_to_end_are_refused(lad_run, tmp_path) -> None:
+    rows = [row.replace("8-30", "0-").replace(",,,,", ",0-,,,") for row in GOOD]
+    refused_at_once(lad_run("run", rows), tmp_path, "all 4 training videos are abnormal", "column events")
+
+
+def test_a_folder_of_clips_without_normal_in_a_name_is_refused_with_the_pattern(lad, clips, tmp_path) -> None:
+    root = tmp_path / "shop"
+    shutil.copytree(clips, root, ignore=shutil.ignore_patterns("*.csv"))
+    words = [word for key in ("data.benchmark=folder", *SMALL) for word in ("-o", key)]
+    result = lad("run", "--data", str(root), "--work", str(tmp_path / "work"), *words)
+    refused_at_once(result, tmp_path, "are abnormal from end to end", "data.normal=PATTERN", "'*normal*'")
+    result = lad("run", "--data", str(root), "--work", str(tmp_path / "work"), *words, "-o", "data.normal=*")
+    refused_at_once(result, tmp_path, "no training video has an event", "data.normal=PATTERN")
+
+
+def test_classes_are_counted_and_slips_are_named_before_training(lad_run) -> None:
+    status, _, err = lad_run("run", changed(d="normal>Fires"), "-o", "data.classes=[Fire, Fires, Panic]")
+    assert status == 0, err
+    assert "train: labels of 4 videos: Fire 2 abnormal + 1 normal, Fires 1 normal" in err
+    assert "warning: label 'Fires' (1 videos) looks like 'Fire' (4)" in err
+    assert "warning: data.classes: no video has the label 'Panic'" in err
+    assert err.index("labels of 4") < err.index("extract:"), "before extraction"
+
+
+def test_why_videos_cannot_be_used_comes_before_what_the_others_lack(lad_run, tmp_path) -> None:
+    rows = changed(a="8-30>8-560", c="8-30>8-560")
+    status, _, err = lad_run("run", rows)
+    last = err.splitlines()[-1]
+    assert status == 2 and "its labels are for 560 frames and it has 40" in last and "no training video has" in last
+    assert last.index("560") < last.index("no training video has an event")
+
+
+def test_events_in_seconds_train_and_test_as_the_same_in_frames(lad_run, clips, tmp_path) -> None:
+    results = []
+    for events in ("8-30", "0.32s-1.2s", "0:00.32-0:01.2"):
+        shutil.rmtree(tmp_path / "work", ignore_errors=True)
+        status, _, err = lad_run("run", [row.replace("8-30", events) for row in GOOD])
+        assert status == 0, err
+        assert events in (tmp_path / "work" / "dataset.csv").read_text(), "as it was written"
+        metrics = (tmp_path / "work" / "metrics.json").read_text()
+        state = load_checkpoint(tmp_path / "work" / "checkpoints" / "best.pt").model
+        results.append(("".join(metrics.split()), {key: tensor.tolist() for key, tensor in state.items()}))
+    assert results[0] == results[1] == results[2]
+
+
+def test_the_dataset_below_the_data_root_wins_and_the_other_is_named(lad_run, clips, tmp_path, monkeypatch) -> None:
+    (tmp_path / "dataset.csv").write_text("video,path\nz,z.mp4\n")
+    monkeypatch.chdir(tmp_path)
+    status, _, err = lad_run("extract", GOOD)
+    assert status == 0, err
+    assert f"warning: {clips / 'dataset.csv'} and {tmp_path / 'dataset.csv'} differ: the first is used" in err
+    assert f"dataset: {clips / 'dataset.csv'}, 5 videos" in err
+
+
+def test_a_dataset_beside_nothing_is_still_found_as_given(lad, clips, tmp_path, monkeypatch) -> None:
+    (tmp_path / "mine.csv").write_text("video,path\na,a.mp4\n")
+    monkeypatch.chdir(tmp_path)
+    words = ("--data", str(clips), "--work", "work", "-o", "data.dataset=mine.csv", "-o", "extract.backbone=tiny")
+    assert lad("extract", *words)[0] == 0
