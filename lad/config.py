@@ -25,8 +25,9 @@ NOT_YAML = (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeEr
 MAX_DEPTH = 4  # sections in sections; an alias may nest without end
 # How the command line's options are called that stand for keys.
 OPTIONS = {"data.root": "--data", "device": "--device", "workers": "--workers", "score.checkpoint": "--checkpoint"}
-# Keys that were there once, and why they are no more. Files that have them are read all the same.
-DROPPED = {"extract.runtime": "torch runs every network by now"}
+# What became of keys since they were written: the key of today (None: there is none), and why. Every renaming goes
+# through this table: checkpoints, work directories and files of an older lad are read all the same.
+BECAME: dict[str, tuple[str | None, str]] = {"extract.runtime": (None, "torch runs every network by now")}
 IMPOSSIBLE = "impossible"  # pydantic's name for an error of values that do not go together
 
 
@@ -213,7 +214,7 @@ def load_config(
         overrides: `key=value`, with dotted keys and YAML values; for a key that is a text or a path, as they are.
         base: what to start from where there is no file.
         options: dotted key -> value, as it is: what options of the command line say. They win.
-        say: gets a line for each key in `path` or `overrides` that is no more. In `base` they are passed over.
+        say: gets a line for each key in `path` or `overrides` that `BECAME` has. In `base` they are passed over.
 
     Raises:
         ConfigError: every wrong key and value, with its line or override.
@@ -223,10 +224,13 @@ def load_config(
     if path is not None:
         tree, lines = _read_yaml(path)
         tree.setdefault("name", path.stem)
-    for key, why in DROPPED.items():
+    for key, (today, why) in BECAME.items():
         parts = tuple(key.split("."))
-        if _take(tree, parts) and path is not None:
-            say(f"{path}:{lines[parts]}: {key} is no more: {why}")
+        found, value = _take(tree, parts)
+        if found and today is not None:
+            _set(tree, tuple(today.split(".")), value)
+        if found and path is not None:
+            say(f"{path}:{lines[parts]}: {_became(key)}: {why}")
     overridden: dict[tuple[str, ...], str] = {}
     problems: list[str] = []
     for override in overrides:
@@ -235,9 +239,12 @@ def load_config(
         if not equals or not all(parts):
             problems.append(f"-o {override}: expected key=value, as in -o train.steps=500")
             continue
-        if (dropped := ".".join(parts)) in DROPPED:
-            say(f"-o {override}: {dropped} is no more: {DROPPED[dropped]}")
-            continue
+        if (old := ".".join(parts)) in BECAME:
+            today, why = BECAME[old]
+            say(f"-o {override}: {_became(old)}: {why}")
+            if today is None:
+                continue
+            parts = tuple(today.split("."))
         try:
             value = text if _is_text(parts, text) else yaml.safe_load(text)
         except NOT_YAML:
@@ -288,14 +295,18 @@ def _set(tree: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:
     tree[parts[-1]] = value
 
 
-def _take(tree: Any, parts: tuple[str, ...]) -> bool:
-    """Remove a key, where it is there."""
+def _became(key: str) -> str:
+    today = BECAME[key][0]
+    return f"{key} is no more" if today is None else f"{key} is called {today} now"
+
+
+def _take(tree: Any, parts: tuple[str, ...]) -> tuple[bool, Any]:
+    """Remove a key: whether it was there, and its value."""
     for part in parts[:-1]:
         tree = tree.get(part) if isinstance(tree, dict) else None
     if not isinstance(tree, dict) or parts[-1] not in tree:
-        return False
-    del tree[parts[-1]]
-    return True
+        return False, None
+    return True, tree.pop(parts[-1])
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
