@@ -27,6 +27,8 @@ from lad.console import ConsoleReporter
 from lad.dataset import COLUMNS
 from lad.text import printable
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 data: {dataset: dataset.csv}
 extract: {backbone: tiny, streams: [rgb, flow], batch_clips: 2}

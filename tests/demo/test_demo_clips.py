@@ -15,6 +15,8 @@ from lad import demo
 from lad.dataset import COLUMNS, Event
 from lad.demo import clips
 
+pytestmark = pytest.mark.slow
+
 
 def rows(table: Path) -> list[dict[str, str]]:
     with table.open(newline="") as file:

@@ -28,6 +28,8 @@ from lad.extract.pipes import Inbox
 from lad.extract.worker import _Progress, _reporting, run_job
 from lad.extract.workers import decode_videos
 
+pytestmark = pytest.mark.slow
+
 MakeVideo = Callable[..., Path]
 
 

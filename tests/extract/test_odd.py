@@ -1,5 +1,7 @@
 """Odd but right: for every odd video that people have, what the right answer is.
 
+pytestmark = pytest.mark.slow
+
 Item: where it is stated (`decode` is test_decode.py, `damaged` test_damaged.py and so on; no name: here;
 `scored`: test_scores_are_as_long_as_the_video and the tests after it, on a folder of all of them at once).
 

@@ -27,6 +27,8 @@ from lad.extract.video import VideoInfo
 from lad.models import weights
 from lad.models.registry import BACKBONES
 
+pytestmark = pytest.mark.slow
+
 Lad = Callable[..., tuple[int, str, str]]
 
 

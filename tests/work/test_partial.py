@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -17,11 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.decoders import signal_decoders
 
 from lad.extract.extractor import FeatureExtractor
 from lad.work import partial as partial_module
 from lad.work.manifest import read_manifest
 from lad.work.partial import Partial, resume, sweep
+
+pytestmark = pytest.mark.slow
 
 NAMES = {"rgb/a": "1", "flow/a": "2"}
 
@@ -405,8 +407,7 @@ def test_a_reader_that_dies_voids_what_it_gave_and_its_successor_is_resumed(lad,
     def killing(self: Partial, batch: dict[str, np.ndarray]) -> None:
         add(self, batch)
         if self.reader == "auto" and self.clips == 6:
-            for child in multiprocessing.active_children():
-                os.kill(child.pid or 0, signal.SIGSEGV)
+            signal_decoders(signal.SIGSEGV)
 
     monkeypatch.setattr(Partial, "restart", noting)
     monkeypatch.setattr(Partial, "add", killing)
@@ -429,7 +430,7 @@ def test_a_video_that_decodes_to_less_than_was_saved_fails_and_begins_anew(lad, 
     work = tmp_path / "work"
     extract_and_die(lad, monkeypatch, words(video, work), 4)
     with monkeypatch.context() as patch:
-        patch.setattr("lad.pipeline.extract._count_clips", lambda run, info: 9)
+        patch.setattr("lad.pipeline.extract.count_clips", lambda spec, info: 9)
         status, _, err = lad(*words(video, work))
     assert status == 1 and "13 clips came of it, of its frames 9" in err
     assert not (work / "partial").exists()
