@@ -38,7 +38,7 @@ $(VENV)/.docs-ready: $(VENV)/.ready
 	@touch $@
 
 bench: setup
-	$(BIN)/python benchmarks/speed/table.py --page docs/performance.md
+	$(BIN)/python -m benchmarks.speed.table --page docs/performance.md
 
 docker:
 	docker build -t lad .
