@@ -1,7 +1,5 @@
 """Odd but right: for every odd video that people have, what the right answer is.
 
-pytestmark = pytest.mark.slow
-
 Item: where it is stated (`decode` is test_decode.py, `damaged` test_damaged.py and so on; no name: here;
 `scored`: test_scores_are_as_long_as_the_video and the tests after it, on a folder of all of them at once).
 
@@ -64,6 +62,8 @@ from lad.extract.clips import ClipSpec, clip_batches
 from lad.extract.video import VideoInfo
 from lad.files import frame_files
 from lad.models.aed import AED
+
+pytestmark = pytest.mark.slow
 
 QUIET_X265 = {"x265-params": "log-level=none"}
 VFR = [0, 40, 200, 240, 1000]  # milliseconds
