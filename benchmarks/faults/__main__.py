@@ -21,7 +21,9 @@ from benchmarks.faults.common import DATA, stop_all
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     kill = commands.add_parser("kill", help="lad run, killed at random moments")
     kill.add_argument("--runs", type=int, default=100, help="how many runs to kill [default: 100]")
