@@ -170,16 +170,20 @@ class Scorer:
     classes: list[str]
     merge: Merge
 
+    def check(self, features: ClipFeatures) -> None:
+        """Raise CheckpointError where the detector is for features of another length."""
+        if features.dim != self.detector.feature_dim:
+            raise CheckpointError(
+                f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
+            )
+
     def __call__(self, features: ClipFeatures, timeline: Timeline, warnings: Sequence[str] = ()) -> Scores:
         """Score one video.
 
         Raises:
             CheckpointError: the detector is for features of another length.
         """
-        if features.dim != self.detector.feature_dim:
-            raise CheckpointError(
-                f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
-            )
+        self.check(features)
         found = score_features(self.detector, features, merge=self.merge)
         frames = self.calibration(timeline.by_frame(found.clips))
         clip_of_frame = timeline.clip_of_frame(len(found.clips))

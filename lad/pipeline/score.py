@@ -91,11 +91,13 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
             )
             for video, today in todo:
                 source, item = features[video.id], work.item(video.id)
-                work.manifest.start(STAGE, item, today)
+                opened = source.open()
                 try:
-                    scores = scorer(source.open(), source.timeline(), source.warnings)
+                    scorer.check(opened)
                 except CheckpointError as error:
                     raise CheckpointError(f"{path}: {error} ({' + '.join(recipe.streams)})") from error
+                work.manifest.start(STAGE, item, today)
+                scores = scorer(opened, source.timeline(), source.warnings)
                 write_scores(work.scores(video.id), scores)
                 info = {**scores_info(scores), "checkpoint": checkpoint_sha256, "lad": __version__}
                 work.manifest.finish(STAGE, item, [work.scores(video.id)], info)
