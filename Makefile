@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: setup demo test lint docs bench docker clean
+.PHONY: setup demo test test-fast lint docs bench docker clean
 
 setup: $(VENV)/.ready
 
@@ -21,6 +21,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+test-fast: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,7 +38,7 @@ $(VENV)/.docs-ready: $(VENV)/.ready
 	@touch $@
 
 bench: setup
-	$(BIN)/python benchmarks/speed/table.py --page docs/performance.md
+	$(BIN)/python -m benchmarks.speed.table --page docs/performance.md
 
 docker:
 	docker build -t lad .

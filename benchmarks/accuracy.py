@@ -1,6 +1,6 @@
 """How good the scores are on UCSD Ped2 and on surveillance clips.
 
-    python benchmarks/accuracy.py [--only ped2 surveillance] [--rows NAME ...] [--data DIR] [--pages docs]
+    python -m benchmarks.accuracy [--only ped2 surveillance] [--rows NAME ...] [--data DIR] [--pages docs]
 
 The rows are the default, the paper's recipe, a linear baseline, and the default without each of its ingredients. Each
 row is `lad run` on one of the configurations in configs/, changed with `-o`. Rows with the same features share a work
@@ -21,13 +21,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy_cost import measure_cost
-from accuracy_page import write_page
-from accuracy_rows import BENCHMARKS, ROOT, WORK, Row, cost_file, frames_of, load_splits, row_config, row_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.accuracy_cost import measure_cost
+from benchmarks.accuracy_page import write_page
+from benchmarks.accuracy_rows import (
+    BENCHMARKS,
+    ROOT,
+    WORK,
+    Row,
+    cost_file,
+    frames_of,
+    load_splits,
+    row_config,
+    row_file,
+)
 from lad.clip import CLIP_FRAMES
 from lad.config import Config, load_config
 from lad.dataset import Video

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from benchmarks.speed.rows import medians
 from lad.config import Config
 from lad.detector.scoring import score_features
 from lad.extract.clips import ClipBatch, clip_batches
@@ -22,9 +22,6 @@ from lad.extract.runtime import BATCHES_AT_ONCE
 from lad.features.recipe import load_extractor, make_recipe
 from lad.features.video import ClipFeatures
 from lad.models.registry import BACKBONES, build_detector
-
-sys.path.append(str(Path(__file__).parent / "speed"))
-from rows import medians
 
 if TYPE_CHECKING:
     from lad.models.registry import Detector

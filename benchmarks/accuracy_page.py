@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from accuracy_rows import BENCHMARKS, Row, cost_file, frames_of, load_splits, row_file, truth_of
-from error_pictures import draw_errors, find_errors
 from matplotlib.figure import Figure
 
+from benchmarks.accuracy_rows import BENCHMARKS, Row, cost_file, frames_of, load_splits, row_file, truth_of
+from benchmarks.error_pictures import draw_errors, find_errors
 from lad.evaluation.metrics import average_precision, false_alarm_rate, false_alarms, roc_auc
 from lad.evaluation.reliability import calibration_error, reliability
 from lad.intervals import intervals

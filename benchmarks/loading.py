@@ -1,6 +1,6 @@
 """How soon training starts on the released features of 2,000 videos, and how much memory it takes.
 
-    python benchmarks/loading.py [--videos 2000] [--folder DIR]
+    python -m benchmarks.loading [--videos 2000] [--folder DIR]
 
 It makes a benchmark in the layout of the authors' code: videos of 20 to 400 clips, 2048 numbers a clip, about 3.4 GB.
 Then it starts the real `lad train` on it three times, each until its first step. The first time nothing is known of the

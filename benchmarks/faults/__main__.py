@@ -1,8 +1,8 @@
 """Fault runs: kills, damaged files, hours of video. They take too long to be among the tests.
 
-    python benchmarks/faults kill    [--runs 100]  [--backbone tiny] [--data shared/data/surveillance]
-    python benchmarks/faults mutants [--count 400] [--backbone tiny] [--data shared/data]
-    python benchmarks/faults long    [--hours 3]   [--backbone tiny] [--data shared/data/surveillance]
+    python -m benchmarks.faults kill    [--runs 100]  [--backbone tiny] [--data shared/data/surveillance]
+    python -m benchmarks.faults mutants [--count 400] [--backbone tiny] [--data shared/data]
+    python -m benchmarks.faults long    [--hours 3]   [--backbone tiny] [--data shared/data/surveillance]
 
 Each prints one line for each run, and tables at the end. Results are kept below runs/faults/, and a command that was
 stopped goes on from there. Exit status: 0 nothing is wrong, 1 something is wrong, 2 usage. docs/reliability.md has the
@@ -17,11 +17,13 @@ import signal
 import sys
 from pathlib import Path
 
-from common import DATA, stop_all
+from benchmarks.faults.common import DATA, stop_all
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     kill = commands.add_parser("kill", help="lad run, killed at random moments")
     kill.add_argument("--runs", type=int, default=100, help="how many runs to kill [default: 100]")
@@ -45,14 +47,14 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # for the decoders that are made to crash
     common = (arguments.backbone, arguments.seed)
     if arguments.command == "kill":
-        from kill import kill_runs
+        from benchmarks.faults.kill import kill_runs
 
         return kill_runs(arguments.data, arguments.runs, *common)
     if arguments.command == "mutants":
-        from mutants import mutant_runs
+        from benchmarks.faults.mutants import mutant_runs
 
         return mutant_runs(arguments.data, arguments.count, *common)
-    from long import long_run
+    from benchmarks.faults.long import long_run
 
     return long_run(arguments.data, arguments.hours, *common, arguments.plot)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import (
+
+from benchmarks.faults.common import (
     add_line,
     decoders,
     differences,
@@ -31,7 +32,6 @@ from common import (
     table,
     unfinished,
 )
-
 from lad.files import write_json
 
 POLL_SECONDS = 0.02

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import (
+
+from benchmarks.faults.common import (
     differences,
     finish,
     kill_session,
@@ -25,7 +26,6 @@ from common import (
     start,
     table,
 )
-
 from lad.files import write_json
 
 FPS = 25

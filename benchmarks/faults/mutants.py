@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import (
+
+from benchmarks.faults.common import (
     FAILURES,
     add_line,
     decoders,
@@ -29,8 +30,7 @@ from common import (
     start,
     table,
 )
-from mutations import Mutant, make_mutants, make_pieces
-
+from benchmarks.faults.mutations import Mutant, make_mutants, make_pieces
 from lad.clip import CLIP_FRAMES
 from lad.dataset import read_dataset
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from rows import WORK, Row, medians
 
+from benchmarks.speed.rows import WORK, Row, medians
 from lad.dataset import COLUMNS
 from lad.work.manifest import open_manifest
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rows import DATA, REPEATS, WORK, Row, seconds
 
+from benchmarks.speed.rows import DATA, REPEATS, WORK, Row, seconds
 from lad.extract.extractor import FeatureExtractor
 from lad.models import weights
 

@@ -10,8 +10,8 @@ import av
 import cv2
 import numpy as np
 import torch
-from rows import DATA, Row, medians
 
+from benchmarks.speed.rows import DATA, Row, medians
 from lad.extract.clips import resize
 from lad.extract.tvl1 import tvl1_flow
 

@@ -10,8 +10,8 @@ from multiprocessing import get_context
 
 import numpy as np
 import torch
-from rows import REPEATS, Row, medians
 
+from benchmarks.speed.rows import REPEATS, Row, medians
 from lad.extract.extractor import FeatureExtractor
 from lad.models import weights
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rows import WORK, Row
 
+from benchmarks.speed.rows import WORK, Row
 from lad.models.aed import AED
 
 CLIPS = 100_000  # of 16 frames, which are 17.8 hours at 25 frames a second

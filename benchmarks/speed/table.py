@@ -1,6 +1,6 @@
 """How fast lad is, as ratios to plain baselines that are measured in the same run.
 
-    python benchmarks/speed/table.py [--only network training ...] [--page docs/performance.md]
+    python -m benchmarks.speed.table [--only network training ...] [--page docs/performance.md]
 
 It prints a table. With `--page` it also replaces the table between the two marks of a page. Run it on a machine that
 does nothing else.
@@ -19,8 +19,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rows import DATA, Row
 
+from benchmarks.speed.rows import DATA, Row
 from lad.memory import keep_freed
 
 SUBJECTS = ("network", "extraction", "flow", "training", "scoring", "commands")
@@ -48,7 +48,7 @@ def main() -> int:
     rows: list[Row] = []
     for subject in arguments.only:
         began = time.monotonic()
-        rows += importlib.import_module(subject).measure()
+        rows += importlib.import_module(f"benchmarks.speed.{subject}").measure()
         print(f"{subject}: measured in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     table = Table(*HEADER)
     for row in rows:

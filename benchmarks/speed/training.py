@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rows import WORK, Row, medians
 
+from benchmarks.speed.rows import WORK, Row, medians
 from lad.detector.windows import TrainingVideo, WindowBatch, WindowSampler
 from lad.features.video import VideoFeatures
 from lad.models.aed import AED, ConvLSTMCell, multi_task_loss

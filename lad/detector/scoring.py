@@ -192,6 +192,13 @@ class Scorer:
     rule: EventRule = EventRule()
     doubt: str = ""
 
+    def check(self, features: ClipFeatures) -> None:
+        """Raise CheckpointError where the detector is for features of another length."""
+        if features.dim != self.detector.feature_dim:
+            raise CheckpointError(
+                f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
+            )
+
     def __call__(self, features: ClipFeatures, timeline: Timeline, warnings: Sequence[str] = ()) -> Scores:
         """Score one video.
 
@@ -199,10 +206,7 @@ class Scorer:
             CheckpointError: the detector is for features of another length.
             ScoreError: its scores are not finite.
         """
-        if features.dim != self.detector.feature_dim:
-            raise CheckpointError(
-                f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
-            )
+        self.check(features)
         found = score_features(self.detector, features, merge=self.merge)
         if not (np.isfinite(found.clips).all() and np.isfinite(found.classes).all()):
             raise ScoreError("the detector gives scores that are not finite: its features are not what it learned from")

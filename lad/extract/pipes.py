@@ -36,13 +36,20 @@ def send(pipe: int, message: object) -> None:
 
 
 class Inbox:
-    """The receiving end of a pipe: takes what is there without waiting for the rest of it.
+    """The receiving end of a pipe, which keeps what has come of a message until the rest of it is there.
 
-    So a sender that stops in the middle of a message, or is slow, holds nobody up.
+    So a sender that stops in the middle of a message, or is slow, holds nobody up for longer than `patience`.
+
+    Args:
+        pipe: a socket.
+        patience: seconds to wait for more of a message; None: until it is there.
     """
 
-    def __init__(self, pipe: socket.socket) -> None:
+    def __init__(self, pipe: socket.socket, patience: float | None = None) -> None:
         self._pipe = pipe
+        if patience is not None:  # by the system, in one call for a whole array: this process has other things to do
+            timeout = struct.pack("@ll", int(patience), int(patience % 1 * 1e6))
+            pipe.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         self._begin()
 
     def _begin(self) -> None:
@@ -50,22 +57,18 @@ class Inbox:
         self._parts: list[np.ndarray] = [np.empty(LENGTH.size, np.uint8)]
         self._part, self._filled = 0, 0  # which of the parts is coming, and how many bytes of it are there
 
-    def take(self, *, wait: bool = False) -> Any:
+    def take(self) -> Any:
         """The next message, or None while it is not there as a whole; its arrays can be written to.
-
-        Args:
-            wait: until it is there.
 
         Raises:
             EOFError, OSError: the sender is dead, maybe in the middle of it.
         """
-        flags = 0 if wait else socket.MSG_DONTWAIT
         while True:
             while self._part < len(self._parts):
                 view = self._parts[self._part].data[self._filled :]
                 if view.nbytes:
                     try:
-                        count = self._pipe.recv_into(view, flags=flags)
+                        count = self._pipe.recv_into(view, flags=socket.MSG_WAITALL)
                     except BlockingIOError:
                         return None
                     if not count:

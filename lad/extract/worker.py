@@ -38,7 +38,7 @@ def main() -> None:
     inbox = Inbox(pipe)
     try:
         while True:
-            run_job(pipe.fileno(), inbox.take(wait=True))
+            run_job(pipe.fileno(), inbox.take())
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # whoever started it is gone
 

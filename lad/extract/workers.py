@@ -21,6 +21,7 @@ from lad.extract.jobs import Again, Alive, Answer, Clips, Failed, Finished, Job,
 from lad.extract.pipes import Inbox, send
 
 LOOK_SECONDS = 1.0  # from one look at silent workers to the next
+PATIENCE_SECONDS = 0.05  # with a worker that is in the middle of a message
 BURIAL_SECONDS = 0.5  # for one whose pipe has ended to end itself
 
 
@@ -94,7 +95,7 @@ def _idle(crew: list[_Worker], most: int) -> _Worker | None:
     process, connection = children.start("lad.extract.worker")
     pipe = socket.socket(fileno=os.dup(connection.fileno()))
     connection.close()
-    crew.append(_Worker(process, pipe, Inbox(pipe)))
+    crew.append(_Worker(process, pipe, Inbox(pipe, PATIENCE_SECONDS)))
     return crew[-1]
 
 

@@ -137,10 +137,10 @@ class _Extraction:
                         clips_done += sum(features.shape[-2] for features in event.batch.values())
                         bar.show(note=f"{item} ({clips_done} clips)")
                     case Failed():
-                        self._fail(partial, item, event.failure, event.error)
+                        self._fail(partials.pop(item), item, event.failure, event.error)
                         bar.advance()
                     case Finished():
-                        self._finish(partial, item, event.info)
+                        self._finish(partials.pop(item), item, event.info)  # so that its features leave memory
                         bar.advance()
 
     def _finish(self, partial: Partial, item: str, info: VideoInfo) -> None:

@@ -98,11 +98,14 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 reporter.say(f"warning: {path} may be worth nothing: {scorer.doubt}")
             for video, (named, unnamed) in todo:
                 source, item = features[video.id], work.item(video.id)
-                work.manifest.start(STAGE, item, named if checkpoint.classes else unnamed)
+                opened = source.open()
                 try:
-                    scores = scorer(source.open(), source.timeline(), source.warnings)
+                    scorer.check(opened)
                 except CheckpointError as error:
                     raise CheckpointError(f"{path}: {error} ({' + '.join(recipe.streams)})") from error
+                work.manifest.start(STAGE, item, named if checkpoint.classes else unnamed)
+                try:
+                    scores = scorer(opened, source.timeline(), source.warnings)
                 except ScoreError as error:
                     result.failed[video.id] = f"{video.path}: {error}"
                     work.manifest.fail(STAGE, item, "content", result.failed[video.id])

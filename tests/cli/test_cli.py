@@ -20,12 +20,15 @@ import torch
 from helpers.pickles import Calls
 from helpers.places import CONFIGS
 from helpers.projects import opened
-from helpers.work import tensors
+from helpers.work import items, tensors
 from rich.console import Console
 
 from lad.console import ConsoleReporter
 from lad.dataset import COLUMNS
+from lad.models.linear import LinearDetector
 from lad.text import printable
+
+pytestmark = pytest.mark.slow
 
 CONFIG = """
 data: {dataset: dataset.csv}
@@ -419,6 +422,14 @@ def test_a_detector_for_other_features_is_refused(lad, finished, dataset, tmp_pa
     call = ("score", "--checkpoint", best, "--work", str(tmp_path), "-o", "extract.streams=[rgb]", video)
     status, _, err = lad(*call)
     assert status == 2 and "256 numbers a clip" in err and "128 (rgb)" in err
+
+
+def test_a_detector_that_is_refused_leaves_the_scores_of_another_as_they_are(lad, dataset, work, tmp_path):
+    torch.save(LinearDetector(feature_dim=128, classes=2, window=2).state_dict(), tmp_path / "other.pt")
+    before = items(work, "score")
+    status, _, err = lad("score", *arguments(dataset, work), "--checkpoint", str(tmp_path / "other.pt"))
+    assert status == 2 and "128 numbers a clip" in err
+    assert items(work, "score") == before
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(lad, tmp_path, dataset):

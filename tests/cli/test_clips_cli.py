@@ -12,6 +12,8 @@ from helpers.work import BEST, items, same_tensors, tensors
 
 from lad.dataset import COLUMNS
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 data: {dataset: dataset.csv}
 extract: {backbone: tiny, streams: [rgb, flow], batch_clips: 2}

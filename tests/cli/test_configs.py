@@ -18,6 +18,8 @@ from scipy.io import savemat
 from lad.cli import run as run_cli
 from lad.datasets.ucsd import PED1, PED2, Part
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 40
 ABNORMAL = slice(8, 30)
 # Networks and steps are small, and the crowd of what is missing is let be; everything else is as it is shipped.

@@ -25,6 +25,8 @@ from lad.dataset import COLUMNS
 from lad.models import download, weights
 from lad.work.manifest import Manifest
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 data: {dataset: dataset.csv}
 extract: {backbone: tiny, streams: [rgb]}

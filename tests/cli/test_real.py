@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-pytestmark = [pytest.mark.real, pytest.mark.usefixtures("real_weights")]
+pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.usefixtures("real_weights")]
 
 
 def extract(video, work) -> dict[str, np.ndarray]:

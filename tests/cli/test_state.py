@@ -27,6 +27,8 @@ from lad.work.lock import is_held
 from lad.work.manifest import ManifestError, open_manifest, read_manifest
 from lad.work.rebuild import rebuild_manifest
 
+pytestmark = pytest.mark.slow
+
 ITEMS = 4 + 1 + 4 + 1  # extract, train, score, evaluate
 
 
@@ -505,7 +507,7 @@ GOES_ON = "interrupted: what is done is kept; the same command goes on from here
         ("lad.work.manifest.file_sha256", "sleep", signal.SIGTERM, None),
         ("lad.extract.extractor.FeatureExtractor.__call__", "long call", signal.SIGINT, None),
         ("lad.models.aed.multi_task_loss", "sleep", signal.SIGTERM, "train.seed=5"),
-        ("lad.pipeline.score.score_features", "long call", signal.SIGTERM, "score.merge=max"),
+        ("lad.detector.scoring.score_features", "long call", signal.SIGTERM, "score.merge=max"),
         ("lad.evaluation.plots.draw_evaluation", "sleep", signal.SIGINT, "score.threshold=0.3"),
     ],
 )

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from lad.demo.command import OVERVIEW, run_demo
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_demo_shows_metrics_a_picture_and_the_next_command(tmp_path: Path, capfd):

@@ -16,6 +16,8 @@ from lad.dataset import COLUMNS
 from lad.demo import clips
 from lad.events import Event
 
+pytestmark = pytest.mark.slow
+
 
 def rows(table: Path) -> list[dict[str, str]]:
     with table.open(newline="") as file:

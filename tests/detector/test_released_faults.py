@@ -31,6 +31,8 @@ from lad.features.video import ClipFeatures, VideoFeatures
 from lad.models import weights
 from lad.models.aed import AED, multi_task_loss
 
+pytestmark = pytest.mark.slow
+
 D = 16
 SMALL = [
     "data.dataset=dataset.csv",

@@ -21,6 +21,8 @@ from lad.detector.checkpoint import load_checkpoint
 from lad.files import file_sha256
 from lad.pipeline.score import read_scores
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 data: {dataset: dataset.csv}
 extract: {backbone: tiny, streams: [rgb], batch_clips: 2}

@@ -18,6 +18,8 @@ from helpers.videos import grainy_frames, write_video
 
 from lad.extract.video import Limits, VideoError
 
+pytestmark = pytest.mark.slow
+
 SIZE = (160, 120)
 FRAMES = 120
 QUIET_X265 = {"x265-params": "log-level=none"}

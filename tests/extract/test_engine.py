@@ -28,6 +28,8 @@ from lad.extract.pipes import Inbox
 from lad.extract.worker import _Progress, _reporting, run_job
 from lad.extract.workers import decode_videos
 
+pytestmark = pytest.mark.slow
+
 MakeVideo = Callable[..., Path]
 
 
@@ -188,7 +190,7 @@ def test_a_decoder_that_skips_shows_that_it_lives(monkeypatch: pytest.MonkeyPatc
         progress = _Progress(theirs.fileno(), "video")
         frames = _reporting((numbered_frame(number, (64, 48)) for number in range(50)), progress)
         next(clip_batches(frames, ClipSpec(("rgb",), batch_clips=1), skip_clips=2))
-        inbox = Inbox(ours)
+        inbox = Inbox(ours, patience=0.01)
         for _ in range(47):  # all frames of both skipped clips, and those of the third but the last
             assert inbox.take() == Alive("video")
         assert inbox.take() is None

@@ -20,6 +20,8 @@ from lad.extract.process import prepare_torch
 from lad.extract.tvl1 import tvl1_flow
 from lad.models import weights
 
+pytestmark = pytest.mark.slow
+
 GREY_METHODS = ["dis", "tvl1", "farneback"]
 OPENCV_METHODS = ["dis", "farneback"]
 

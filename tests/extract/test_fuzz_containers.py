@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from lad.extract.container import is_cut_short, sniff_container
 from lad.extract.video import VideoError
 
+pytestmark = pytest.mark.slow
+
 PROBER = """
 import sys, warnings
 from pathlib import Path

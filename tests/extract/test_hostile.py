@@ -29,6 +29,8 @@ from lad.extract.read_images import image_size, read_image
 from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError
 from lad.work.manifest import Item, read_manifest
 
+pytestmark = pytest.mark.slow
+
 Lad = Callable[..., tuple[int, str, str]]
 
 TINY = ("-o", "extract.backbone=tiny", "-o", "workers=1", "-o", "threads=1")

@@ -63,6 +63,8 @@ from lad.extract.video import VideoInfo
 from lad.files import frame_files
 from lad.models.aed import AED
 
+pytestmark = pytest.mark.slow
+
 QUIET_X265 = {"x265-params": "log-level=none"}
 VFR = [0, 40, 200, 240, 1000]  # milliseconds
 CUES, VOID = b"\x1c\x53\xbb\x6b", b"\xec"

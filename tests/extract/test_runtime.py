@@ -24,6 +24,8 @@ from lad.extract.video import VideoInfo
 from lad.models import weights
 from lad.models.registry import BACKBONES
 
+pytestmark = pytest.mark.slow
+
 
 def clips_of(stream: str, count: int, size: tuple[int, int] = (224, 224)) -> np.ndarray:
     rng = np.random.default_rng(0)

@@ -18,6 +18,8 @@ from lad.extract.clips import resize, with_flow
 from lad.extract.flow import FLOW_METHODS, FlowMethod
 from lad.extract.tvl1 import tvl1_flow
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:

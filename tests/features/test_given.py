@@ -18,6 +18,8 @@ from helpers.work import BEST, items, same_tensors, tensors
 from lad.datasets import BENCHMARKS
 from lad.models.aed import AED
 
+pytestmark = pytest.mark.slow
+
 CLASSES = BENCHMARKS["lad2000"].classes
 
 # video: frames, events, index of its class (Crash, Falling), split

@@ -20,7 +20,7 @@ if __name__ == "__main__":
     pipe = socket.socket(fileno=os.dup(parent.fileno()))
     inbox = Inbox(pipe)
     while True:
-        head = pickle.dumps((pickle.dumps(Finished(inbox.take(wait=True).item, VideoInfo()), protocol=5), []))
+        head = pickle.dumps((pickle.dumps(Finished(inbox.take().item, VideoInfo()), protocol=5), []))
         data = LENGTH.pack(len(head)) + head
         size = -(-len(data) // PIECES)
         for start in range(0, len(data), size):

@@ -11,6 +11,8 @@ import cv2
 import pytest
 from helpers.detectors import write_detector
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

@@ -17,6 +17,8 @@ from helpers.detectors import CLASSES, write_detector
 
 import lad
 
+pytestmark = pytest.mark.slow
+
 MakeVideo = Callable[..., Path]
 Lad = Callable[..., tuple[int, str, str]]
 

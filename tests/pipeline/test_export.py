@@ -21,6 +21,8 @@ from lad.pipeline.export import export_released
 from lad.pipeline.project import Project
 from lad.pipeline.reporter import StageError, StageResult
 
+pytestmark = pytest.mark.slow
+
 ROWS = [  # video, split, label, events, frames
     ("street/a", "train", "run", "8-30", 40),
     ("street/b", "val", "walk", "", 33),

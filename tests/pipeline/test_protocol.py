@@ -25,6 +25,8 @@ from lad.evaluation.results import summarise
 from lad.pipeline.run import split_parts
 from lad.work.manifest import read_manifest
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 data: {benchmark: folder}
 protocol: {splits: 2, seed: 5}

@@ -19,6 +19,8 @@ from lad.events import Event
 from lad.features.video import FeaturesError
 from lad.pipeline.reporter import StageError
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "extract.backbone=tiny",
     "train={window: 2, hidden: 8, abnormal_windows: 2, normal_windows: 2, steps: 6, evaluate_every: 2}",

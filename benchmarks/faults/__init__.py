@@ -1,0 +1,1 @@
+"""How reliable it is: killed runs, damaged files, hours of video."""
