@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lad.dataset import WHOLE_VIDEO, Video
+from lad.dataset import Video
 from lad.detector.validation import doubt, hold_out
+from lad.events import WHOLE_VIDEO
 
 
 def videos(sources: dict[str, tuple[int, int]]) -> list[Video]:
