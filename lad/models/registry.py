@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -127,5 +127,18 @@ def build_detector(name: str, **sizes: Any) -> Any:
 
 
 def detector_source(name: str) -> str:
-    """SHA-256 of the file that a detector's class stands in, so that an edited detector is trained anew."""
-    return file_sha256(Path(inspect.getfile(detector_class(name))))
+    """SHA-256 of the file that a detector's class stands in, so that an edited detector is trained anew.
+
+    The class is not imported, which would bring torch where there may be nothing to do.
+
+    Raises:
+        DetectorMissing: there is no such file.
+    """
+    module = (DETECTORS[name][0] if name in DETECTORS else name).partition(":")[0]
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError) as error:
+        raise DetectorMissing(f"train.detector {name}: it cannot be found: {error}") from error
+    if found is None or found.origin is None:
+        raise DetectorMissing(f"train.detector {name}: there is no module {module}")
+    return file_sha256(Path(found.origin))

@@ -20,6 +20,8 @@ import pytest
 import torch
 from test_disk import assert_whole, errors, lad, make_data, options
 
+from lad import __version__
+from lad.detector.checkpoint import FORMAT
 from lad.detector.validation import Evaluation, Validation
 from lad.models import weights
 from lad.work import manifest as manifest_module
@@ -303,10 +305,10 @@ def test_a_journal_of_another_format_is_refused(data, work):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 1}, "its format is 1, this lad reads 3"),
-        ({"format": 99}, "its format is 99, this lad reads 3"),
-        ({"more": 1}, "not as lad writes format 3: more"),
-        ({"threshold": None, "history": None}, "not as lad writes format 3: history, threshold"),
+        ({"format": 1}, f"its format is 1, lad {__version__} reads {FORMAT}"),
+        ({"format": 99}, f"its format is 99, lad {__version__} reads {FORMAT}: a newer lad wrote it"),
+        ({"more": 1}, f"not as lad writes format {FORMAT}: more"),
+        ({"threshold": None, "history": None}, f"not as lad writes format {FORMAT}: history, threshold"),
         ({"calibration": {"steepness": 1.0}}, "it cannot be used"),
         ({"calibration": {"slope": math.nan, "offset": 0.0}}, "it cannot be used: its calibration or its threshold"),
         ({"threshold": "high"}, "it cannot be used"),
@@ -377,14 +379,14 @@ def test_a_record_of_weights_of_another_lad_counts_for_nothing(content, tmp_path
     assert weights.find("kinetics400-rgb") is None
 
 
-def test_columns_of_a_dataset_that_lad_does_not_know_are_left_alone(data, finished, tmp_path):
+def test_columns_of_a_dataset_that_lad_does_not_know_are_refused(data, finished, tmp_path):
     root = Path(shutil.copytree(data, tmp_path / "data"))
     with (root / "dataset.csv").open(newline="") as file:
         header, *rows = list(csv.reader(file))
     with (root / "dataset.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["weather", *header], *(["rain", *row] for row in rows)])
-    status, out, _ = lad("extract", *options(root, tmp_path / "work"))
-    assert status == 0 and "extract: 4 done" in out
+    status, _, err = lad("extract", *options(root, tmp_path / "work"))
+    assert status == 2 and "weather" in err
 
 
 # Two at once ----------------------------------------------------------------------------------------------------------

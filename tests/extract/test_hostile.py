@@ -545,7 +545,7 @@ def test_a_cache_in_a_home_of_nobody_is_one_line(lad: Lad, monkeypatch: pytest.M
 def test_yaml_runs_no_code(tag: str, lad: Lad, tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     (tmp_path / "evil.yaml").write_text(f"name: {tag.format(mark=mark)}\n")
-    for words in (["-c", str(tmp_path / "evil.yaml")], ["-o", f"name={tag.format(mark=mark)}"]):
+    for words in (["-c", str(tmp_path / "evil.yaml")], ["-o", f"train.steps={tag.format(mark=mark)}"]):
         status, _, err = lad("extract", *words, "--work", str(tmp_path / "work"))
         assert status == 2
         assert "not valid YAML" in err
