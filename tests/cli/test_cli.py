@@ -223,7 +223,8 @@ def read_items(work: Path) -> list[tuple[str, str, float]]:
         return list(db.execute("SELECT stage, item, started FROM items"))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
+    """Until it holds; a machine with other work needs many times as long as one without."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
@@ -270,9 +271,16 @@ def test_an_interrupt_stops_within_5_seconds_with_status_130_and_keeps_what_is_d
     assert len(list((work / "features" / "flow").rglob("*.npy"))) == len(FRAMES)
 
 
-@pytest.mark.parametrize("delay", [0.3, 0.8, 1.5, 2.5])
+def catches(process: subprocess.Popen[str], signum: signal.Signals) -> bool:
+    """Whether it has a handler for a signal, as Python has none of its own for SIGTERM."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+    return bool(int(status["SigCgt"], 16) >> signum - 1 & 1)
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.6, 1.3, 2.3])
 def test_an_interrupt_during_imports_is_status_130_too(dataset, tmp_path, delay):
     process = start_run(dataset, tmp_path / "work")
+    wait_for(lambda: catches(process, signal.SIGTERM))
     time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
