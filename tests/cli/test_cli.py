@@ -28,8 +28,6 @@ from lad.dataset import COLUMNS
 from lad.models.linear import LinearDetector
 from lad.text import printable
 
-pytestmark = pytest.mark.slow
-
 CONFIG = """
 data: {dataset: dataset.csv}
 extract: {backbone: tiny, streams: [rgb, flow], batch_clips: 2}
@@ -176,6 +174,7 @@ def test_a_second_run_looks_through_the_videos_for_their_categories_once(lad, da
     assert seen == [len(FRAMES)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "redone"),
     [
@@ -236,6 +235,7 @@ def start_run(dataset: Path, work: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(dataset, finished, tmp_path):
     """SIGKILL to the whole group: in extraction, in a fold, between folds, in the last training."""
     work = tmp_path / "work"
@@ -257,6 +257,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(dataset, finished
     assert_same_results(work, finished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_within_5_seconds_with_status_130_and_keeps_what_is_done(dataset, finished, tmp_path, sent):
     work = tmp_path / "work"
@@ -277,6 +278,7 @@ def catches(process: subprocess.Popen[str], signum: signal.Signals) -> bool:
     return bool(int(status["SigCgt"], 16) >> signum - 1 & 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.1, 0.6, 1.3, 2.3])
 def test_an_interrupt_during_imports_is_status_130_too(dataset, tmp_path, delay):
     process = start_run(dataset, tmp_path / "work")

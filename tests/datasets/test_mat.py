@@ -24,8 +24,6 @@ from lad.datasets.common import Options
 from lad.datasets.lad2000 import read_lad2000
 from lad.datasets.mat import read_mat
 
-pytestmark = pytest.mark.slow
-
 KEY = "gt"
 
 
