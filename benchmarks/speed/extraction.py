@@ -74,9 +74,12 @@ def _extract(folder: Path, videos: str, streams: str) -> tuple[float, int]:
         command += ["-o", option]
     began, most = time.perf_counter(), 0
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
-    while process.poll() is None:
-        most = max(most, _session_bytes(process.pid))
-        time.sleep(0.2)
+    try:
+        while process.poll() is None:
+            most = max(most, _session_bytes(process.pid))
+            time.sleep(0.2)
+    finally:
+        process.kill()  # does nothing where it has ended; Ctrl-C does not reach its session
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}: exit status {process.returncode}")
     return time.perf_counter() - began, most

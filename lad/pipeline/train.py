@@ -190,14 +190,16 @@ class _Training:
         """The validation curve of one fold; a finished fold leaves its curve and nothing else."""
         folder = self.work.checkpoints / f"fold_{number}"
         curve = folder / "curve.json"
+        history: list[Evaluation] | None = None
         with suppress(OSError, ValueError, LookupError, TypeError):  # not there, or of another version
             saved = json.loads(curve.read_text())
             if saved["fingerprint"] == self.today:
-                return [Evaluation.from_dict(entry) for entry in saved["history"]]
-        name = f"fold {number + 1}/{self.config.folds}"
-        history = self._fit(name, folder, train, val, self.config.steps, keep_best=False)
-        write_json(curve, {"fingerprint": self.today, "history": [one.as_dict() for one in history]})
-        (folder / "last.pt").unlink(missing_ok=True)
+                history = [Evaluation.from_dict(entry) for entry in saved["history"]]
+        if history is None:
+            name = f"fold {number + 1}/{self.config.folds}"
+            history = self._fit(name, folder, train, val, self.config.steps, keep_best=False)
+            write_json(curve, {"fingerprint": self.today, "history": [one.as_dict() for one in history]})
+        (folder / "last.pt").unlink(missing_ok=True)  # a run that is killed now removes it the next time
         return history
 
     def _fit(

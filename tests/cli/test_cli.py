@@ -28,8 +28,6 @@ from lad.dataset import COLUMNS
 from lad.models.linear import LinearDetector
 from lad.text import printable
 
-pytestmark = pytest.mark.slow
-
 CONFIG = """
 data: {dataset: dataset.csv}
 extract: {backbone: tiny, streams: [rgb, flow], batch_clips: 2}
@@ -175,6 +173,7 @@ def test_a_second_run_looks_through_the_videos_for_their_categories_once(lad, da
     assert seen == [len(FRAMES)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "redone"),
     [
@@ -222,7 +221,8 @@ def read_items(work: Path) -> list[tuple[str, str, float]]:
         return list(db.execute("SELECT stage, item, started FROM items"))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
+    """Until it holds; a machine with other work needs many times as long as one without."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
@@ -234,6 +234,7 @@ def start_run(dataset: Path, work: Path, *more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(dataset, finished, tmp_path):
     """SIGKILL to the whole group: in extraction, in a fold, between folds, in the last training."""
     work = tmp_path / "work"
@@ -255,6 +256,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(dataset, finished
     assert_same_results(work, finished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_stops_within_5_seconds_with_status_130_and_keeps_what_is_done(dataset, finished, tmp_path, sent):
     work = tmp_path / "work"
@@ -269,9 +271,17 @@ def test_an_interrupt_stops_within_5_seconds_with_status_130_and_keeps_what_is_d
     assert len(list((work / "features" / "flow").rglob("*.npy"))) == len(FRAMES)
 
 
-@pytest.mark.parametrize("delay", [0.3, 0.8, 1.5, 2.5])
+def catches(process: subprocess.Popen[str], signum: signal.Signals) -> bool:
+    """Whether it has a handler for a signal, as Python has none of its own for SIGTERM."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+    return bool(int(status["SigCgt"], 16) >> signum - 1 & 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.1, 0.6, 1.3, 2.3])
 def test_an_interrupt_during_imports_is_status_130_too(dataset, tmp_path, delay):
     process = start_run(dataset, tmp_path / "work")
+    wait_for(lambda: catches(process, signal.SIGTERM))
     time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)

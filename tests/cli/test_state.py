@@ -367,7 +367,9 @@ def test_a_validation_curve_of_an_older_lad_is_made_again(content, tmp_path):
     )
     assert _Training._fold_curve(stub, 0, [], []) == history  # type: ignore[arg-type]
     stub._fit = lambda *_, **__: pytest.fail("what is done is done again")
+    (tmp_path / "fold_0" / "last.pt").touch()  # as a run leaves it that was killed just after it wrote the curve
     assert _Training._fold_curve(stub, 0, [], []) == history  # type: ignore[arg-type]
+    assert [path.name for path in (tmp_path / "fold_0").iterdir()] == ["curve.json"]
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "3", '{"bytes": "9", "sha256": 1}', '{"name": "x", "file": "y"}'])

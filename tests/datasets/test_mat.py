@@ -25,8 +25,6 @@ from lad.datasets.lad2000 import read_lad2000
 from lad.datasets.mat import read_mat
 from lad.events import Event
 
-pytestmark = pytest.mark.slow
-
 KEY = "gt"
 
 

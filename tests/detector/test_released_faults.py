@@ -31,8 +31,6 @@ from lad.features.video import ClipFeatures, VideoFeatures
 from lad.models import weights
 from lad.models.aed import AED, multi_task_loss
 
-pytestmark = pytest.mark.slow
-
 D = 16
 SMALL = [
     "data.dataset=dataset.csv",
@@ -187,6 +185,7 @@ def measured(one_layer) -> dict[str, Any]:
     return json.loads((one_layer / "metrics.json").read_text(), parse_constant=lambda word: pytest.fail(f"{word}"))
 
 
+@pytest.mark.slow
 def test_one_layer_goes_from_i3d_features_to_metrics(one_layer, measured):
     """Fault 6: one layer crashed on I3D features."""
     state = load_checkpoint(one_layer / "checkpoints" / "best.pt").model
@@ -195,6 +194,7 @@ def test_one_layer_goes_from_i3d_features_to_metrics(one_layer, measured):
     assert 0 <= measured["auc"] <= 1
 
 
+@pytest.mark.slow
 def test_every_frame_of_every_test_video_is_measured(measured):
     """Faults 2, 5: what was shorter than K clips, or stood in a padded window, was left out, or crashed."""
     assert measured["frames"] == 10 + 17 + 103
@@ -202,6 +202,7 @@ def test_every_frame_of_every_test_video_is_measured(measured):
     assert measured["protocol"]["left_out"] == []
 
 
+@pytest.mark.slow
 def test_absent_classes_keep_their_place_and_what_is_undefined_has_a_reason(measured):
     """Fault 12: the confusion matrix shrank, and the false-alarm rate was NaN without normal videos."""
     matrix = np.array(measured["confusion"]["matrix"])
@@ -259,6 +260,7 @@ def assert_same(one: object, other: object) -> None:
         assert one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selection", ["validation", "cross-validation"])
 def test_other_test_videos_choose_the_same_checkpoint(selection, tmp_path):
     """Fault 10: the best checkpoint on the test videos was kept. Here their labels and features change nothing."""

@@ -21,8 +21,6 @@ from lad.detector.checkpoint import load_checkpoint
 from lad.files import file_sha256
 from lad.pipeline.score import read_scores
 
-pytestmark = pytest.mark.slow
-
 CONFIG = """
 data: {dataset: dataset.csv}
 extract: {backbone: tiny, streams: [rgb], batch_clips: 2}
@@ -408,6 +406,7 @@ def model(work: Path) -> dict[str, torch.Tensor]:
     return dict(load_checkpoint(work / "checkpoints" / "best.pt").model)
 
 
+@pytest.mark.slow
 def test_the_threshold_is_where_youdens_j_is_highest_on_the_validation_videos(work):
     threshold = load_checkpoint(work / "checkpoints" / "best.pt").threshold
     truth = np.concatenate([(np.arange(52) >= 12) & (np.arange(52) < 40), np.zeros(33, dtype=bool)])
@@ -432,6 +431,7 @@ def test_the_threshold_is_where_youdens_j_is_highest_on_the_validation_videos(wo
         assert line["events"] == runs_above(columns(work, video)["score"], threshold), video
 
 
+@pytest.mark.slow
 def test_a_configured_threshold_takes_the_place_of_the_chosen_one(lad, root, work):
     before = read_metrics(work)
     middle = float(np.median(columns(work, "e")["score"]))
@@ -444,6 +444,7 @@ def test_a_configured_threshold_takes_the_place_of_the_chosen_one(lad, root, wor
     assert load_checkpoint(work / "checkpoints" / "best.pt").threshold == before["threshold"]
 
 
+@pytest.mark.slow
 def test_cross_validation_takes_the_folds_mean_threshold_and_calibration_at_the_step_it_chose(
     lad, root, work, tmp_path
 ):
@@ -462,6 +463,7 @@ def test_cross_validation_takes_the_folds_mean_threshold_and_calibration_at_the_
     assert read_metrics(work)["threshold"] == checkpoint.threshold
 
 
+@pytest.mark.slow
 def test_a_released_checkpoint_has_the_threshold_0_5_and_does_not_claim_to_have_chosen_it(lad, root, work, tmp_path):
     bare = {name: tensor for name, tensor in model(work).items() if not name.startswith("feature_")}
     torch.save(bare, tmp_path / "iter_1.pkl")
@@ -475,6 +477,7 @@ def test_a_released_checkpoint_has_the_threshold_0_5_and_does_not_claim_to_have_
     assert {name: metrics[name] for name in metrics["at_0.5"]} == metrics["at_0.5"]
 
 
+@pytest.mark.slow
 def test_metrics_of_a_named_detector_say_how_that_was_trained_and_not_how_the_run_would_have(lad, root, work, tmp_path):
     best = work / "checkpoints" / "best.pt"
     own = read_metrics(work)["protocol"]
@@ -496,6 +499,7 @@ def test_metrics_of_a_named_detector_say_how_that_was_trained_and_not_how_the_ru
         assert protocol["checkpoint"] == file_sha256(path)
 
 
+@pytest.mark.slow
 def test_scores_of_two_detectors_are_never_evaluated_together_nor_for_another(lad, root, work, tmp_path):
     named = ("-o", "data.classes=[run, walk]")  # whichever videos a command names
     assert lad(*ours("run", root, work, *named))[0] == 0
@@ -515,6 +519,7 @@ def test_scores_of_two_detectors_are_never_evaluated_together_nor_for_another(la
     assert read_metrics(work) == before
 
 
+@pytest.mark.slow
 def test_our_own_scores_given_back_have_the_numbers_of_the_run(lad, root, work, tmp_path):
     theirs = Path(shutil.copytree(work / "scores", tmp_path / "mine"))
     call = ours("evaluate", root, tmp_path / "elsewhere", "--scores", str(theirs))
@@ -527,6 +532,7 @@ def test_our_own_scores_given_back_have_the_numbers_of_the_run(lad, root, work, 
     assert not list((tmp_path / "elsewhere").rglob("*.npy")) and not list((tmp_path / "elsewhere").rglob("*.pt"))
 
 
+@pytest.mark.slow
 def test_the_released_protocol_is_a_number_more_and_changes_no_other(lad, root, work):
     before, detector = read_metrics(work), model(work)
     assert "released_protocol" not in before
@@ -545,6 +551,7 @@ def test_the_released_protocol_is_a_number_more_and_changes_no_other(lad, root, 
     assert all(torch.equal(ours_now[name], detector[name]) for name in detector)
 
 
+@pytest.mark.slow
 def test_evaluate_shows_the_released_protocol_only_where_it_is_asked_for(lad, root, work):
     call = ours("evaluate", root, work)
     assert lad(*ours("run", root, work, "-o", "protocol.released=true"))[0] == 0
@@ -554,6 +561,7 @@ def test_evaluate_shows_the_released_protocol_only_where_it_is_asked_for(lad, ro
     assert "released_protocol" in read_metrics(work)
 
 
+@pytest.mark.slow
 def test_a_video_of_several_categories_is_right_with_any_of_them(lad, root, work, tmp_path):
     both = relabelled(tmp_path, e=row("e", "test", "run|walk", "10-30", 64), f=row("f", "test", "walk|run", "", 50))
     status, _, err = lad(*ours("run", root, work, *both))
@@ -564,6 +572,7 @@ def test_a_video_of_several_categories_is_right_with_any_of_them(lad, root, work
     assert [metrics["classes"][name]["videos"] for name in ("run", "walk")] == [2, 2]
 
 
+@pytest.mark.slow
 def test_a_test_video_without_a_known_category_counts_for_no_accuracy_but_for_all_else(lad, root, work, tmp_path):
     other = relabelled(tmp_path, e=row("e", "test", "swim", "10-30", 64))
     known = ("-o", "data.classes=[run, walk]")
@@ -587,6 +596,7 @@ def test_a_test_video_without_a_known_category_counts_for_no_accuracy_but_for_al
     assert metrics["accuracy_window"] is None and metrics["auc"] == before["auc"]
 
 
+@pytest.mark.slow
 def test_a_training_video_without_a_known_category_is_a_mistake_that_is_named(lad, root, work, tmp_path):
     other = relabelled(tmp_path, c=row("c", "train", "swim", "", 36))
     status, _, err = lad(*ours("run", root, work, *other, "-o", "data.classes=[run, walk]"))
@@ -594,6 +604,7 @@ def test_a_training_video_without_a_known_category_is_a_mistake_that_is_named(la
     assert "c: the label 'swim' of a training video is not in data.classes" in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_labels_for_another_number_of_frames_are_tolerated_up_to_a_clip_and_an_error_beyond(lad, root, tmp_path):
     work = tmp_path / "work"
     changed = relabelled(
@@ -621,6 +632,7 @@ def test_labels_for_another_number_of_frames_are_tolerated_up_to_a_clip_and_an_e
         assert f"the dataset counts {labelled} frames, {FRAMES.get(video, 33)} were decoded" in lines[video]["warnings"]
 
 
+@pytest.mark.slow
 def test_every_number_of_the_design_is_there_and_finite_or_null(work):
     metrics = read_metrics(work)
     assert set(metrics) >= DESIGN

@@ -173,6 +173,7 @@ def test_a_stride_of_8_begins_a_clip_at_every_eighth_frame() -> None:
     assert np.array_equal(dropped, clips[:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stride", [1, 3, 8, 15, 16])
 @pytest.mark.parametrize("count", [1, 16, 17, 35])
 @pytest.mark.parametrize("tail", ["pad", "drop"])
@@ -249,6 +250,7 @@ def test_after_skipped_clips_come_the_same_batches_as_without(
                 assert np.array_equal(again[stream], expected[stream]), (number, stream)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["dis", "tvl1", "farneback"])
 def test_the_flow_of_a_pair_does_not_depend_on_those_before(method: str) -> None:
     """Or clips that come after skipped ones would not be what they were."""

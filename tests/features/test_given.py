@@ -18,8 +18,6 @@ from helpers.work import BEST, items, same_tensors, tensors
 from lad.datasets import BENCHMARKS
 from lad.models.aed import AED
 
-pytestmark = pytest.mark.slow
-
 CLASSES = BENCHMARKS["lad2000"].classes
 
 # video: frames, events, index of its class (Crash, Falling), split
@@ -181,6 +179,7 @@ def test_the_chain_works_on_given_features_where_they_lie(lad, root, cache, tmp_
     assert torch.load(work / "checkpoints/best.pt", weights_only=True)["classes"] == classes
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing_and_a_changed_file_redoes_training_and_its_scores(lad, root, tmp_path):
     work = tmp_path / "work"
     words = benchmark(root, work)
@@ -210,6 +209,7 @@ def test_a_second_run_does_nothing_and_a_changed_file_redoes_training_and_its_sc
     assert changed == {"given/crash_1"} and not same_tensors(tensors(work / BEST), trained)
 
 
+@pytest.mark.slow
 def test_a_file_that_vanished_is_named_and_the_rest_goes_on(lad, root, tmp_path):
     prepared(lad, root)
     for video in ("crash_2", "fall_4"):
@@ -365,6 +365,7 @@ FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@pytest.mark.slow
 def test_the_form_of_the_files_does_not_move_the_results(lad, tmp_path):
     forms = {"streams": (plain, False), "combine": (plain, True)}
     forms |= {name: (change, name == "float16") for name, change in FORMS.items()}
@@ -506,6 +507,7 @@ def test_a_released_checkpoint_of_other_features_asks_for_a_configuration(lad, r
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("configured", [False, True], ids=["bare", "config"])
 def test_a_released_checkpoint_is_evaluated(lad, root, tmp_path, configured):
     path, work = checkpoint(tmp_path), tmp_path / "work"
@@ -519,6 +521,7 @@ def test_a_released_checkpoint_is_evaluated(lad, root, tmp_path, configured):
     assert f"preset: {preset}" in (work / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_the_real_released_checkpoint_scores_features_and_videos(lad, root, tmp_path, shared_data, make_video):
     path, work = str(shared_data / "golden" / "aed_t_iter_1.pkl"), tmp_path / "work"
     words = benchmark(root, work)[2:]

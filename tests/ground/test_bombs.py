@@ -25,8 +25,6 @@ from lad.models.aed import AED
 from lad.models.convert import WeightsError, read_torch
 from lad.pickles import PickleRefused, load_torch
 
-pytestmark = pytest.mark.slow
-
 MEMORY = 200  # MB that reading all of the bombs may take; each would take more than a thousand
 READ_ALL = """
 import json, sys

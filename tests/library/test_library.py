@@ -17,8 +17,6 @@ from helpers.detectors import CLASSES, write_detector
 
 import lad
 
-pytestmark = pytest.mark.slow
-
 MakeVideo = Callable[..., Path]
 Lad = Callable[..., tuple[int, str, str]]
 
@@ -174,6 +172,7 @@ def test_it_works_in_a_thread(detector: lad.Detector, video: Path) -> None:
     assert np.array_equal(found[0].frames, detector.score(video).frames)
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_main_guard(checkpoint: Path, video: Path, tmp_path: Path) -> None:
     text = "import sys, lad\nprint('begins')\nprint(len(lad.load(sys.argv[1]).score(sys.argv[2]).frames))\n"
     done = run_script(tmp_path, text, str(checkpoint), str(video))
@@ -181,6 +180,7 @@ def test_a_script_needs_no_main_guard(checkpoint: Path, video: Path, tmp_path: P
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_a_loop_that_is_left_early_leaves_no_process(checkpoint: Path, video: Path, tmp_path: Path) -> None:
     text = (
         "import sys, subprocess, os, lad\n"

@@ -34,6 +34,7 @@ def _golden_clips(golden: dict[str, np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(golden["clips_uint8"]).permute(0, 4, 1, 2, 3).float()
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @torch.inference_mode()
 def test_real_weights_give_the_published_networks_logits_and_features(
@@ -49,6 +50,7 @@ def test_real_weights_give_the_published_networks_logits_and_features(
     np.testing.assert_allclose(logits.softmax(dim=1).numpy(), golden["probabilities"], atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @torch.inference_mode()
 def test_real_weights_give_the_authors_features_on_raw_pixels(golden: dict[str, np.ndarray], real_weights: str) -> None:
@@ -60,6 +62,7 @@ def test_real_weights_give_the_authors_features_on_raw_pixels(golden: dict[str, 
 # The other weights
 
 
+@pytest.mark.slow
 def test_pytorchvideos_file_is_checked_against_the_network_and_loaded(tmp_path: Path, cache: Path) -> None:
     state = BACKBONES["i3d_r50"].build(3).state_dict()
     state = {key.removeprefix("net."): tensor for key, tensor in state.items()}

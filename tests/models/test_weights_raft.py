@@ -16,8 +16,6 @@ from lad.models import weights
 from lad.models.registry import BACKBONES
 from lad.models.weights import WEIGHTS, WeightsError, fetch, find, identity, load
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def raft_state() -> dict[str, torch.Tensor]:

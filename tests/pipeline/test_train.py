@@ -19,8 +19,6 @@ from lad.events import Event
 from lad.features.video import FeaturesError
 from lad.pipeline.reporter import StageError
 
-pytestmark = pytest.mark.slow
-
 SMALL = [
     "extract.backbone=tiny",
     "train={window: 2, hidden: 8, abnormal_windows: 2, normal_windows: 2, steps: 6, evaluate_every: 2}",
@@ -102,6 +100,7 @@ def test_features_are_standardised_by_the_training_videos_alone(folder, tmp_path
     assert not state["feature_mean"].any() and (state["feature_std"] == 1).all()
 
 
+@pytest.mark.slow
 def test_another_run_does_not_go_on_from_an_old_checkpoint(folder, tmp_path):
     train(folder, tmp_path, "train.steps=8")
     train(folder, tmp_path)
@@ -109,6 +108,7 @@ def test_another_run_does_not_go_on_from_an_old_checkpoint(folder, tmp_path):
     assert not (tmp_path / "checkpoints" / "step_000008.pt").exists()
 
 
+@pytest.mark.slow
 def test_tensorboard_and_jsonl_logs_say_the_same(folder, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -151,6 +151,7 @@ def test_too_few_events_are_an_error_that_says_so(folder, tmp_path, events_of, s
             train(folder, tmp_path, "data.dataset=few.csv", f"train.selection={selection}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["train", "score"])
 @pytest.mark.parametrize("kind", ["rgb", "times"])
 def test_damaged_features_are_named_and_made_anew_by_verify(folder, tmp_path, stage, kind):
@@ -167,6 +168,7 @@ def test_damaged_features_are_named_and_made_anew_by_verify(folder, tmp_path, st
     assert damaged.read_bytes() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", ["aed", "linear"])
 def test_every_detector_trains_scores_and_is_evaluated_through_the_same_commands(detector, folder, tmp_path, lad):
     (folder / "tested.csv").write_text((folder / "dataset.csv").read_text().replace(",val,", ",test,"))

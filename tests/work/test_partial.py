@@ -24,8 +24,6 @@ from lad.work import partial as partial_module
 from lad.work.manifest import read_manifest
 from lad.work.partial import Partial, resume, sweep
 
-pytestmark = pytest.mark.slow
-
 NAMES = {"rgb/a": "1", "flow/a": "2"}
 
 
@@ -295,6 +293,7 @@ def extract_and_die(lad, monkeypatch, words: list[str], calls: int, method: str 
             lad(*words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "streams", "clips"),
     [
@@ -330,6 +329,7 @@ def test_what_is_resumed_equals_what_was_never_stopped(
         assert not (work / "partial").exists()
 
 
+@pytest.mark.slow
 def test_killed_between_writing_a_video_and_clearing_up(lad, video, tmp_path, monkeypatch, extracted):
     work = tmp_path / "work"
     extract_and_die(lad, monkeypatch, words(video, work), 1, "write")  # one stream written, nothing recorded
@@ -349,6 +349,7 @@ def test_killed_between_writing_a_video_and_clearing_up(lad, video, tmp_path, mo
     assert not (again / "partial").exists() and features(again) == expected
 
 
+@pytest.mark.slow
 def test_what_was_saved_under_other_settings_is_void(lad, video, tmp_path, monkeypatch, extracted):
     work = tmp_path / "work"
     extract_and_die(lad, monkeypatch, words(video, work), 2)
@@ -360,6 +361,7 @@ def test_what_was_saved_under_other_settings_is_void(lad, video, tmp_path, monke
     assert sum(extracted) == 2 * 13
 
 
+@pytest.mark.slow
 def test_force_begins_anew_and_what_it_saved_is_resumed_without(lad, video, tmp_path, monkeypatch):
     work = tmp_path / "work"
     extract_and_die(lad, monkeypatch, words(video, work), 2)
@@ -367,6 +369,7 @@ def test_force_begins_anew_and_what_it_saved_is_resumed_without(lad, video, tmp_
     assert resumed_at(lad(*words(video, work))[2]) == 9
 
 
+@pytest.mark.slow
 def test_damaged_files_are_a_clean_start(lad, video, tmp_path, monkeypatch):
     expected = None
     for name in ("state.json", "flow.f32"):
@@ -381,6 +384,7 @@ def test_damaged_files_are_a_clean_start(lad, video, tmp_path, monkeypatch):
         assert features(work) == expected
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reached_for_once_is_resumed_later(lad, video, tmp_path, monkeypatch):
     work = tmp_path / "work"
     extract_and_die(lad, monkeypatch, words(video, work), 2)
@@ -396,6 +400,7 @@ def test_what_cannot_be_reached_for_once_is_resumed_later(lad, video, tmp_path, 
     assert status == 0 and resumed_at(err) == 6, err
 
 
+@pytest.mark.slow
 def test_a_reader_that_dies_voids_what_it_gave_and_its_successor_is_resumed(lad, video, tmp_path, monkeypatch):
     work = tmp_path / "work"
     readers: list[str] = []
@@ -427,6 +432,7 @@ def test_a_reader_that_dies_voids_what_it_gave_and_its_successor_is_resumed(lad,
     assert not (work / "partial").exists()
 
 
+@pytest.mark.slow
 def test_the_features_of_a_finished_video_leave_memory(lad, video, make_video, tmp_path, monkeypatch):
     """Otherwise memory would grow with the dataset: by 4 kB for every clip of every stream."""
     for number in range(4):
@@ -445,6 +451,7 @@ def test_the_features_of_a_finished_video_leave_memory(lad, video, make_video, t
     assert len(written) == len(videos)
 
 
+@pytest.mark.slow
 def test_a_video_that_decodes_to_less_than_was_saved_fails_and_begins_anew(lad, video, tmp_path, monkeypatch):
     work = tmp_path / "work"
     extract_and_die(lad, monkeypatch, words(video, work), 4)
@@ -482,6 +489,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_process_group_killed_again_and_again(video, tmp_path):
     """SIGKILL: after batches, within a save, within the last write, before the folder is removed."""
 

@@ -210,7 +210,7 @@ class Convolution3x3x3(TiledConvolution):
             `(spans * span, down, tile, across, tile, out)`.
         """
         points = self.span + 2  # in time
-        kernels = self.kernels.unflatten(1, (points, -1))  # (n * n, points, in, out)
+        kernels = self.kernels.view(self.n**2, points, -1, len(self.bias))  # (n * n, points, in, out)
         patches = self.cut(self._evaluate_in_time(seen, tiles[0]))  # (n, n, points, *tiles, in)
         pixels = scratch("pixels", self.tile**2, points, prod(tiles) * len(self.bias))
         # All points in time at once where patches are few, otherwise one after the other.
@@ -228,7 +228,7 @@ class Convolution3x3x3(TiledConvolution):
         matrix = self.frames_to_points.expand(spans, -1, -1)  # (spans, points, span + 2)
         frames = seen.flatten(1).unfold(0, self.span + 2, self.span)  # (spans, rows * columns * in, span + 2)
         values = torch.bmm(matrix, frames.transpose(1, 2))  # (spans, points, rows * columns * in)
-        return values.transpose(0, 1).unflatten(2, seen.shape[1:])  # (points, spans, rows, columns, in)
+        return values.view(spans, -1, *seen.shape[1:]).transpose(0, 1)  # (points, spans, rows, columns, in)
 
     def _assemble_in_time(self, pixels: torch.Tensor, tiles: tuple[int, int, int]) -> torch.Tensor:
         """Step 4 along time and in order: `(tile * tile, points, tiles * out)` -> what `_band` returns."""
