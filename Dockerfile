@@ -13,7 +13,7 @@ RUN apt-get update \
 # Layers that do not depend on the code come first, so that a rebuild after a change is quick.
 WORKDIR /opt/lad
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY lad/__init__.py lad/
+COPY lad/__init__.py lad/version.py lad/
 RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --use-pep517 -c constraints.txt . \
  && /opt/venv/bin/pip uninstall -y lad

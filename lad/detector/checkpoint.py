@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from lad import __version__
 from lad.config import Config, ExtractConfig, load_config
 from lad.datasets import BENCHMARKS
 from lad.detector.bounds import check_demands
@@ -20,6 +19,7 @@ from lad.features.recipe import UNKNOWN_WEIGHTS
 from lad.files import replacing
 from lad.models.registry import DetectorMissing, build_detector, is_outside
 from lad.pickles import PickleRefused, load_torch
+from lad.version import VERSION
 
 RELEASED_STREAMS = {1024: ["rgb"], 2048: ["rgb", "flow"]}  # length of a clip's features -> what they are made of
 SAFEGUARDS = ("max_pixels", "max_frames", "stall_seconds")
@@ -255,7 +255,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     else:
         newer = isinstance(data["format"], int) and data["format"] > FORMAT
         by = ": a newer lad wrote it: update this one" if newer else ""
-        raise CheckpointError(f"{path}: its format is {data['format']}, lad {__version__} reads {FORMAT}{by}")
+        raise CheckpointError(f"{path}: its format is {data['format']}, lad {VERSION} reads {FORMAT}{by}")
     try:
         classes = len(checkpoint.classes)
         if not checkpoint.outside:
