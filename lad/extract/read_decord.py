@@ -51,6 +51,8 @@ def read_decord(frames: Any, schedule: Schedule, info: VideoInfo) -> Iterator[np
     try:
         for time in times:
             frame = frames.next().asnumpy()
+            if frame.ndim != 3 or frame.shape[2] != 3:  # as of 72 columns, whose rows it pads to four channels
+                raise ReaderGaveUp(f"decord gives frames of shape {frame.shape}")
             if complaints:
                 raise ReaderGaveUp(f"decord met damage or another size by frame {info.frames} of {len(times)}")
             info.size = info.size if info.times else (frame.shape[0], frame.shape[1])

@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from helpers.reading import numbers, read
+from helpers.reading import numbers, read, read_to_the_end
 
 from lad.extract import read_pyav, worker
 from lad.extract.clips import ClipSpec
@@ -74,6 +74,13 @@ def test_every_frame_comes_once_in_order_with_its_size_and_time(
     assert info.times == pytest.approx([number / 25 for number in range(40)], abs=0.002)
     assert info.fps == pytest.approx(25, rel=0.01)
     assert info.warnings == []
+
+
+def test_frames_of_any_even_width_have_three_channels(tmp_path: Path, make_video: MakeVideo) -> None:
+    """decord takes what pads a row of 72 pixels for a fourth one."""
+    for width in range(64, 100, 2):
+        frames, _ = read_to_the_end(make_video(tmp_path / f"{width}.mp4", 3, size=(width, 48)))
+        assert [frame.shape for frame in frames] == [(48, width, 3)] * 3
 
 
 @pytest.mark.parametrize("name", KINDS)
