@@ -16,8 +16,6 @@ from lad.dataset import COLUMNS
 from lad.demo import clips
 from lad.events import Event
 
-pytestmark = pytest.mark.slow
-
 
 def rows(table: Path) -> list[dict[str, str]]:
     with table.open(newline="") as file:
@@ -41,6 +39,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return demo.make_clips(tmp_path_factory.mktemp("demo"), per_category=1)
 
 
+@pytest.mark.slow
 def test_every_clip_decodes_to_the_frames_that_the_table_says(made: Path) -> None:
     assert len(rows(made)) == 6
     for row in rows(made):
@@ -53,6 +52,7 @@ def test_every_clip_decodes_to_the_frames_that_the_table_says(made: Path) -> Non
         assert 112 <= len(shapes) <= 144
 
 
+@pytest.mark.slow
 def test_the_table_names_videos_as_the_rest_of_lad_does(made: Path) -> None:
     table = rows(made)
     assert tuple(table[0]) == COLUMNS
@@ -86,6 +86,7 @@ def test_the_default_set_is_24_clips_split_in_half() -> None:
     assert (splits.count("train"), splits.count("test")) == (12, 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", ["panic", "falling", "fire"])
 def test_the_seed_fixes_every_pixel(category: str) -> None:
     clip, again, other = (early(category, seed) for seed in (3, 3, 4))
@@ -95,6 +96,7 @@ def test_the_seed_fixes_every_pixel(category: str) -> None:
     assert not np.array_equal(frames[0], next(clips.render_clip(other)))
 
 
+@pytest.mark.slow
 def test_the_same_frames_give_the_same_file(tmp_path: Path) -> None:
     """Also when memory lies differently, which x264 can be sensitive to."""
     frames = list(islice(clips.render_clip(demo.plan()[0]), 60))
@@ -113,6 +115,7 @@ def test_a_clip_is_the_same_in_a_small_set_and_in_a_large_one() -> None:
         assert (clip.event, clip.n_frames) == (large[clip.key].event, large[clip.key].n_frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", ["panic", "falling", "fire"])
 def test_the_picture_shows_the_event_from_its_first_frames_on_and_not_before(category: str) -> None:
     """A clip differs from itself without the event only where the table says so."""
@@ -123,6 +126,7 @@ def test_the_picture_shows_the_event_from_its_first_frames_on_and_not_before(cat
     assert all(differs[start + 2 :])
 
 
+@pytest.mark.slow
 def test_a_second_call_does_nothing(made: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in made.parent.rglob("*")}
     calls: list[tuple[int, int]] = []
