@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,13 @@ def test_a_file_is_recognised_by_its_content_and_read_whole(
     frames, info = read_to_the_end(path)
     assert numbers(frames) == list(range(20))
     assert info.warnings == []
+
+
+def test_writing_av1_leaves_the_tests_at_their_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SVT_LOG", "1")
+    before = os.sched_getscheduler(0)
+    write_video(tmp_path / "recording", 3, **WRITTEN["obu"])
+    assert os.sched_getscheduler(0) == before
 
 
 def test_h264_with_start_codes_of_three_bytes_is_read(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,16 @@ def read_number(image: np.ndarray) -> int:
     return number
 
 
+@contextmanager
+def same_priority() -> Iterator[None]:
+    """Keep this thread's scheduling: run as root, SVT-AV1 leaves it at real-time priority, which starves the rest."""
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
+
+
 def write_video(
     path: Path,
     frames: int | Iterable[np.ndarray] = 20,
@@ -85,7 +97,10 @@ def write_video(
         pytest.skip(f"this PyAV has no encoder {codec}")
     images: Iterable[np.ndarray]
     images = (numbered_frame(number % 256, size) for number in range(frames)) if isinstance(frames, int) else frames
-    with av.open(str(path), "w", format=format, container_options=container_options or {}) as container:
+    with (
+        same_priority(),
+        av.open(str(path), "w", format=format, container_options=container_options or {}) as container,
+    ):
         if codec is not None:
             stream: Any = container.add_stream(codec, rate=fps, options=codec_options or {})
             stored = size[::-1] if rotation in (90, 270) else size
