@@ -101,7 +101,11 @@ def start_training(folder: Path) -> tuple[float, int]:
         peak = 0
         status = Path(f"/proc/{process.pid}/status")
         if process.poll() is None:
-            peak = next(int(x.split()[1]) * 1024 for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+            peak = next(
+                int(x.split()[1]) * 1024
+                for x in status.read_text(encoding="utf-8").splitlines()
+                if x.startswith("VmHWM")
+            )
         process.kill()
     if not peak:
         sys.exit(f"lad train ended by itself:\n{''.join(said)}")

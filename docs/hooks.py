@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-import io
 import posixpath
 import re
-import textwrap
-import tokenize
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,7 +77,7 @@ def _keep_lines(command: click.Command) -> None:
 
 
 def _key_tables() -> str:
-    """A table of keys for each section of the configuration, from the models of `lad/config.py` and their comments."""
+    """A table of keys for each section of the configuration, from `lad/config_keys.py`."""
     sections = {
         name: field.annotation
         for name, field in Config.model_fields.items()
@@ -94,35 +90,13 @@ def _key_tables() -> str:
 
 
 def _table(model: type[BaseModel], prefix: str, leave_out: set[str]) -> Iterator[str]:
-    comments = _comments(model)
     rows = ["| key | default | values | meaning |", "|---|---|---|---|"]
     for name, field in model.model_fields.items():
         if name not in leave_out:
-            meaning = field.description or comments.get(name, "")
+            meaning = (field.description or "").replace("|", "\\|")
             default = _as_yaml(field.get_default(call_default_factory=True))
             rows.append(f"| `{prefix}{name}` | `{default}` | {_values(field)} | {meaning} |")
     yield "\n".join(rows)
-
-
-def _comments(model: type[BaseModel]) -> dict[str, str]:
-    """What the comments above and beside each field say."""
-    source = textwrap.dedent(inspect.getsource(model))
-    comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-    definition = ast.parse(source).body[0]
-    assert isinstance(definition, ast.ClassDef)
-    found = {}
-    line_before = definition.lineno
-    for statement in definition.body:
-        end = statement.end_lineno or statement.lineno
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            lines = [comments[line] for line in range(line_before + 1, end + 1) if line in comments]
-            found[statement.target.id] = " ".join(lines).replace("|", "\\|")
-        line_before = end
-    return found
 
 
 def _values(field: FieldInfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import signal
@@ -38,7 +39,30 @@ def _end_in_time(signals: int) -> None:
     os._exit(EXIT_INTERRUPTED)
 
 
+def _read_names_as_utf8() -> None:
+    """Begin again in Python's UTF-8 mode where the locale says otherwise.
+
+    Names of files are UTF-8 on any system of today, whatever a locale that nobody set says of them. Else the same name
+    would be another one in files that we write, in libraries that take UTF-8, and under another locale.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or not sys.executable:
+        return
+    os.environ["PYTHONUTF8"] = "1"  # for the processes that we start
+    if sys.stdout is not None:  # a terminal still gets what it can show
+        os.environ.setdefault("PYTHONIOENCODING", f"{sys.stdout.encoding}:backslashreplace")
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def _print_any_name() -> None:
+    """Have characters that stdout and stderr cannot show printed as escapes, where they would be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
+    _read_names_as_utf8()
+    _print_any_name()
     signals, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)

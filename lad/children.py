@@ -44,7 +44,8 @@ def _start(module: str) -> tuple[subprocess.Popen[bytes], Connection]:
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(os.getpid())],
-            env={**os.environ, "PYTHONPATH": places},
+            # Libraries take names of files in UTF-8, whatever the locale says.
+            env={**os.environ, "PYTHONPATH": places, "PYTHONUTF8": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,  # results are printed by nobody but the command
             pass_fds=[theirs.fileno()],

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lad import __version__
+from lad.cli_weights import weights
 from lad.errors import LadError
 from lad.options import (
     ALARM,
@@ -21,13 +21,15 @@ from lad.options import (
     QUIET,
     TRACEBACK_VERBOSITY,
     VERBOSITY,
+    VERSION,
     WORK,
+    Commands,
     Place,
     Session,
     begin,
     common_options,
 )
-from lad.text import printable, shortened
+from lad.text import did_you_mean, printable, shortened
 
 EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -55,15 +57,15 @@ def run() -> int:
         return EXIT_USAGE
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(__version__, prog_name="lad")
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@VERSION
 def cli() -> None:
     """Raw video in, anomaly scores out: the LAD2000 system (Wan et al. 2021).
 
     \b
     lad demo                                        see the whole chain on clips that it makes itself
     lad score --checkpoint best.pt VIDEO...         score your own videos
-    lad run -c configs/ped2.yaml --data DIR         a benchmark, from videos to metrics
+    lad run -c ped2 --data DIR                      a benchmark, from videos to metrics
 
     Every command resumes where it was stopped and does nothing twice. Exit status: 0 all done; 1 some videos
     failed; 2 usage, configuration, or the machine is in the way (full disk, no permission); 130 interrupted.
@@ -85,7 +87,8 @@ def cli() -> None:
 @click.option("--streams", default="rgb,flow", show_default=True, help="Of released features.")
 @click.option("--normal", default="*normal*", show_default=True, help="folder: names that mean a normal video.")
 @click.option("--allow-missing", is_flag=True, help="Do without what the download lacks.")
-def prepare(name: str, root: Path, out: Path, seed: int, streams: str, **options: Any) -> None:
+@click.option("--force", is_flag=True, help="Replace the file where it is there with other content.")
+def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bool, **options: Any) -> None:
     """Turn a benchmark's official download into a dataset.csv.
 
     NAME is lad2000, ucf_crime, shanghaitech, avenue, ped1, ped2, xd_violence, or folder: any tree of videos with one
@@ -101,14 +104,16 @@ def prepare(name: str, root: Path, out: Path, seed: int, streams: str, **options
     from lad.pipeline.prepare import prepare_dataset
 
     if name not in BENCHMARKS:
-        raise click.BadParameter(f"{name!r} is not one of {', '.join(sorted(BENCHMARKS))}", param_hint="NAME")
+        known = sorted(BENCHMARKS)
+        meant = did_you_mean(name, known)
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(known)}{meant}", param_hint="NAME")
     if not root.is_dir():
         raise click.BadParameter(f"{root} is not a folder", param_hint="--root")
     data = {"benchmark": name, "root": root, **options}
     extract = {"streams": [stream.strip() for stream in streams.split(",")]}
     config = load_config(None, [], base={"data": data, "protocol": {"seed": seed}, "extract": extract})
     try:
-        click.echo(prepare_dataset(config, out, lambda text: click.echo(printable(text), err=True)))
+        click.echo(prepare_dataset(config, out, lambda text: click.echo(printable(text), err=True), force=force))
     except OSError as error:
         raise click.BadParameter(f"{out} cannot be written: {error.strerror}", param_hint="--out") from error
 
@@ -124,7 +129,7 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
 
     \b
     Examples:
-      lad extract -c configs/ped2.yaml --data ~/data/ped2
+      lad extract -c ped2 --data ~/data/ped2
       lad extract street.mp4 yard.mp4 -o extract.streams=[rgb,flow] --work features_of_two
     """
     return _run_stages(["extract"], videos, begin(options, videos))
@@ -137,7 +142,7 @@ def train(**options: Any) -> int:
 
     \b
     Example:
-      lad train -c configs/surveillance.yaml --data ~/my_videos
+      lad train -c surveillance --data ~/my_videos
     """
     return _run_stages(["train"], (), begin(options))
 
@@ -176,8 +181,8 @@ def evaluate(checkpoint: Path | None, scores: Path | None, **options: Any) -> in
 
     \b
     Examples:
-      lad evaluate -c configs/surveillance.yaml --data ~/my_videos
-      lad evaluate -c configs/ped2-paper.yaml -o protocol.splits=1 --data ~/data/ped2 --scores ~/my_scores
+      lad evaluate -c surveillance --data ~/my_videos
+      lad evaluate -c ped2-paper -o protocol.splits=1 --data ~/data/ped2 --scores ~/my_scores
     """
     if scores is None:
         names = ["score", "evaluate"] if checkpoint else ["evaluate"]
@@ -195,8 +200,8 @@ def run_command(**options: Any) -> int:
 
     \b
     Examples:
-      lad run -c configs/ped2.yaml --data ~/data/ucsd_ped2
-      lad run -c configs/surveillance.yaml --data ~/my_videos -o train.steps=500
+      lad run -c ped2 --data ~/data/ucsd_ped2
+      lad run -c surveillance --data ~/my_videos -o train.steps=500
     """
     names = ["extract", "train", "score", "evaluate"]
     return _run_stages(names, (), begin(options))
@@ -211,7 +216,7 @@ def export(layout: str, out: Path, **options: Any) -> int:
 
     \b
     Example:
-      lad export -c configs/ped2-paper.yaml -o protocol.splits=1 --data ~/data/ped2 --layout released --out exported
+      lad export -c ped2-paper -o protocol.splits=1 --data ~/data/ped2 --layout released --out exported
     """
     from lad import console
     from lad.pipeline.export import export_released
@@ -220,7 +225,8 @@ def export(layout: str, out: Path, **options: Any) -> int:
 
     session = begin(options)
     reporter = session.reporter
-    with open_project(session.config, session.work, reporter=reporter) as (project, work):
+    with open_project(session.config, session.work, reporter=reporter, force=session.asked.force) as opened:
+        project, work = opened
         result = export_released(project, ready_recipe(project, reporter), work, session.asked, reporter, out)
     if session.as_json:
         click.echo(json.dumps({"out": str(out), "stages": stages_data([result])}, indent=2))
@@ -242,7 +248,7 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
     \b
     Examples:
       lad status --work runs/ped2
-      lad status -c configs/ped2.yaml --failed
+      lad status -c ped2 --failed
     """
     from lad import console
     from lad.pipeline.outcome import rebuilt_data, status_data
@@ -267,69 +273,23 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
     return EXIT_SOME_FAILED if data["failed"] else EXIT_DONE
 
 
-@cli.group()
-def weights() -> None:
-    """Pretrained weights of the feature networks.
-
-    \b
-    Example:
-      lad weights list
-    """
-
-
-@weights.command(name="list")
-@JSON
-def weights_list(as_json: bool) -> None:
-    """List the weights that are known, and which of them are here.
-
-    \b
-    Example:
-      lad weights list --json
-    """
-    from lad import console
-    from lad.models.weights import list_weights
-
-    data = list_weights()
-    if as_json:
-        click.echo(json.dumps(data, indent=2))
-    else:
-        console.print_weights(data)
-
-
-@weights.command(name="fetch")
-@click.argument("name")
-@click.option("--from", "from_file", type=PLACE, help="A file that you have, instead of a download.")
-def weights_fetch(name: str, from_file: Path | None) -> None:
-    """Download weights (or take them from a file), verify, convert and keep them.
+@cli.command(name="config")
+@click.argument("key", default="")
+def config_command(key: str) -> None:
+    """Print every key of the configuration with its default and its meaning; or those of a section, or one KEY.
 
     \b
     Examples:
-      lad weights fetch kinetics400-rgb
-      lad weights fetch kinetics400-flow --from i3d_flow.pt
+      lad config
+      lad config train
+      lad config score.threshold
     """
-    from lad import console
-    from lad.models.weights import fetch
+    from lad.config import describe_keys
 
-    with console.download_bar(name) as on_progress:
-        found = fetch(name, from_file=from_file, on_progress=on_progress)
-    click.echo(f"{name}: {found.path}\n  from {found.source}\n  sha256 {found.sha256}")
+    click.echo(describe_keys(key))
 
 
-@weights.command(name="path")
-@click.argument("name")
-def weights_path(name: str) -> None:
-    """Say where converted weights lie; exit status 2 where they are not here.
-
-    \b
-    Example:
-      lad weights path kinetics400-rgb
-    """
-    from lad.models.weights import WeightsError, find
-
-    found = find(name)
-    if found is None:
-        raise WeightsError(f"{name} is not here yet: lad weights fetch {name}")
-    click.echo(found.path)
+cli.add_command(weights)
 
 
 @cli.command()
@@ -361,7 +321,8 @@ def _evaluate_given(scores: Path, session: Session) -> int:
 
     if session.config.protocol.splits > 1:
         raise click.UsageError("--scores: of which split? Give -o protocol.splits=1 -o protocol.seed=N")
-    with open_project(session.config, session.work, reporter=session.reporter) as (project, work):
+    with open_project(session.config, session.work, reporter=session.reporter, force=session.asked.force) as opened:
+        project, work = opened
         result, metrics, place = evaluate_given(project, work, session.reporter, scores)
     data = {"work": str(place), "splits": 1, "stages": stages_data([result]), "metrics": metrics}
     if session.as_json:
@@ -378,7 +339,7 @@ def _run_stages(names: list[str], videos: tuple[str, ...], session: Session) -> 
     from lad.pipeline.score import find_checkpoint
 
     reporter, asked = session.reporter, session.asked
-    with open_project(session.config, session.work, videos, reporter=reporter) as (project, work):
+    with open_project(session.config, session.work, videos, reporter=reporter, force=asked.force) as (project, work):
         if "score" in names and "train" not in names:
             for part in split_parts(project, work, reporter):
                 find_checkpoint(part.project, part.work)  # before hours of extraction, not after
@@ -386,7 +347,7 @@ def _run_stages(names: list[str], videos: tuple[str, ...], session: Session) -> 
         # Text is printed as it comes; JSON must stay one document.
         announce = reporter.say if session.as_json else click.echo
         results = run_stages(project, recipe, work, asked, reporter, names, announce)
-        data = run_data(project, recipe, work, asked, reporter, results)
+        data = run_data(project, recipe, work, asked, reporter, results, with_clips=session.as_json)
     if session.as_json:
         click.echo(json.dumps(data, indent=2))
     else:

@@ -1,203 +1,63 @@
-"""The configuration: one model for each stage, YAML files, `-o key=value`; errors name the key and the line."""
+"""The configuration as users write it: YAML files, `-o key=value`; errors name the key and the line."""
 
 from __future__ import annotations
 
 import json
 import reprlib
+import textwrap
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ValidationError
 
-from lad.clip import CLIP_FRAMES, MAX_PIECE_CLIPS
+from lad.config_keys import (
+    IMPOSSIBLE,
+    Config,
+    DataConfig,
+    ExtractConfig,
+    ProtocolConfig,
+    ScoreConfig,
+    Stream,
+    TrainConfig,
+    all_keys,
+)
 from lad.errors import LadError
-from lad.files import path_problem
+from lad.text import did_you_mean
 
-Stream = Literal["rgb", "flow"]
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "ExtractConfig",
+    "ProtocolConfig",
+    "ScoreConfig",
+    "Stream",
+    "TrainConfig",
+    "all_keys",
+    "describe_keys",
+    "find_config",
+    "load_config",
+    "override",
+]
 
+SHIPPED = Path(__file__).resolve().parent / "configs"  # a link to the repository's, and the files when installed
 # What PyYAML raises: also a ValueError for 2026-02-30 and its like, a RecursionError for brackets without end, and
 # whatever it stumbles over where a tag such as !!bool does not fit its value.
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeError, TypeError, ArithmeticError)
+MAX_CHARACTERS, MAX_NODES = 1_000_000, 10_000  # of a file or value; a configuration has about a hundred
 MAX_DEPTH = 4  # sections in sections; an alias may nest without end
 # How the command line's options are called that stand for keys.
 OPTIONS = {"data.root": "--data", "device": "--device", "workers": "--workers", "score.checkpoint": "--checkpoint"}
 # What became of keys since they were written: the key of today (None: there is none), and why. Every renaming goes
 # through this table: checkpoints, work directories and files of an older lad are read all the same.
 BECAME: dict[str, tuple[str | None, str]] = {"extract.runtime": (None, "torch runs every network by now")}
-IMPOSSIBLE = "impossible"  # pydantic's name for an error of values that do not go together
 
 
 class ConfigError(LadError):
     """What is wrong with a configuration, one line per problem."""
-
-
-def _possible(path: Any) -> Any:
-    if problem := path_problem(path):
-        raise PydanticCustomError("path", "{problem}", {"problem": problem})
-    return path
-
-
-# Numbers have upper limits far beyond what anybody needs, so that a slip of the finger gets a line, not the machine.
-Place = Annotated[Path, AfterValidator(_possible)]
-Seed = Annotated[int, Field(ge=-(2**62), le=2**62)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    def problems(self) -> dict[str, str]:
-        """Keys whose values do not go together, and why; files and registries are looked at elsewhere."""
-        return {}
-
-    @model_validator(mode="after")
-    def _goes_together(self) -> Self:
-        if problems := self.problems():
-            raise PydanticCustomError(IMPOSSIBLE, "impossible", {"problems": problems})
-        return self
-
-
-class DataConfig(Section):
-    """Which videos.
-
-    Exactly one of `benchmark` and `dataset` is set, or neither: then every video below `root`, without labels.
-    """
-
-    benchmark: str | None = None  # a name of lad.datasets.BENCHMARKS
-    layout: Literal["official", "released"] = (
-        "official"  # released: features and labels as the authors' code keeps them
-    )
-    allow_missing: bool = False  # go on without what the benchmark's download lacks
-    normal: str = "*normal*"  # benchmark `folder`: which names of files and folders mean a normal video
-    dataset: Place | None = None  # a dataset.csv: as given, or below `root`
-    root: Place | None = None  # --data; the dataset.csv's folder by default
-    classes: list[str] | None = None  # the labels in the order of their index; alphabetical by default
-    frame_folder_fps: float = Field(25.0, ge=1e-6, le=100_000)  # where a folder of frames has no fps of its own
-
-    def problems(self) -> dict[str, str]:
-        found = {}
-        if self.benchmark and self.dataset:
-            found["data.benchmark"] = "data.dataset is there too: give one of them"
-        if self.layout == "released" and self.benchmark in (None, "folder"):
-            found["data.layout"] = "released features are those of a data.benchmark of the authors' code"
-        if self.classes is not None and len(set(self.classes)) != len(self.classes):
-            found["data.classes"] = "a class stands twice"
-        return found
-
-
-class ExtractConfig(Section):
-    """Pixels to features."""
-
-    backbone: str = "i3d"
-    streams: list[Stream] = Field(default=["rgb"], min_length=1)
-    weights: dict[Stream, str] = {}  # a stream left out gets the backbone's default
-    weights_seed: Seed = 0  # of weights named `random`
-    preset: Literal["kinetics", "wan2021"] = "kinetics"
-    # Of weights and activations: by default float16 on a GPU (float32 with `wan2021`), float32 on a CPU.
-    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    flow: str = "dis"
-    flow_weights: str | None = None  # of a flow method that is a network; its default where it is one
-    crops: Literal[1, 5, 10] = (
-        1  # 1: the whole frame squashed; 5: corners and centre; 10: those and their mirror images
-    )
-    # With one crop: rgb frames keep their shape, their short side so many pixels, where people are small in the whole
-    # frame squashed to 224x224. I3D takes any size; its time and memory grow with the pixels.
-    rgb_short_side: int | None = Field(None, ge=224, le=1024)
-    # What I3D sees as one: each clip, as the paper has it, or the clips of a batch as the piece of video that they are,
-    # from which each clip takes its own part. I3D learned from 64 frames, and to see what is before and after costs
-    # hardly anything.
-    context: Literal["clip", "batch"] = "clip"
-    fps: float | None = Field(
-        None, gt=0, le=1000
-    )  # frames are picked by their times to this rate; the video's own by default
-    clip_stride: int = Field(16, ge=1, le=16)  # frames from one clip's start to the next; below 16 clips overlap
-    tail: Literal["pad", "drop"] = "pad"
-    batch_clips: int = Field(4, ge=1, le=1024)  # clips a forward pass; a batch never mixes videos
-    # A file beyond these is refused, as hostile or damaged: a few bytes can claim frames that take all memory or time.
-    max_pixels: int = Field(1 << 26, ge=1 << 12, le=1 << 31)  # of a frame or image: 8192 x 8192
-    max_frames: int = Field(
-        10_000_000, ge=1, le=10**9
-    )  # of a video, and of what it becomes at `fps`: 4 days at 25 a second
-    stall_seconds: float = Field(120.0, gt=0, le=86_400)  # a decoder that shows no progress for so long is ended
-
-    def problems(self) -> dict[str, str]:
-        found = {}
-        if len(set(self.streams)) != len(self.streams):
-            found["extract.streams"] = "a stream stands twice"
-        if self.crops > 1 and self.rgb_short_side:
-            found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
-        if self.context == "batch" and self.clip_stride != CLIP_FRAMES:
-            found["extract.context"] = f"clips that overlap are no piece of video: set clip_stride={CLIP_FRAMES}"
-        if self.context == "batch" and self.batch_clips > MAX_PIECE_CLIPS:
-            found["extract.batch_clips"] = f"a network sees at most {MAX_PIECE_CLIPS} clips as one"
-        return found
-
-
-class TrainConfig(Section):
-    """Features to a detector."""
-
-    detector: str = "aed_t"  # the paper's two layers; `aed`: one; `linear`: for sets of a few dozen videos
-    window: int = Field(5, ge=1, le=1024)  # K, clips
-    hidden: int = Field(128, ge=1, le=4096)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    standardize: bool = True  # off: the paper's recipe
-    learning_rate: float = Field(1e-4, gt=0, le=1000)
-    weight_decay: float = Field(5e-4, ge=0, le=1000)
-    class_weight: float = Field(1.0, ge=0, le=1e6)  # L1 of the paper
-    score_weight: float = Field(10.0, ge=0, le=1e6)  # L2 of the paper
-    abnormal_windows: int = Field(30, ge=1, le=10_000)  # a batch
-    normal_windows: int = Field(30, ge=0, le=10_000)
-    steps: int = Field(12_000, ge=1, le=10**8)
-    evaluate_every: int = Field(200, ge=1, le=10**8)  # also writes a checkpoint
-    # How many steps: the best evaluation on held-out training videos (validation), or the best mean of several
-    # divisions of them, then trained again on all (cross-validation: for small sets).
-    selection: Literal["validation", "cross-validation"] = "validation"
-    folds: int = Field(4, ge=2, le=1000)
-    val_fraction: float = Field(0.2, ge=0.001, lt=1)  # of the sources, where dataset.csv has no `val` rows
-    seed: Seed = 0
-
-
-class ScoreConfig(Section):
-    """Features and a detector to scores."""
-
-    checkpoint: Place | None = None  # the run's own best.pt by default
-    merge: Literal["mean", "max"] = "mean"
-    # A frame that scores more is reported as an event; by default what the detector's validation chose, else 0.5.
-    threshold: float | None = Field(None, ge=0, le=1)
-    merge_seconds: float = Field(0.5, ge=0, le=86_400)  # events with a shorter gap between them are one
-    # Shorter events are left out: five frames at 25 a second are less than a person sees as something that happened.
-    min_seconds: float = Field(0.2, ge=0, le=86_400)
-    # GiB that a checkpoint from elsewhere may have the extraction of features take; half of this machine's by default.
-    max_memory: float | None = Field(None, gt=0, le=1e6)
-
-
-class ProtocolConfig(Section):
-    """How often, and on which random splits."""
-
-    splits: int = Field(1, ge=1, le=1000)  # a benchmark with a random split is repeated with seeds seed, seed + 1, ...
-    seed: Seed = 0
-    # Also measure as the authors' code does: the best checkpoint by the *test* videos, overlapping windows merged by
-    # their maximum. Optimistic, for comparison with published numbers only.
-    released: bool = False
-
-
-class Config(Section):
-    """Everything that a run depends on."""
-
-    name: Annotated[str, AfterValidator(_possible)] = "run"
-    data: DataConfig = DataConfig()
-    extract: ExtractConfig = ExtractConfig()
-    train: TrainConfig = TrainConfig()
-    score: ScoreConfig = ScoreConfig()
-    protocol: ProtocolConfig = ProtocolConfig()
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
-    workers: int = Field(2, ge=1, le=256)  # decoding processes
-    # On a CPU. By default the feature networks have every core, which moves no digit, and training and scoring two, so
-    # that their last digits are the same on every machine.
-    threads: int | None = Field(None, ge=1, le=1024)
 
 
 def load_config(
@@ -210,7 +70,7 @@ def load_config(
     """Read a YAML file, or start from `base`, and apply overrides.
 
     Args:
-        path: the file; None: there is none.
+        path: the file, or the name of a configuration that comes with `lad`; None: there is none.
         overrides: `key=value`, with dotted keys and YAML values; for a key that is a text or a path, as they are.
         base: what to start from where there is no file.
         options: dotted key -> value, as it is: what options of the command line say. They win.
@@ -222,6 +82,7 @@ def load_config(
     tree: dict[str, Any] = deepcopy(base or {})
     lines: dict[tuple[str, ...], int] = {}
     if path is not None:
+        path = find_config(path)
         tree, lines = _read_yaml(path)
         tree.setdefault("name", path.stem)
     for key, (today, why) in BECAME.items():
@@ -246,7 +107,7 @@ def load_config(
                 continue
             parts = tuple(today.split("."))
         try:
-            value = text if _is_text(parts, text) else yaml.safe_load(text)
+            value = text if _is_text(parts, text) else _load_yaml(text)[0]
         except NOT_YAML:
             problems.append(f"-o {override}: the value is not valid YAML")
             continue
@@ -263,6 +124,21 @@ def load_config(
     if problems:
         raise ConfigError("\n".join(problems))
     return config
+
+
+def find_config(path: Path) -> Path:
+    """The file itself, or the configuration that comes with `lad` and has this name.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    shipped = {file.stem: file for file in sorted(SHIPPED.glob("*.yaml"))}
+    if path.is_file() or (path.exists() and str(path) not in shipped):  # a folder of data may have the same name
+        return path
+    if str(path) in shipped:
+        return shipped[str(path)]
+    names = f"; by name there are {', '.join(shipped)}" if str(path) == path.stem else ""
+    raise ConfigError(f"{path}: no such configuration file{did_you_mean(str(path), shipped)}{names}")
 
 
 def override(key: str, value: object) -> str:
@@ -312,11 +188,8 @@ def _take(tree: Any, parts: tuple[str, ...]) -> tuple[bool, Any]:
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
     """The file as plain data, and the line of every key."""
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
+        with path.open(encoding="utf-8") as file:
+            tree, root = _load_yaml(file.read(MAX_CHARACTERS + 1))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except yaml.MarkedYAMLError as error:
@@ -347,6 +220,31 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
     return tree, lines
 
 
+def _load_yaml(text: str) -> tuple[Any, yaml.Node | None]:
+    """Plain data, and the nodes that it is made of.
+
+    Raises:
+        yaml.YAMLError: or another of NOT_YAML: it is none, or becomes more than a configuration can be.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise yaml.YAMLError(f"it is longer than {MAX_CHARACTERS:,} characters")
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        """How many nodes it is with each alias written out: a few lines of them can stand for billions."""
+        if id(node) not in sizes:
+            sizes[id(node)] = MAX_NODES + 1  # of one that holds itself
+            children = node.value if isinstance(node, yaml.CollectionNode) else []
+            parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+            sizes[id(node)] = 1 + sum(map(size, parts))
+        return sizes[id(node)]
+
+    if root is not None and size(root) > MAX_NODES:
+        raise yaml.YAMLError(f"with its aliases and merges written out it holds more than {MAX_NODES:,} values")
+    return yaml.safe_load(text), root
+
+
 def _explain(
     problem: Any, path: Path | None, lines: dict[tuple[str, ...], int], overridden: dict[tuple[str, ...], str]
 ) -> list[str]:
@@ -363,7 +261,10 @@ def _explain(
     location = tuple(str(part) for part in problem["loc"])
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return [f"{where(location)}: unknown key {key!r}; {_known_keys(location[:-1])}"]
+        known = sorted(_known_keys(location[:-1]))
+        prefix = ".".join((*location[:-1], ""))
+        meant = did_you_mean(key, [prefix + name for name in known]) or _elsewhere(location[-1])
+        return [f"{where(location)}: unknown key {key!r}{meant or ';'} known here: {', '.join(known)}"]
     said = problem["msg"][0].lower() + problem["msg"][1:]
     return [f"{where(location)}: {key}: {said}, got {_shown(problem['input'])}"]
 
@@ -378,8 +279,34 @@ def _shown(value: object) -> str:
         return "a number of too many digits"
 
 
-def _known_keys(section: tuple[str, ...]) -> str:
+def _known_keys(section: tuple[str, ...]) -> list[str]:
     model: Any = Config
     for part in section:
         model = model.model_fields[part].annotation
-    return f"known here: {', '.join(sorted(model.model_fields))}"
+    return list(model.model_fields)
+
+
+def _elsewhere(name: str) -> str:
+    """Where a key stands that is not where somebody wrote it."""
+    places = [key for key, _ in all_keys() if key.rpartition(".")[2] == name]
+    return f": did you mean {places[0]!r}?" if places else ""
+
+
+def describe_keys(wanted: str = "") -> str:
+    """Keys with default and meaning: all of them, those of a section, or one.
+
+    Raises:
+        ConfigError: there is no such key.
+    """
+    keys = dict(all_keys())
+    chosen = {key: field for key, field in keys.items() if not wanted or f"{key}.".startswith(f"{wanted}.")}
+    if not chosen:
+        last = wanted.rpartition(".")[2]
+        meant = did_you_mean(wanted, keys) or _elsewhere(last) or ": `lad config` lists all"
+        raise ConfigError(f"unknown key {wanted!r}{meant}")
+    lines = []
+    for key, field in chosen.items():
+        default = yaml.safe_dump(field.get_default(call_default_factory=True), default_flow_style=True)
+        meaning = textwrap.fill(field.description or "", 116, initial_indent="    ", subsequent_indent="    ")
+        lines += [f"{key}: {default.splitlines()[0]}", meaning]
+    return "\n".join(lines)

@@ -54,6 +54,11 @@ RESULT_PLACES = {
 BLOCKS = "▁▂▃▄▅▆▇█"  # a score from 0 to 1
 
 
+def _console(**how: Any) -> Console:
+    """A console that shows text as it is: names are no markup, and no codes for emoji."""
+    return Console(markup=False, emoji=False, **how)
+
+
 def clock(seconds: float) -> str:
     """`75.5` -> `1:15.5`."""
     minutes, rest = divmod(round(seconds, 1), 60)
@@ -78,13 +83,13 @@ class ConsoleReporter:
     def say(self, text: str) -> None:
         """Log a line as it is: nothing in it is markup, and it is not wrapped."""
         line = f"{self.name}: {text}" if self.name else text
-        self.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+        self.console.print(printable(line), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, what: str, total: int | None) -> Iterator[ConsoleBar]:
         """A progress bar, which goes when it is done."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             _NoteColumn(),
@@ -101,7 +106,7 @@ class ConsoleReporter:
 
 def make_reporter(*, verbose: bool = False, quiet: bool = False) -> ConsoleReporter:
     """The reporter of a command."""
-    return ConsoleReporter(Console(file=sys.stderr, quiet=quiet), verbose)
+    return ConsoleReporter(_console(file=sys.stderr, quiet=quiet), verbose)
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         row = [_number(metrics[key])] + ([_number(metrics["sd"][key])] if splits else [])
         row += [_number(beside[key]) if key in beside else ""]
         table.add_row(name, *row)
-    Console().print(table)
+    _console().print(table)
     for key, reason in metrics["undefined"].items():
         click.echo(f"{METRIC_NAMES[key]}: undefined, {reason}")
     if splits:
@@ -234,12 +239,12 @@ def print_status(data: dict[str, Any], *, failed_only: bool) -> None:
     if rebuilt := data.get("rebuilt"):
         _print_rebuilt(rebuilt)
     if not failed_only:
-        table = Table(title=data["work"] + (" (at work now)" if data["held"] else ""), title_justify="left")
+        table = Table(title=printable(data["work"]) + (" (at work now)" if data["held"] else ""), title_justify="left")
         for name in ("stage", "done", "failed", "running", "pending"):
             table.add_column(name, justify="left" if name == "stage" else "right")
         for stage, counts in data["stages"].items():
             table.add_row(stage, *(str(counts[name]) for name in ("done", "failed", "running", "pending")))
-        Console().print(table)
+        _console().print(table)
     for failure in data["failed"]:
         click.echo(printable(f"{failure['stage']} {failure['item']}: {failure['error']} ({failure['failure']})"))
 
@@ -256,7 +261,7 @@ def _print_rebuilt(data: dict[str, Any]) -> None:
 @contextmanager
 def verify_bar() -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr for items that are verified, only where it is a terminal."""
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("verify", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -271,14 +276,14 @@ def print_weights(data: list[dict[str, Any]]) -> None:
         table.add_row(
             entry["name"], entry["backbone"], entry["stream"], "yes" if entry["cached"] else "no", entry["description"]
         )
-    Console().print(table)
+    _console().print(table)
 
 
 @contextmanager
 def download_bar(what: str) -> Iterator[Callable[[int, int | None, str], None]]:
     """A progress bar on stderr for a download, only where it is a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = _console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total, step: bar.update(task, completed=done, total=total, description=step)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import errno
 import glob
 import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -17,9 +18,9 @@ import numpy as np
 
 from lad.errors import LadError
 from lad.events import AnyEvent, Event, parse_events
-from lad.files import write_text
-from lad.footage import Passed, videos_below
-from lad.text import did_you_mean, nearest
+from lad.files import check_readable, write_bytes
+from lad.footage import Passed, identity, videos_below
+from lad.text import did_you_mean, from_cell, nearest, not_utf8, to_cell
 
 SPLITS = ("train", "val", "test")
 SUMMARY_ID = "summary"  # a video of that name would have its scores in scores/summary.csv, which is another file
@@ -29,6 +30,7 @@ FEATURES_SUFFIX = ".npy"
 RESULT_SUFFIXES = (".npy", ".csv", ".png")  # of files named after a video, so the names of folders must not end so
 MIN_FPS = 1e-6  # a frame every 11 days; with far less, times become infinite
 MAX_PROBLEMS = 20  # listed in one error
+MAX_TABLE_BYTES = 1 << 30  # of a dataset.csv: several million videos
 MAX_NAME_BYTES = 255  # of a file or folder, on all usual filesystems
 MAX_ID_BYTES = 2048  # leaves room for the work directory in the 4095 bytes of a whole path
 
@@ -108,7 +110,7 @@ def is_safe_id(video_id: str) -> bool:
     """Whether an id can name files in the work directory, and none outside of it."""
     parts = video_id.split("/")
     forbidden = {"\0", "\\", "\n", "\r"} & set(video_id)
-    if any("\ud800" <= character <= "\udfff" for character in video_id):  # a file name that is not UTF-8
+    if not_utf8(video_id):  # a file's name may be anything
         return False
     if video_id != video_id.strip():  # blanks around a cell of `dataset.csv` are not read
         return False
@@ -133,10 +135,7 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
         OSError: the file cannot be read.
     """
     root = path.parent if root is None else root
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
+    text = _read_text(path)
     reader = csv.DictReader(io.StringIO(text, newline=""))
     reader.fieldnames = _columns(path, reader)
     problems: list[tuple[int, str]] = []
@@ -149,10 +148,12 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
             if None in row:  # DictReader's key for fields beyond the header's columns
                 problems.append((line, f"more fields than the {len(reader.fieldnames)} of line 1: quote commas"))
                 continue
-            cells = {key: (cell or "").strip() for key, cell in row.items()}
+            cells = {key: from_cell((cell or "").strip()) for key, cell in row.items()}
             if cells.get("split") and cells["split"] not in SPLITS:
                 splits.setdefault(cells.pop("split"), []).append(line)
             try:
+                if any(not_utf8(cell) for name, cell in cells.items() if name != "path"):
+                    raise ValueError("not a UTF-8 text file: save it as UTF-8")
                 video = _parse_row(cells, root, line)
             except ValueError as error:
                 problems.append((line, str(error)))
@@ -164,6 +165,7 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
     except csv.Error as error:
         problems.append((reader.line_num, str(error)))
     problems += [(lines[0], _wrong_split(split, len(lines))) for split, lines in splits.items()]
+    problems += _in_two_splits(videos, seen)
     if not videos and not problems:
         raise DatasetError(f"{path}: it lists no videos")
     if problems:
@@ -204,6 +206,34 @@ def _wrong_split(split: str, lines: int) -> str:
     meant = nearest(split, SPLITS)
     advice = f"write {meant}" if meant else f"write one of {', '.join(SPLITS)}, or nothing"
     return f"{f'{lines} lines have ' if lines > 1 else ''}split {split!r}: {advice}"
+
+
+def _in_two_splits(videos: Sequence[Video], lines: dict[str, int]) -> Iterator[tuple[int, str]]:
+    """Line and what is to be said of files that are in one split by one name and in another by another."""
+    first: dict[object, Video] = {}
+    for video in videos:
+        other = first.setdefault(identity(video.path) or video.path, video)
+        if video.split and other.split and video.split != other.split:
+            said = f"{video.id!r} is the same file as {other.id!r} on line {lines[other.id]}, "
+            yield lines[video.id], f"{said}which is in the split {other.split}: leave one of them out"
+
+
+def _read_text(path: Path) -> str:
+    """The text of a `dataset.csv`. What is not UTF-8 in it becomes surrogates: a file's name may be anything.
+
+    Raises:
+        DatasetError: it is no table of text.
+    """
+    try:
+        check_readable(path, MAX_TABLE_BYTES)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise DatasetError(f"{path}: {error.strerror}") from error
+    text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    if not_utf8(text.partition("\n")[0]):
+        raise DatasetError(f"{path}: not a UTF-8 text file")
+    return text
 
 
 def _parse_row(row: dict[str, str], root: Path, line: int) -> Video:
@@ -247,8 +277,13 @@ def _number(row: dict[str, str], column: str, kind: Callable[[str], Number], lea
 
 def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
     """Write a `dataset.csv`. Paths below `root` are written relative to it."""
+    write_bytes(path, dataset_text(videos, root))
+
+
+def dataset_text(videos: Sequence[Video], root: Path) -> bytes:
+    """What a `dataset.csv` holds. A path may be any that a file can have: one that is not UTF-8 is written as it is."""
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
+    writer, quoting = csv.writer(out, lineterminator="\n"), csv.writer(out, csv.unix_dialect)
     writer.writerow(COLUMNS)
     for v in videos:
         place = v.path.relative_to(root) if v.path.is_relative_to(root) else v.path.absolute()
@@ -256,8 +291,11 @@ def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
         text = place.as_posix()
         if text != text.strip():  # blanks around a cell are not read, but a file's name may have them
             text = f"{'' if place.is_absolute() else './'}{text}{'/' if text != text.rstrip() else ''}"
-        writer.writerow([v.id, text, v.split, v.label, events, v.n_frames, v.fps, v.source])
-    write_text(path, out.getvalue())
+        named = [to_cell(v.id), to_cell(text), v.split, to_cell(v.label)]
+        row = [*named, events, v.n_frames, v.fps, to_cell(v.source)]
+        # Before Python 3.13 a carriage return is not quoted by itself, and would be read as the line's end.
+        (quoting if any("\r" in cell for cell in (*named, v.source)) else writer).writerow(row)
+    return out.getvalue().encode(errors="surrogateescape")
 
 
 def find_videos(arguments: Sequence[str], root: Path | None = None, passed: Passed | None = None) -> list[Video]:
@@ -290,8 +328,18 @@ def find_videos(arguments: Sequence[str], root: Path | None = None, passed: Pass
         passed.update(here)
     if problems:
         raise DatasetError("\n".join(problems))
-    unique = list(dict.fromkeys(p.absolute() for p in paths))
+    unique = _once([p.absolute() for p in paths], passed)
     return [Video(id=name, path=p) for name, p in zip(video_ids(unique, root), unique, strict=True)]
+
+
+def _once(paths: Iterable[Path], passed: Passed) -> list[Path]:
+    """Paths without those that are a file or folder that another one is already: by a link, or named twice."""
+    taken: dict[object, Path] = {}
+    for path in paths:
+        first = taken.setdefault(identity(path) or path, path)
+        if first != path:
+            passed.twice.append((first, path))
+    return list(taken.values())
 
 
 def video_ids(paths: Sequence[Path], root: Path | None) -> list[str]:

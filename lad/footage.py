@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lad.files import frame_files
+from lad.ours import NAMES, is_work_directory
 from lad.signatures import HEAD_BYTES, is_surely_video
 
 _OF_VIDEOS = """
@@ -36,10 +37,14 @@ class Passed:
     Attributes:
         suffixes: how many there are of each suffix, in lower case; empty: without one.
         names: a few of them.
+        works: work directories of `lad`, which hold no footage.
+        twice: (name, name) of files that were met again by another name, and taken by the first.
     """
 
     suffixes: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
+    works: list[Path] = field(default_factory=list)
+    twice: list[tuple[Path, Path]] = field(default_factory=list)
 
     @property
     def count(self) -> int:
@@ -55,9 +60,21 @@ class Passed:
         """Count those of another search, too."""
         self.suffixes += other.suffixes
         self.names += other.names[: MAX_NAMED - len(self.names)]
+        self.works += other.works
+        self.twice += other.twice
+
+    def lines(self) -> list[str]:
+        """What a user is told, a line for each kind."""
+        said = [self.line()] if self.count else []
+        if self.works:
+            said.append(f"passed over, being work directories of lad: {_some(list(map(str, self.works)))}")
+        if self.twice:
+            pairs = [f"{other} is {taken}" for taken, other in self.twice]
+            said.append(f"taken once, being one file by two names: {_some(pairs)}")
+        return said
 
     def line(self) -> str:
-        """What a user is told."""
+        """What a user is told of files that are no videos."""
         kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.suffixes.most_common(MAX_KINDS)]
         if len(self.suffixes) > MAX_KINDS:
             kinds.append(f"{self.count - sum(dict(self.suffixes.most_common(MAX_KINDS)).values())} others")
@@ -66,34 +83,70 @@ class Passed:
 
     def data(self) -> dict[str, object]:
         """The same as plain data."""
-        return {"files": self.count, "suffixes": dict(self.suffixes.most_common()), "names": list(self.names)}
+        data: dict[str, object] = {
+            "files": self.count,
+            "suffixes": dict(self.suffixes.most_common()),
+            "names": list(self.names),
+        }
+        if self.works:
+            data["work_directories"] = list(map(str, self.works))
+        if self.twice:
+            data["twice"] = [{"taken": str(taken), "other": str(other)} for taken, other in self.twice]
+        return data
 
 
-def videos_below(path: Path, passed: Passed, above: tuple[Path, ...] = ()) -> list[Path]:
+def _some(said: list[str]) -> str:
+    return ", ".join(said[:MAX_NAMED]) + (f", ... ({len(said)})" if len(said) > MAX_NAMED else "")
+
+
+Identity = tuple[int, int]  # device and inode: what is one by all of its names
+
+
+def identity(path: Path) -> Identity | None:
+    """What a path is, whatever it is called; None where nobody can say."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def videos_below(path: Path, passed: Passed, seen: dict[Identity, Path] | None = None) -> list[Path]:
     """The video files and frame folders in a folder, to the bottom and in order; a file is itself, whatever it is.
 
-    Hidden files and folders are left out. A link is followed, but to no folder around it.
+    Hidden files and folders are left out, and what `lad` itself wrote: the work directories below the folder, and the
+    results in the folder where it is one. Links are followed, after all else in their folder, and each folder is
+    searched once.
 
     Args:
         path: a folder or a file.
         passed: gets the files that are no videos.
-        above: the folders that it was reached through.
+        seen: the folders that were searched.
 
     Raises:
-        RecursionError: links go on without end.
+        RecursionError: folders lie in folders without end.
     """
     if not path.is_dir():
         return [path]
-    place = path.resolve()
-    if place in above:  # a link to a folder around it, which would go on for ever
+    is_root = seen is None
+    seen = {} if seen is None else seen
+    me = identity(path)
+    if me in seen:  # by a link, maybe to a folder around it, which would go on for ever
+        passed.twice.append((seen[me], path.absolute()))
+        return []
+    if me:
+        seen[me] = path.absolute()
+    ours = is_work_directory(path)
+    if ours and not is_root:
+        passed.works.append(path)
         return []
     below: list[Path] = []
     other: list[Path] = []
-    for child in sorted(path.iterdir()):
-        if child.name.startswith("."):
+    for child in sorted(path.iterdir(), key=lambda child: (child.is_symlink(), child)):
+        if child.name.startswith(".") or (ours and child.name in NAMES):
             continue
         if child.is_dir():
-            below += videos_below(child, passed, (*above, place))
+            below += videos_below(child, passed, seen)
         elif is_video_file(child):
             below.append(child)
         else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lad.files import path_problem
-from lad.text import shortened
+from lad.text import did_you_mean, shortened
 
 if TYPE_CHECKING:
     from lad.config import Config
@@ -39,7 +39,39 @@ def _note_verbosity(ctx: click.Context, _param: click.Parameter, value: int) -> 
     return value > 0
 
 
-CONFIG = click.option("-c", "--config", "config_path", type=PLACE, help="Configuration (YAML).")
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        from lad.version import code_version
+
+        click.echo(f"lad, version {code_version()}")
+        ctx.exit()
+
+
+class Commands(click.Group):
+    """Commands, of which an unknown one is answered with the one that was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            known = self.list_commands(ctx)
+            advice = did_you_mean(args[0], known) or f": there are {', '.join(known)}"
+            raise click.UsageError(f"no command {shortened(args[0])!r}{advice}", ctx) from error
+
+
+VERSION = click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Say which code this is: version, commit, hash of the sources.",
+)
+CONFIG = click.option(
+    "-c", "--config", "config_path", type=PLACE, help="Configuration: a YAML file, or a name such as surveillance."
+)
 WORK = click.option("--work", type=PLACE, help="Work directory [default: runs/<config name>].")
 ALARM = click.option(
     "--alarm",

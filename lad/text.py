@@ -69,3 +69,21 @@ LONG_WORD = re.compile(r"(\S{90})\S{70,}(\S{90})")  # a path too long to be one,
 def shortened(text: str) -> str:
     """Printable text in which words that are too long for anybody to read are cut in the middle."""
     return printable(LONG_WORD.sub(r"\1...\2", text))
+
+
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how cells begin that a spreadsheet would take for a formula, or do from here
+
+
+def to_cell(text: str) -> str:
+    """Text for a cell of a CSV that a spreadsheet shows as it is, and never computes: with an apostrophe before it."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def from_cell(text: str) -> str:
+    """What `to_cell` was given."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+
+
+def not_utf8(text: str) -> bool:
+    """Whether text stands for bytes that are no UTF-8, as names of files may be."""
+    return any("\ud800" <= character <= "\udfff" for character in text)

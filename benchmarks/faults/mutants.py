@@ -148,7 +148,7 @@ def _driver_problems(work: Path, status: int | None, log: Path, session: int) ->
 def _json_problems(work: Path, out: Path) -> list[str]:
     """What is wrong with the output of `--json`, which must name the same failures as the manifest."""
     try:
-        said = set(json.loads(out.read_text())["stages"]["extract"]["failed"])
+        said = set(json.loads(out.read_text(encoding="utf-8"))["stages"]["extract"]["failed"])
     except (ValueError, KeyError):
         return [f"{work}: --json printed no result"]
     rows = {item.partition("/")[2] for (_, item), row in manifest_rows(work).items() if row["status"] == "failed"}

@@ -61,7 +61,9 @@ def score(clips: int) -> tuple[float, int]:
     began, peak = time.perf_counter(), 0
     with subprocess.Popen([sys.executable, "-m", "lad", "score", "-q", *options], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            status = Path(f"/proc/{process.pid}/status").read_text()  # its only process; its peak until now
+            status = Path(f"/proc/{process.pid}/status").read_text(
+                encoding="utf-8"
+            )  # its only process; its peak until now
             peak = max([peak, *(int(line.split()[1]) * 1024 for line in status.splitlines() if "VmHWM" in line)])
             time.sleep(0.05)
     seconds = time.perf_counter() - began

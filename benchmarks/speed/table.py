@@ -70,7 +70,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def machine() -> str:
     """The processor, and the versions of what the figures depend on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     found = []
     for package in PACKAGES:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.speed.rows import WORK, Row, medians
-from lad.detector.windows import TrainingVideo, WindowBatch, WindowSampler
+from lad.detector.training_windows import TrainingVideo, WindowBatch, WindowSampler
 from lad.features.video import VideoFeatures
 from lad.models.aed import AED, ConvLSTMCell, multi_task_loss
 

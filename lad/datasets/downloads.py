@@ -8,10 +8,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from lad.dataset import MAX_PROBLEMS, DatasetError, Video, video_ids
+from lad.files import check_readable
 from lad.footage import VIDEO_SUFFIXES
+from lad.ours import is_work_directory
 
 Folders = dict[Path, list[str]]  # a folder -> the names of its files
 FileIndex = dict[str, list[Path]]  # a name without suffix, in lower case -> the files of that name
+MAX_LIST_BYTES = 256 << 20  # of a list of labels: many times the longest
 NOT_DATA = (".", "__MACOSX")  # names that begin so are hidden files, or what macOS leaves in archives
 
 
@@ -31,6 +34,9 @@ def folders_below(root: Path) -> Folders:
             children.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        if Path(folder) != root and is_work_directory(Path(folder)):  # what lad wrote is no download
+            children.clear()
+            continue
         children[:] = sorted(child for child in children if not child.startswith(NOT_DATA))
         found[Path(folder)] = sorted(name for name in names if not name.startswith(NOT_DATA))
     return dict(sorted(found.items(), key=lambda item: len(item[0].parts)))
@@ -96,6 +102,7 @@ def lines_of(path: Path) -> list[tuple[int, str]]:
         DatasetError: the file cannot be read or is not UTF-8.
     """
     try:
+        check_readable(path, MAX_LIST_BYTES)
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: it cannot be read: {error}") from error

@@ -32,12 +32,16 @@ def read_folder(root: Path, options: Options) -> Listing:
     at least one is on each side.
 
     Raises:
-        DatasetError: there is no such folder, or there is no video in it.
+        DatasetError: there is no such folder, there is no video in it, or one is in two splits.
     """
     if not root.is_dir():
         raise DatasetError(f"{root}: no such folder")
     passed = Passed()
     below = find_videos([str(root)], root, passed)
+    for pair in passed.twice:
+        taken, other = (path.relative_to(root.absolute()) for path in pair)
+        if _split(taken) and _split(other) and _split(taken) != _split(other):
+            raise DatasetError(f"{root}: {taken} and {other} are one file in two splits: leave one of them out")
     found = [(video.id, video.path.relative_to(root.absolute())) for video in below]
     has_splits = any(_split(relative) for _, relative in found)
     videos: list[Video] = []

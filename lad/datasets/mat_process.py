@@ -62,7 +62,7 @@ def _load(path: Path, key: str) -> np.ndarray:
 def _limit_memory(more: int) -> None:
     """Let this process take no more than `more` bytes beyond what it has."""
     if sys.platform == "linux":
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         limit = pages * resource.getpagesize() + more
         resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

@@ -41,7 +41,7 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
         recipe = ready_recipe(project, reporter)
         names = ["extract", "train", "score", "evaluate"]
         results = run_stages(project, recipe, place, asked, reporter, names, reporter.say)
-        data = run_data(project, recipe, place, asked, reporter, results)
+        data = run_data(project, recipe, place, asked, reporter, results, with_clips=False)
         scored = read_scored(project, place, [video for video in project.videos if video.split == "test"])
         picture = draw_overview(work / "plots" / OVERVIEW, scored, data["metrics"]["threshold"])
     click.echo()

@@ -16,15 +16,20 @@ from lad.detector.calibration import Calibration
 from lad.device import cores
 from lad.errors import LadError
 from lad.features.recipe import UNKNOWN_WEIGHTS
-from lad.files import replacing
+from lad.files import check_readable, replacing
 from lad.models.registry import DetectorMissing, build_detector, is_outside
 from lad.pickles import PickleRefused, load_torch
-from lad.version import VERSION
+from lad.version import VERSION, code_version
 
 RELEASED_STREAMS = {1024: ["rgb"], 2048: ["rgb", "flow"]}  # length of a clip's features -> what they are made of
 SAFEGUARDS = ("max_pixels", "max_frames", "stall_seconds")
+MAX_CHECKPOINT_BYTES = 8 << 30  # many times the largest detector
 FORMAT = 4
 OLDER_FORMATS = (2, 3)  # 2 lacks `calibration`; both lack what says which detector it is and how it was chosen
+FEATURE_WEIGHTS = (
+    "holds the weights of a feature network, and a detector is needed: the best.pt of `lad train` "
+    "(for such weights there is `lad weights fetch NAME --from FILE`)"
+)
 DEFAULT_THRESHOLD = 0.5  # of a detector that was never validated
 
 
@@ -50,6 +55,7 @@ class Checkpoint:
         doubt: why the detector may be worth nothing; empty: nothing speaks against it.
         fingerprint: of the training run; another run's checkpoint is never resumed.
         optimizer, rng, history: to resume exactly where it stopped.
+        made_by: which code wrote it; empty in older files and the authors'.
     """
 
     model: Mapping[str, Any]
@@ -67,6 +73,7 @@ class Checkpoint:
     optimizer: dict[str, Any] | None = None
     rng: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
+    made_by: str = ""
 
     @property
     def outside(self) -> str:
@@ -193,8 +200,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically; all of it but tensors is plain Python data."""
     import torch
 
-    with replacing(path) as temporary:
-        torch.save({"format": FORMAT, **vars(checkpoint)}, temporary)
+    # To a file that torch does not know the name of: it would write the temporary one into it, and equal checkpoints
+    # would not be the same bytes.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save({"format": FORMAT, **vars(checkpoint), "made_by": code_version()}, file)
 
 
 def _check_parts(checkpoint: Checkpoint, classes: int) -> None:
@@ -227,20 +236,28 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: the file is missing, damaged, would run code, or is of another format.
     """
+    if path.is_dir():
+        inside = path / "checkpoints" / "best.pt"
+        raise CheckpointError(f"{path}: is a folder: name the checkpoint in it, such as {inside}")
     try:
+        check_readable(path, MAX_CHECKPOINT_BYTES)
         data = load_torch(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except (OSError, PickleRefused) as error:
+        if path.suffix == ".safetensors":  # lad keeps weights so, and no checkpoint
+            raise CheckpointError(f"{path}: {FEATURE_WEIGHTS}") from error
         raise CheckpointError(f"{path}: not a checkpoint that can be read safely: {error}") from error
     import torch
 
     if not isinstance(data, Mapping):
         raise CheckpointError(f"{path}: not a checkpoint: it holds a {type(data).__name__}")
+    if any(isinstance(tensor, torch.Tensor) and tensor.ndim == 5 for tensor in data.values()):  # of 3D convolutions
+        raise CheckpointError(f"{path}: {FEATURE_WEIGHTS}")
     if "format" not in data:
         checkpoint = Checkpoint(model=data)
     elif data["format"] in (*OLDER_FORMATS, FORMAT):
-        parts = {key: value for key, value in data.items() if key != "format"}
+        parts = {"made_by": "", **{key: value for key, value in data.items() if key != "format"}}
         if data["format"] in OLDER_FORMATS:
             older = {"calibration": vars(Calibration()), "network": {}, "selection": "", "doubt": ""}
             parts = {**older, **parts}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +13,9 @@ import torch
 from lad.config import TrainConfig
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lad.detector.scoring import Merge
+from lad.detector.training_windows import TrainingVideo, WindowSampler, feature_statistics
 from lad.detector.validation import Evaluation, best_evaluation, doubt, validate
-from lad.detector.windows import TrainingVideo, WindowSampler, feature_statistics
-from lad.files import replacing
+from lad.files import link
 from lad.models.aed import multi_task_loss
 from lad.models.registry import build_detector
 
@@ -139,7 +138,7 @@ class Fit:
                 self.step = checkpoint.step
                 self.history = [Evaluation.from_dict(entry) for entry in checkpoint.history]
                 return
-        for stale in [*self.folder.glob("*.pt"), *self.folder.glob(".*.tmp"), self.folder / "curve.json"]:
+        for stale in [*self.folder.glob("*.pt"), self.folder / "curve.json"]:
             stale.unlink(missing_ok=True)
 
     def _save(self) -> None:
@@ -150,9 +149,9 @@ class Fit:
         this_step = self.folder / f"step_{self.step:06d}.pt"
         save_checkpoint(this_step, checkpoint)
         if best_evaluation(self.history).step == self.step:
-            _link(this_step, self.folder / "best.pt")
+            link(this_step, self.folder / "best.pt")
         # Last of all: a rerun resumes from it, so the others must be there already.
-        _link(this_step, self.folder / "last.pt")
+        link(this_step, self.folder / "last.pt")
         for old in sorted(self.folder.glob("step_*.pt"))[:-KEPT_STEPS]:
             old.unlink()
 
@@ -202,13 +201,3 @@ def _sizes(setup: Setup, sampler: WindowSampler) -> dict[str, int]:
         "window": setup.train.window,
         "hidden": setup.train.hidden,
     }
-
-
-def _link(existing: Path, name: Path) -> None:
-    """Let `name` be the same file as `existing`, atomically and without writing it again."""
-    with replacing(name) as temporary:
-        temporary.unlink(missing_ok=True)
-        try:
-            temporary.hardlink_to(existing)
-        except OSError:  # a filesystem without hard links
-            shutil.copyfile(existing, temporary)

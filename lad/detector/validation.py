@@ -16,7 +16,7 @@ from lad.detector.scoring import Merge, score_features
 from lad.evaluation.metrics import average_precision, best_threshold, roc_auc
 
 if TYPE_CHECKING:
-    from lad.detector.windows import TrainingVideo
+    from lad.detector.training_windows import TrainingVideo
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lad.cache import cache_home
 from lad.files import replacing
 from lad.intervals import intervals
 
@@ -44,9 +48,17 @@ def draw_overview(path: Path, scored: Sequence[ScoredVideo], threshold: float, c
 
 
 def _new_figure(width: float, height: float) -> Figure:
+    _keep_matplotlib_within()
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def _keep_matplotlib_within() -> None:
+    """Have it keep what it knows of fonts in lad's cache, not in the home directory, unless the user says where."""
+    with suppress(RuntimeError):  # without a home it takes a temporary folder
+        os.environ.setdefault("MPLCONFIGDIR", str(cache_home() / "matplotlib"))
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a cache that it cannot write
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -33,8 +33,8 @@ class ClipSpec:
 
     With one crop, frames are squashed to 224x224; those of `rgb` may keep their shape instead. With 5 or 10, their
     short side becomes 256 and the long one keeps the aspect ratio; `crop_views` takes the crops. The aspect ratio is
-    kept up to 1:4, and beyond squashed to that. The first frame's shape is every frame's. Flow is computed once for
-    each pair of frames, 224x224 or as large as crops are taken from.
+    that on a display, kept up to 1:4, and beyond squashed to that. The first frame's shape is every frame's. Flow is
+    computed once for each pair of frames, 224x224 or as large as crops are taken from.
 
     Attributes:
         streams: which of `rgb` and `flow`.
@@ -73,7 +73,9 @@ class ClipSpec:
             )
 
 
-def clip_batches(frames: Iterable[ArrayLike], spec: ClipSpec, skip_clips: int = 0) -> Iterator[ClipBatch]:
+def clip_batches(
+    frames: Iterable[ArrayLike], spec: ClipSpec, skip_clips: int = 0, pixel_aspect: float = 1.0
+) -> Iterator[ClipBatch]:
     """Cut the sampled frames of a video into clips of 16 (see `sampling.clip_frames`), several in a batch.
 
     Args:
@@ -82,10 +84,11 @@ def clip_batches(frames: Iterable[ArrayLike], spec: ClipSpec, skip_clips: int = 
         skip_clips: so many of the first are left out, and what only they need is not computed: but for the first, their
             frames are not even looked at. Whole batches of them, or all; then the batches that come are what they would
             be without.
+        pixel_aspect: how much wider than high a pixel is shown: frames that keep a shape keep that on a display.
     """
     # The frame before is needed too: if one frame alone remains, its flow is what led to it.
     skip_frames = max(0, skip_clips * spec.stride - 1)
-    images = _images(frames, spec, skip_frames)
+    images = _images(frames, spec, skip_frames, pixel_aspect)
     batch: list[list[Images]] = []
     for clip in _cut(images, spec, skip_frames, skip_clips):
         batch.append(clip)
@@ -102,9 +105,9 @@ def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
     return len(clip_starts(sampled, spec.stride, spec.tail))
 
 
-def _images(frames: Iterable[ArrayLike], spec: ClipSpec, skip_frames: int) -> Iterator[Images]:
+def _images(frames: Iterable[ArrayLike], spec: ClipSpec, skip_frames: int, pixel_aspect: float) -> Iterator[Images]:
     """Each frame but the skipped ones, as each stream has it."""
-    scaled = _scaled(frames, spec, skip_frames)
+    scaled = _scaled(frames, spec, skip_frames, pixel_aspect)
     if "flow" not in spec.streams:
         return ({"rgb": image} for image, _ in scaled)
     return (
@@ -135,26 +138,29 @@ def _stacked(clips: Sequence[Sequence[Images]], streams: Sequence[str]) -> ClipB
     return batch
 
 
-def _scaled(frames: Iterable[ArrayLike], spec: ClipSpec, skip: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _scaled(
+    frames: Iterable[ArrayLike], spec: ClipSpec, skip: int, pixel_aspect: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each frame as `rgb` takes it, and as flow is computed of it: the same array where both are of one size."""
     plain: tuple[int, int] | None = (FRAME_SIZE, FRAME_SIZE) if spec.crops == 1 else None
     larger: tuple[int, int] | None = None if spec.rgb_short_side and "rgb" in spec.streams else plain
     for number, frame in enumerate(frames):
         if plain is None or larger is None:
             height, width = np.asarray(frame).shape[:2]
-            plain = plain or short_side_shape(height, width)
-            larger = larger or short_side_shape(height, width, spec.rgb_short_side or SHORT_SIDE)
+            shown = width * pixel_aspect
+            plain = plain or short_side_shape(height, shown)
+            larger = larger or short_side_shape(height, shown, spec.rgb_short_side or SHORT_SIDE)
         if number >= skip:
             image = resize(np.asarray(frame), larger)
             same = larger == plain or "flow" not in spec.streams
             yield image, image if same else resize(np.asarray(frame), plain)
 
 
-def short_side_shape(height: int, width: int, short_side: int = SHORT_SIDE) -> tuple[int, int]:
+def short_side_shape(height: float, width: float, short_side: int = SHORT_SIDE) -> tuple[int, int]:
     """The (height, width) of a frame whose short side is to be so long, its long one at most four times that."""
     short = min(height, width)
-    height, width = (min(round(side * short_side / short), MAX_ASPECT * short_side) for side in (height, width))
-    return height, width
+    rows, columns = (min(round(side * short_side / short), MAX_ASPECT * short_side) for side in (height, width))
+    return rows, columns
 
 
 def resize(frame: np.ndarray, shape: tuple[int, int] = (FRAME_SIZE, FRAME_SIZE)) -> np.ndarray:

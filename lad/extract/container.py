@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lad.extract.process import cap_pyav
+from lad.extract.process_setup import cap_pyav
 from lad.extract.video import MIN_BLOCK, Limits, VideoError
 from lad.signatures import HEAD_BYTES, container_of, transport_packets
 

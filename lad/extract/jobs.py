@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lad.extract.clips import ClipBatch, ClipSpec
 from lad.extract.readers import Choice
@@ -31,6 +33,14 @@ class Job:
     limits: Limits = DEFAULT_LIMITS
     choice: Choice = "auto"
     skip_clips: int = 0
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The name goes as the bytes that it has on the disk: a process may read names in another encoding than ours.
+        return _job, ({**vars(self), "path": os.fsencode(self.path)},)
+
+
+def _job(facts: dict[str, Any]) -> Job:
+    return Job(**{**facts, "path": Path(os.fsdecode(facts["path"]))})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lad.extract.container import choose_track, demux, is_cut_short, open_container, video_stream
-from lad.extract.process import logged_errors
+from lad.extract.process_setup import logged_errors
 from lad.extract.times import MAX_FPS, Schedule, Stamps, schedule
 from lad.extract.video import Limits, VideoError
 
@@ -32,6 +32,7 @@ DECORD_MIN_WIDTH = 64
 BARE = frozenset({"h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu"})
 # A container that says when pictures are decoded, but not when they are shown: what FFmpeg says of that is a guess.
 DECODED_ONLY = frozenset({"avi"})
+NEARLY_SQUARE, MAX_PIXEL = 0.01, 10  # of pixels: width by height
 FAR = 1e6  # seconds from zero, from where on stamps are taken from the first: floats of them would be too coarse
 
 
@@ -44,6 +45,7 @@ class Probe:
         packets: how many there are.
         hidden: how many of them are marked as not to be shown.
         pixels: of its first frame.
+        pixel_aspect: as in `VideoInfo`.
         schedule: when its pictures are shown.
         fps: frames a second as the container or the stream says.
         plain: the frames are of a kind that decord reads as PyAV does, of the only track.
@@ -55,6 +57,7 @@ class Probe:
     packets: int
     hidden: int
     pixels: int
+    pixel_aspect: float
     schedule: Schedule
     fps: float
     plain: bool
@@ -136,6 +139,7 @@ def probe_file(
         except (av.error.InvalidDataError, av.error.EOFError):
             intact = False
         fps = float(stream.average_rate or 0)
+        aspect = float(stream.sample_aspect_ratio or 1)
         if container_format in BARE:
             fps = float(stream.codec_context.framerate or 0) or fps
     if not len(seen):
@@ -157,6 +161,7 @@ def probe_file(
         packets=len(seen),
         hidden=seen.hidden,
         pixels=first.width * first.height if first is not None else 0,
+        pixel_aspect=_upright_aspect(aspect, first),
         schedule=plan,
         fps=fps,
         plain=plain,
@@ -187,6 +192,19 @@ def _is_plain(frame: Any) -> bool:
     even = frame.width % 2 == 0 and frame.height % 2 == 0
     usual = frame.format.name in DECORD_PIXELS and not frame.interlaced_frame and _is_upright(display_matrix(frame))
     return usual and even and frame.width >= DECORD_MIN_WIDTH
+
+
+def _upright_aspect(aspect: float, frame: Any | None) -> float:
+    """The shape of a pixel after the turn that a frame asks for; 1 where nobody sees the difference, or believes it."""
+    if frame is not None and is_turned(display_matrix(frame)):
+        aspect = 1 / aspect
+    return aspect if abs(aspect - 1) > NEARLY_SQUARE and 1 / MAX_PIXEL < aspect < MAX_PIXEL else 1.0
+
+
+def is_turned(matrix: Matrix) -> bool:
+    """Whether a display matrix shows rows as columns, to the nearest quarter of a turn."""
+    a, b, c, d = matrix
+    return abs(b) + abs(c) > abs(a) + abs(d)
 
 
 def _is_upright(matrix: Matrix) -> bool:

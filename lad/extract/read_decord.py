@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lad.extract.probe import Probe
-from lad.extract.process import cap_decord, decord_complaints
+from lad.extract.process_setup import cap_decord, decord_complaints
 from lad.extract.times import Schedule
 from lad.extract.video import MIN_BLOCK, VideoInfo
 

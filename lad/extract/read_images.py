@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lad.extract.process import overhearing
+from lad.extract.process_setup import overhearing
 from lad.extract.video import Limits, VideoError, VideoInfo
 from lad.files import frame_files
 
@@ -18,8 +19,9 @@ MAX_LISTED = 3  # of many frames with the same fault, named in one warning
 JPEG_DAMAGE = (b"Corrupt JPEG data", b"Premature end of JPEG")
 # Markers of a JPEG's frame header: all of C0 to CF but the tables among them.
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Of a TIFF: the tags that say its size, and the types of number that stand in the tag itself, as struct has them.
-TIFF_WIDTH, TIFF_HEIGHT = 256, 257
+# Of a TIFF: the tags that say its size and that of the tiles that it is decoded by, which may be larger; and the types
+# of number that stand in the tag itself, as struct has them.
+TIFF_WIDTH, TIFF_HEIGHT, TILE_WIDTH, TILE_HEIGHT = 256, 257, 322, 323
 TIFF_NUMBERS = {3: "H", 4: "I"}
 
 
@@ -126,7 +128,10 @@ def read_image(file: Path, limits: Limits) -> tuple[np.ndarray | None, bool]:
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """(width, height) that the header of a PNG, JPEG or TIFF says, or None: OpenCV can only be asked by decoding."""
+    """(width, height) that the header of a PNG, JPEG or TIFF says, or None: OpenCV can only be asked by decoding.
+
+    Of a TIFF in tiles that are larger than it is: of a tile, since it takes memory for one.
+    """
     try:
         if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
             return struct.unpack(">II", data[16:24])
@@ -159,10 +164,14 @@ def _tiff_size(data: bytes, order: str) -> tuple[int, int] | None:
     found: dict[int, int] = {}
     for place in range(directory + 2, directory + 2 + 12 * entries, 12):
         tag, kind, count = struct.unpack(f"{order}HHI", data[place : place + 8])
-        if tag not in (TIFF_WIDTH, TIFF_HEIGHT):
+        if tag not in (TIFF_WIDTH, TIFF_HEIGHT, TILE_WIDTH, TILE_HEIGHT):
             continue
         if kind not in TIFF_NUMBERS or count != 1:  # libtiff would look for the number elsewhere, as for one of 64 bits
             return None
         (value,) = struct.unpack_from(f"{order}{TIFF_NUMBERS[kind]}", data, place + 8)
         found[tag] = max(value, found.get(tag, 0))  # which of two OpenCV believes is not known
-    return (found[TIFF_WIDTH], found[TIFF_HEIGHT]) if len(found) == 2 else None
+    if TIFF_WIDTH not in found or TIFF_HEIGHT not in found:
+        return None
+    picture = found[TIFF_WIDTH], found[TIFF_HEIGHT]
+    tile = found.get(TILE_WIDTH, 0), found.get(TILE_HEIGHT, 0)
+    return max(picture, tile, key=math.prod)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lad.extract.container import demux, open_container, video_stream
-from lad.extract.probe import Matrix, Probe, display_matrix
-from lad.extract.process import logged_errors
+from lad.extract.probe import Matrix, Probe, display_matrix, is_turned
+from lad.extract.process_setup import logged_errors
 from lad.extract.times import Clock
 from lad.extract.video import Limits, VideoError, VideoInfo
 
@@ -107,7 +107,7 @@ def read_pyav(
 def _upright(image: np.ndarray, matrix: Matrix) -> np.ndarray:
     """A picture as its display matrix turns and mirrors it, to the nearest quarter of a turn."""
     a, b, c, d = matrix  # a point (x, y) is shown at (a x + c y, b x + d y)
-    if abs(b) + abs(c) > abs(a) + abs(d):
+    if is_turned(matrix):
         image, a, d = image.transpose(1, 0, 2), c, b
     return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 

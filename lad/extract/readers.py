@@ -83,6 +83,7 @@ def open_reader(
         container_format = sniff_container(path)
         probe = probe_file(path, container_format, limits, on_progress)
         info.fps, info.warnings = probe.fps, list(probe.warnings)
+        info.pixel_aspect = probe.pixel_aspect
         if choice == "auto" and probe.intact and probe.schedule.exact and probe.plain:
             decord = open_decord(path, probe)
             if decord is not None:

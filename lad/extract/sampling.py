@@ -30,6 +30,11 @@ def _slack(rate: float) -> float:
     return min(1.01e-3, 0.25 / rate)
 
 
+def last_seconds(fps: float) -> float:
+    """How long the last frame of a video of so many frames a second lasts, an hour at most: a file may claim years."""
+    return min(1 / fps, MAX_GAP_SECONDS)
+
+
 def sample_indices(times: np.ndarray, fps: float, rate: float | None) -> np.ndarray:
     """Which source frame each sampled frame shows.
 
@@ -38,7 +43,7 @@ def sample_indices(times: np.ndarray, fps: float, rate: float | None) -> np.ndar
 
     Args:
         times: `(frames,)` float64, seconds since the first frame, never decreasing.
-        fps: average frames a second; the last frame lasts `1 / fps`.
+        fps: average frames a second; the last frame lasts `last_seconds(fps)`.
         rate: sampled frames a second; None: every source frame once, whatever its time.
 
     Returns:
@@ -46,7 +51,7 @@ def sample_indices(times: np.ndarray, fps: float, rate: float | None) -> np.ndar
     """
     if rate is None or len(times) == 0:
         return np.arange(len(times))
-    end, slack = times[-1] + 1 / fps, _slack(rate)
+    end, slack = times[-1] + last_seconds(fps), _slack(rate)
     instants = np.arange(int(end * rate) + 2) / rate
     instants = instants[: max(1, int((instants < end - slack).sum()))]
     return np.searchsorted(times, instants + slack, side="right") - 1
@@ -78,7 +83,7 @@ def resample(frames: Iterable[T], info: VideoInfo, rate: float | None) -> Iterat
             sampled += 1
         shown, last = frame, time
     if shown is not None:
-        end = last + 1 / info.fps
+        end = last + last_seconds(info.fps)
         while sampled == 0 or sampled / rate < end - slack:
             yield shown
             sampled += 1
@@ -174,7 +179,7 @@ def clip_times(times: np.ndarray, fps: float, rate: float | None, stride: int, t
     if not len(index):
         return np.zeros((0, 2))
     ends = times[1:] if rate is None else np.arange(1, len(shown)) / rate
-    ends = np.append(ends, times[-1] + 1 / fps)
+    ends = np.append(ends, times[-1] + last_seconds(fps))
     return np.stack((times[shown[index[:, 0]]], ends[index[:, -1]]), axis=1)
 
 
@@ -197,7 +202,7 @@ class Timeline:
     @property
     def ends(self) -> np.ndarray:
         """`(frames,)` float64: the seconds at which each frame goes off display."""
-        return np.append(self.times[1:], self.times[-1] + 1 / self.fps)
+        return np.append(self.times[1:], self.times[-1] + last_seconds(self.fps))
 
     def by_clip(self, frame_labels: np.ndarray, clips: int) -> tuple[np.ndarray, np.ndarray]:
         """`(frames,)` labels -> labels of the frames of each clip and which of these are real, `(clips, 16)` float32.

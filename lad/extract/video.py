@@ -79,6 +79,7 @@ class VideoInfo:
         times: seconds since the first frame, one for each frame.
         fps: average frames a second.
         size: (height, width) of the first frame.
+        pixel_aspect: how much wider than high a pixel is shown; 1 but for video that was made for television.
         warnings: what was wrong with it, one line each.
     """
 
@@ -86,6 +87,7 @@ class VideoInfo:
     times: list[float] = field(default_factory=list)
     fps: float = 0.0
     size: tuple[int, int] = (0, 0)
+    pixel_aspect: float = 1.0
     warnings: list[str] = field(default_factory=list)
 
     @property

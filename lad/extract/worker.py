@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from numpy.typing import ArrayLike
 
 from lad.children import join_parent
-from lad.extract import process
+from lad.extract import process_setup
 from lad.extract.clips import clip_batches
 from lad.extract.flow import FLOW_METHODS
 from lad.extract.jobs import Again, Alive, Clips, Failed, Finished, Job
@@ -34,7 +34,7 @@ def main() -> None:
     pipe = socket.socket(fileno=os.dup(parent.fileno()))
     parent.close()
     keep_freed()
-    process.prepare()
+    process_setup.prepare()
     inbox = Inbox(pipe)
     try:
         while True:
@@ -46,7 +46,7 @@ def main() -> None:
 def run_job(pipe: int, job: Job) -> None:
     """Decode one video and send its clips, and last how it ended."""
     if "flow" in job.spec.streams and FLOW_METHODS[job.spec.flow].in_torch:
-        process.prepare_torch()
+        process_setup.prepare_torch()
     progress = _Progress(pipe, job.item)
     try:
         reader = open_reader(
@@ -58,7 +58,7 @@ def run_job(pipe: int, job: Job) -> None:
             on_progress=progress,
         )
         sampled = job.limits.counted(resample(_reporting(iter(reader), progress), reader.info, job.spec.fps))
-        for batch in clip_batches(sampled, job.spec, job.skip_clips):
+        for batch in clip_batches(sampled, job.spec, job.skip_clips, reader.info.pixel_aspect):
             send(pipe, Clips(job.item, batch))
         send(pipe, Finished(job.item, reader.info))
     except ReaderGaveUp:

@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lad.files import naming
+from lad.files import naming, open_kept
 
 Progress = Callable[[int, int | None, str], None]  # bytes done, bytes in all where known, what
 
@@ -32,7 +32,7 @@ PIP_TIMEOUT_SECONDS = 1800.0
 def workspace(folder: Path, report: Progress) -> Iterator[Path]:
     """A temporary folder in `folder`, for one process at a time; gone afterwards, whatever happens."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
+    with open_kept(folder / ".lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

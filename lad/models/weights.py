@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lad.cache import cache_home
 from lad.files import file_sha256, replacing, write_json
 from lad.models import download
 from lad.models.convert import WeightsError, check_layout
 from lad.models.download import Progress
 from lad.models.published import NETWORKS, WEIGHTS, Source, WeightsEntry
 from lad.models.registry import STREAM_CHANNELS
+from lad.text import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,23 +63,23 @@ def default_name(backbone: str, stream: str) -> str:
 
 
 def cache_folder() -> Path:
-    """`$LAD_CACHE/weights`, else `$XDG_CACHE_HOME/lad/weights`, else `~/.cache/lad/weights`.
+    """The weights in `cache_home`.
 
     Raises:
         WeightsError: there is no such home directory.
     """
     try:
-        if chosen := os.environ.get("LAD_CACHE"):
-            return Path(chosen).expanduser() / "weights"
-        base = os.environ.get("XDG_CACHE_HOME")
-        return (Path(base) if base else Path.home() / ".cache") / "lad" / "weights"
+        return cache_home() / "weights"
     except RuntimeError as error:
-        raise WeightsError(f"{chosen or '~'}: no such home directory: set LAD_CACHE to a folder") from error
+        place = os.environ.get("LAD_CACHE") or "~"
+        raise WeightsError(f"{place}: no such home directory: set LAD_CACHE to a folder") from error
 
 
 def _entry(name: str) -> WeightsEntry:
     if name not in WEIGHTS:
-        raise WeightsError(f"weights '{name}' are not known: choose from {', '.join(WEIGHTS)}")
+        raise WeightsError(
+            f"weights '{name}' are not known{did_you_mean(name, WEIGHTS) or ':'} choose from {', '.join(WEIGHTS)}"
+        )
     return WEIGHTS[name]
 
 

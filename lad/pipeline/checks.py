@@ -27,8 +27,11 @@ def check_config(config: Config) -> None:
         *recipe_problems(config.extract),
         *_detector_problems(config.train.detector),
     ]
-    if config.score.checkpoint and not config.score.checkpoint.is_file():
-        problems.append(f"score.checkpoint: no file {config.score.checkpoint}")
+    checkpoint = config.score.checkpoint
+    if checkpoint and checkpoint.is_dir():
+        problems.append(f"score.checkpoint: {checkpoint} is a folder: name the checkpoint in it, such as best.pt")
+    elif checkpoint and not checkpoint.is_file():
+        problems.append(f"score.checkpoint: no file {checkpoint}")
     if problems:
         raise ConfigError("\n".join(problems))
 

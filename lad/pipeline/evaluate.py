@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lad import __version__
 from lad.dataset import Video
 from lad.detector.checkpoint import load_checkpoint
 from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
@@ -20,9 +19,10 @@ from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.pipeline.score import STAGE as SCORE
-from lad.pipeline.score import read_scores, score_fingerprints
+from lad.pipeline.score import detector_repairs, is_own, read_scores, score_fingerprints
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
+from lad.version import code_version
 from lad.work.layout import Work
 from lad.work.manifest import Item
 
@@ -60,7 +60,7 @@ def evaluate_videos(
         "protocol": configured,
         "released_protocol": optimistic,
         "videos": [
-            [v.id, v.label, [[e.start, e.end] for e in v.events], row.fingerprint, row.outputs[0].sha256]
+            [v.id, v.label, [[e.start, e.end] for e in v.events], row.fingerprint, row.outputs[0].sha256, *mended(row)]
             for v, row in ((v, rows[v.id]) for v in usable)
         ],
     }
@@ -78,7 +78,7 @@ def evaluate_videos(
         scored, project.classes, first["threshold"], merge_seconds=score.merge_seconds, min_seconds=score.min_seconds
     )
     made_with = _protocol_of_detector(project, work, first["checkpoint"], configured)
-    metrics |= {"protocol": made_with, "weights": dict(recipe.identities), "lad": __version__}
+    metrics |= {"protocol": made_with, "weights": dict(recipe.identities), "lad": code_version()}
     metrics["doubt"] = first.get("doubt", "")
     if optimistic:
         metrics["released_protocol"] = {
@@ -90,6 +90,11 @@ def evaluate_videos(
     manifest.finish(STAGE, item, outputs, {"videos": len(scored)})
     result.done = 1
     return result
+
+
+def mended(row: Item) -> list[int]:
+    """What is added to the facts of who read a row's files, since they may have been altered ones: nothing mostly."""
+    return [row.repairs] if row.repairs else []
 
 
 def _scores_of_today(
@@ -114,8 +119,12 @@ def _scores_of_today(
         raise StageError(f"{len(unscored)} test videos are not scored ({unscored[0]}, ...): run `lad score` first")
     for video in videos:
         row = done[video.id]
-        if row.fingerprint not in score_fingerprints(project, recipe, features[video.id], row.info["checkpoint"]):
+        detector = row.info["checkpoint"]
+        repairs = detector_repairs(work, detector)
+        if row.fingerprint not in score_fingerprints(project, recipe, features[video.id], detector, repairs):
             raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
+        if not all(work.manifest.is_intact(output, verify=asked.verify) for output in row.outputs):
+            raise StageError(f"{work.scores(video.id)}: not as lad made it, or gone: run `lad score` first")
     detectors = {row.info["checkpoint"] for row in done.values()}
     named = project.config.score.checkpoint
     if len(detectors) > 1:
@@ -123,7 +132,7 @@ def _scores_of_today(
     if named and detectors != {work.manifest.content_sha256(named, verify=asked.verify)}:
         raise StageError(f"the test videos were not scored by {named}: run `lad score` first")
     trained = work.manifest.get(TRAIN, work.item(DETECTOR))
-    if trained and _is_own(work, *detectors):
+    if trained and is_own(work, *detectors):
         now = project.config.train.model_dump(mode="json")
         then = trained.info.get("config", dict.fromkeys(now))  # not in rows of older versions, which are stale
         changed = sorted(key for key, value in then.items() if now.get(key) != value)
@@ -133,12 +142,6 @@ def _scores_of_today(
     return done
 
 
-def _is_own(work: Work, checkpoint_sha256: str) -> bool:
-    """Whether a detector is one that this run trained."""
-    trained = work.manifest.get(TRAIN, work.item(DETECTOR))
-    return trained is not None and checkpoint_sha256 in [output.sha256 for output in trained.outputs]
-
-
 def _protocol_of_detector(
     project: Project, work: Work, checkpoint_sha256: str, configured: dict[str, Any]
 ) -> dict[str, Any]:
@@ -146,7 +149,7 @@ def _protocol_of_detector(
 
     The run's own detector was trained as configured; one that was named was not, and its checksum is given.
     """
-    if _is_own(work, checkpoint_sha256):
+    if is_own(work, checkpoint_sha256):
         return configured
     named = project.config.score.checkpoint
     checkpoint = load_checkpoint(named) if named else None

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from lad import __version__
 from lad.detector.checkpoint import DEFAULT_THRESHOLD
 from lad.evaluation.given_scores import find_given, read_given
 from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
@@ -18,6 +17,7 @@ from lad.pipeline.evaluate import STAGE, protocol, write_evaluation
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.version import code_version
 from lad.work.layout import Work
 
 
@@ -86,7 +86,7 @@ def evaluate_given(
     metrics |= {
         "protocol": {"scores": str(folder), **{name: made[name] for name in kept}},
         "weights": {},
-        "lad": __version__,
+        "lad": code_version(),
     }
     place = work.folder / "evaluations" / folder.resolve().name  # of `..` too
     write_evaluation(place, scored, metrics, classes, reporter)

@@ -9,6 +9,7 @@ import io
 import pickle
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from lad.datasets.released import COMBINED, COMBINED_STREAMS, FEATURES, FRAME_LA
 from lad.features.labels import labels_misfit, with_events_in_frames
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
-from lad.files import replacing
+from lad.files import write_bytes
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -40,11 +41,13 @@ def export_released(
         Videos written, left alone and failed: those without features, or with labels for another number of frames.
 
     Raises:
-        StageError: two videos would bear one name, features are not there yet, or the layout has no place for them.
+        StageError: two videos would bear one name, features are not there yet, the layout has no place for them, or
+            somebody else's file is in the way.
         OSError: `out` cannot be written to.
     """
     result = StageResult(STAGE)
     names = _names(project.videos)
+    write = partial(_write, work, force=asked.force)
     features, failed = find_features(project, recipe, work, asked, reporter, project.videos)
     result.failed.update(failed)
     classes = project.classes
@@ -63,7 +66,7 @@ def export_released(
                 result.failed[video.id] = reason
                 continue
             written = [
-                _write(out / FEATURES / folder / name / "feature.npy", _npy(array))
+                write(out / FEATURES / folder / name / "feature.npy", _npy(array))
                 for folder, array in _arrays(found, recipe.streams).items()
             ]
             result.done += any(written)
@@ -75,10 +78,10 @@ def export_released(
                 video_labels[name] = classes.index(video.categories[0])
             else:
                 unlabelled.append(video.id)
-    _write(out / "GT" / f"{FRAME_LABELS}_IET.pickle", _pickle(frame_labels))
-    _write(out / "GT" / f"{VIDEO_LABELS}_IET.pickle", _pickle(video_labels))
+    write(out / "GT" / f"{FRAME_LABELS}_IET.pickle", _pickle(frame_labels))
+    write(out / "GT" / f"{VIDEO_LABELS}_IET.pickle", _pickle(video_labels))
     for split, file in SPLIT_FILES.items():
-        _write(out / file, "".join(f"{name}\n" for name in splits[split]).encode())
+        write(out / file, "".join(f"{name}\n" for name in splits[split]).encode())
     if unlabelled:
         some = ", ".join(unlabelled[:3]) + (", ..." if len(unlabelled) > 3 else "")
         reporter.say(f"export: {len(unlabelled)} videos have no label, or one that is no class: not in GT ({some})")
@@ -128,10 +131,19 @@ def _pickle(labels: object) -> bytes:
     return pickle.dumps(labels, protocol=2).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
 
 
-def _write(path: Path, content: bytes) -> bool:
-    """Write a file, unless it is there with the same bytes; whether it was written."""
+def _write(work: Work, path: Path, content: bytes, *, force: bool) -> bool:
+    """Write a file, unless it is there with the same bytes; whether it was written.
+
+    Raises:
+        StageError: another one is there that was not exported from this work directory.
+    """
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    if not force and not work.manifest.is_own(path, altered=True):  # one of ours is mended
+        raise StageError(
+            f"{path}: is there already, and was not exported from {work.home}: name another --out, "
+            "or give --force to replace it"
+        )
+    work.manifest.record_own(path, content)
+    write_bytes(path, content)
     return True

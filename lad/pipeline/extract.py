@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from lad import __version__
 from lad.dataset import Video
 from lad.device import STEADY_THREADS, repeatable
 from lad.extract.clips import count_clips
@@ -17,11 +16,14 @@ from lad.extract.video import Limits, VideoInfo
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe, load_extractor
 from lad.files import replacing
-from lad.pipeline.inventory import Plan, plan, take_given
+from lad.pipeline.inventory import Plan, check_splits, plan, take_given
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
+from lad.version import code_version
 from lad.work.layout import Work
 from lad.work.partial import Partial, resume, sweep
+
+CHANGED = "it changed while it was read: it is done when it is complete, by the next run"
 
 
 def extract_features(
@@ -31,11 +33,13 @@ def extract_features(
 
     Raises:
         weights.WeightsError, device.DeviceError: nothing can be extracted at all.
+        StageError: a content is in two splits.
     """
     result = StageResult(EXTRACT)
     _sweep(work)
     stage = _Extraction(project, recipe, work, asked, reporter, result)
     today = plan(project, recipe, work, asked, reporter, project.videos)
+    check_splits(project, recipe, work, asked)
     result.failed = take_given(project, recipe, work, reporter, project.videos, today.fingerprints)
     for video in project.videos:
         if reason := today.unreadable.get(video.id):
@@ -136,12 +140,20 @@ class _Extraction:
                         partial.add(event.batch)
                         clips_done += sum(features.shape[-2] for features in event.batch.values())
                         bar.show(note=f"{item} ({clips_done} clips)")
+                    case Failed() | Finished() if not self._is_as_it_was(item):
+                        self._fail(partial, item, "io", CHANGED)
+                        bar.advance()
                     case Failed():
                         self._fail(partials.pop(item), item, event.failure, event.error)
                         bar.advance()
                     case Finished():
                         self._finish(partials.pop(item), item, event.info)  # so that its features leave memory
                         bar.advance()
+
+    def _is_as_it_was(self, item: str) -> bool:
+        """Whether a video's file did not change from when it was hashed to now: else nobody knows what was decoded."""
+        path = self.videos[item].path
+        return not path.exists() or self.work.manifest.contents.is_unchanged(path)
 
     def _finish(self, partial: Partial, item: str, info: VideoInfo) -> None:
         """A video's last batch is there: save it, unless its clips are not what its frames come to."""
@@ -159,7 +171,7 @@ class _Extraction:
 
     def _fail(self, partial: Partial, item: str, failure: str, error: str) -> None:
         self._record_failure(item, partial.fingerprints, failure, f"{self.videos[item].path}: {error}")
-        if failure != "io":  # its disk may come back, with all of it
+        if failure != "io" or error == CHANGED:  # else its disk may come back, with all of it
             partial.remove()
 
     def _save(self, video: Video, features: Partial, info: VideoInfo) -> None:
@@ -177,7 +189,7 @@ class _Extraction:
             "width": info.size[1],
             "reader": info.reader,
             "warnings": warnings,
-            "lad": __version__,
+            "lad": code_version(),
         }
         times = self.work.times(video.id)
         with replacing(times) as temporary, temporary.open("wb") as file:

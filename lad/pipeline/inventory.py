@@ -42,7 +42,7 @@ def plan(
     manifest = work.manifest
     if not asked.verify:  # else every file is hashed below, known or not
         given = [given_paths(video, recipe.streams) for video in videos if video.is_features]
-        manifest.learn_contents([path for paths in given for path in paths])
+        manifest.contents.learn([path for paths in given for path in paths])
     with reporter.progress("check", len(videos)) as bar:
         for video in videos:
             bar.advance(video.id)
@@ -50,11 +50,11 @@ def plan(
             try:
                 if video.is_features:
                     paths = given_paths(video, recipe.streams)
-                    contents = [manifest.content_sha256(path, verify=asked.verify) for path in paths]
+                    contents = [manifest.contents.of_input(path, verify=asked.verify) for path in paths]
                     today = given_fingerprint(video, contents, recipe.backbone, recipe.streams, fps)
                     fingerprints[video.id] = {f"{GIVEN}/{video.id}": today}
                 else:
-                    content = manifest.content_sha256(video.path, verify=asked.verify)
+                    content = manifest.contents.of_input(video.path, verify=asked.verify)
                     rate = fps if video.path.is_dir() else None
                     fingerprints[video.id] = {
                         f"{stream}/{video.id}": recipe.fingerprint(stream, content, rate) for stream in recipe.streams
@@ -62,6 +62,31 @@ def plan(
             except OSError as error:
                 unreadable[video.id] = f"{error.filename or video.path}: cannot be read: {error.strerror or error}"
     return Plan(fingerprints, unreadable)
+
+
+def check_splits(project: Project, recipe: FeatureRecipe, work: Work, asked: Asked) -> None:
+    """See that nothing is learned from what is measured: no content is in two splits, whatever its name.
+
+    The splits of published benchmarks are taken as they are: their numbers are those of others too.
+
+    Raises:
+        StageError: a content is.
+    """
+    if project.named or project.config.data.benchmark not in (None, "folder"):
+        return
+    first: dict[tuple[str, ...], Video] = {}
+    for video in project.videos:
+        paths = given_paths(video, recipe.streams) if video.is_features else [video.path]
+        try:
+            content = tuple(work.manifest.contents.of_input(path, verify=asked.verify) for path in paths)
+        except OSError:  # said where it is needed
+            continue
+        other = first.setdefault(content, video)
+        if video.split and other.split and video.split != other.split:
+            raise StageError(
+                f"{video.path} ({video.split}) holds the same as {other.path} ({other.split}): leave one of them out, "
+                "or put both in one split"
+            )
 
 
 def take_given(
@@ -113,27 +138,44 @@ def find_features(
     today = plan(project, recipe, work, asked, reporter, videos)
     failed = {**today.unreadable, **take_given(project, recipe, work, reporter, videos, today.fingerprints)}
     rows = work.manifest.items(EXTRACT)
+    if not asked.verify:
+        wanted = [item for fingerprints in today.fingerprints.values() for item in fingerprints]
+        work.manifest.learn_outputs(rows.get((EXTRACT, item)) for item in wanted)
     found: dict[str, VideoFeatures] = {}
     missing: list[str] = []
+    altered: list[str] = []
     for video in videos:
         if video.id in failed:
             continue
         fingerprints = today.fingerprints[video.id]
         items = {item: rows.get((EXTRACT, item)) for item in fingerprints}
         bad = next((row for row in items.values() if row and row.status == "failed"), None)
-        if all(work.manifest.is_done(row, fingerprints[item]) for item, row in items.items()):
-            row = next(row for row in items.values() if row)
-            found[video.id] = _video_features(recipe, work, video, row, fingerprint(list(fingerprints.values())))
+        if all(work.manifest.is_done(row, fingerprints[item], verify=asked.verify) for item, row in items.items()):
+            done = [row for row in items.values() if row]
+            found[video.id] = _video_features(recipe, work, video, done[0], _made_from(done))
         elif bad:
             failed[video.id] = bad.error or ""
+        elif all(row and (row.status, row.fingerprint) == ("done", fingerprints[item]) for item, row in items.items()):
+            altered.append(video.id)
         else:
             missing.append(video.id)
+    if altered:
+        some = ", ".join(altered[:3]) + (", ..." if len(altered) > 3 else "")
+        raise StageError(
+            f"the features of {len(altered)} videos are not as lad made them, or gone ({some}): run `lad extract` first"
+        )
     if missing:
         some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise StageError(
             f"{len(missing)} videos have no features of this configuration ({some}): run `lad extract` first"
         )
     return found, failed
+
+
+def _made_from(rows: Sequence[Item]) -> str:
+    """What results of these rows' features depend on: how they were made, and whether they had to be mended."""
+    repairs = [row.repairs for row in rows]
+    return fingerprint([*(row.fingerprint for row in rows), *(["repairs", *repairs] if any(repairs) else [])])
 
 
 def _video_features(recipe: FeatureRecipe, work: Work, video: Video, row: Item, today: str) -> VideoFeatures:

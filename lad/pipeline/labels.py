@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from lad.clip import CLIP_FRAMES
 from lad.config import Config
 from lad.dataset import Video
 from lad.events import Event
+from lad.extract.count import promised_frames
+from lad.pipeline.checks import dataset_paths
 from lad.pipeline.reporter import StageError
 from lad.text import did_you_mean, look_alikes
 
@@ -69,6 +72,25 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
             "the events of the training videos are all of one source, which cannot both teach and validate: "
             "add videos of another, or `val` rows to the dataset.csv"
         )
+
+
+def warn_of_misfits(videos: Sequence[Video], config: Config, say: Callable[[str], None]) -> None:
+    """Warn of events that end long after the frames which their video says it has; decoding decides.
+
+    Args:
+        videos: that are not decoded yet.
+    """
+    data = config.data
+    unknown = {v.path: v for v in videos if v.events and v.n_frames is None and not v.is_features}
+    for path, (frames, fps) in promised_frames(list(unknown)).items():
+        video = unknown[path]
+        rate = fps or video.fps or data.frame_folder_fps
+        for event in video.events:
+            unit = 1 if isinstance(event, Event) else rate
+            if (event.end or event.start) * unit > frames + CLIP_FRAMES:
+                where = f"{dataset_paths(data)[0]}:{video.line}: " if data.dataset and video.line else ""
+                say(f"warning: {where}{video.id}: event {event} ends after the {frames} frames that {path} says it has")
+                break
 
 
 def test_videos(videos: Sequence[Video]) -> list[Video]:

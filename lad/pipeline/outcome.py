@@ -30,14 +30,16 @@ def run_data(
     asked: Asked,
     reporter: Reporter,
     results: Sequence[StageResult],
+    *,
+    with_clips: bool,
 ) -> dict[str, Any]:
-    """What came of the stages of a command."""
+    """What came of the stages of a command; `with_clips`: every clip of what was extracted, which is for programs."""
     stages = {result.stage: result for result in results}
     splits = 1 if project.named else project.config.protocol.splits
     data: dict[str, Any] = {"work": str(work.home), "splits": splits, "stages": stages_data(results)}
-    if project.passed.count:
+    if project.passed.lines():
         data["passed_over"] = project.passed.data()
-    if set(stages) == {"extract"}:
+    if with_clips and set(stages) == {"extract"}:
         data["videos"] = _clips_data(project, recipe, work, asked, reporter, stages["extract"])
     if "score" in stages and "evaluate" not in stages:
         rows = work.manifest.items("score")
@@ -48,7 +50,7 @@ def run_data(
     if "train" in stages and splits == 1 and (row := work.manifest.get("train", "detector")):
         data["training"] = row.info
     if "evaluate" in stages and work.metrics.exists():
-        data["metrics"] = json.loads(work.metrics.read_text())
+        data["metrics"] = json.loads(work.metrics.read_text(encoding="utf-8"))
     return data
 
 

@@ -6,20 +6,22 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from lad.config import Config
-from lad.dataset import SPLITS, write_dataset
+from lad.config import Config, override
+from lad.dataset import SPLITS, DatasetError, dataset_text
 from lad.datasets import BENCHMARKS
+from lad.files import write_bytes
 from lad.pipeline.checks import check_config
 from lad.pipeline.project import load_project
 
 
-def prepare_dataset(config: Config, out: Path, warn: Callable[[str], None]) -> str:
+def prepare_dataset(config: Config, out: Path, warn: Callable[[str], None], *, force: bool = False) -> str:
     """Write the videos of a configuration's benchmark to `out`; returns a line that counts them.
 
-    `warn` gets one line for whatever is missing or odd.
+    `warn` gets one line for whatever is missing or odd. A file with other content is replaced by `force` alone: nobody
+    knows whether a person wrote or mended it.
 
     Raises:
-        ConfigError, dataset.DatasetError: the download is not there, or cannot be understood.
+        ConfigError, dataset.DatasetError: the download is not there, or cannot be understood; or `out` is in the way.
         OSError: `out` cannot be written.
     """
     check_config(config)
@@ -27,7 +29,10 @@ def prepare_dataset(config: Config, out: Path, warn: Callable[[str], None]) -> s
     assert name is not None and root is not None
     videos = load_project(config, warn=warn).videos
     # Beside the data its paths are relative to the file; elsewhere whoever reads it says where the data lie.
-    write_dataset(out, videos, root)
+    table = dataset_text(videos, root)
+    if not force and out.exists() and not (out.is_file() and out.read_bytes() == table):
+        raise DatasetError(f"{out}: is there with other content: name another --out, or give --force to replace it")
+    write_bytes(out, table)
     counts = {split: sum(video.split == split for video in videos) for split in (*SPLITS, "")}
     splits = ", ".join(f"{count} {split or 'in no split'}" for split, count in counts.items() if count)
     abnormal = sum(video.is_abnormal for video in videos)
@@ -36,6 +41,7 @@ def prepare_dataset(config: Config, out: Path, warn: Callable[[str], None]) -> s
         warn(f"warning: every video is {which}" + ("; see --normal" if name == "folder" else ""))
     if out.absolute().parent != root.absolute():
         one = "-o protocol.splits=1 " if BENCHMARKS[name].random_split else ""  # the split is in the file now
-        place = f"{one}-o data.benchmark=null -o data.dataset={shlex.quote(str(out))} --data {shlex.quote(str(root))}"
-        warn(f"use it with: -c configs/{name}.yaml {place}")
+        dataset = shlex.quote(override("data.dataset", out.absolute()))  # `root` may hold one of the same name
+        place = f"{one}-o data.benchmark=null -o {dataset} --data {shlex.quote(str(root))}"
+        warn(f"use it with: -c {name} {place}")
     return f"{out}: {len(videos)} videos ({splits}), {abnormal} abnormal"

@@ -125,8 +125,8 @@ def _read_dataset(data: DataConfig, warn: Callable[[str], None]) -> list[Video]:
 
 
 def _say_passed(passed: Passed, warn: Callable[[str], None]) -> None:
-    if passed.count:
-        warn(passed.line())
+    for line in passed.lines():
+        warn(line)
 
 
 def _read_benchmark(config: Config, warn: Callable[[str], None]) -> Listing:

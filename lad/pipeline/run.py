@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from lad.config import Config
-from lad.dataset import write_dataset
+from lad.dataset import dataset_text
 from lad.device import network_threads, resolve_device
 from lad.errors import LadError
-from lad.features.recipe import FeatureRecipe, make_recipe, missing_weights
-from lad.files import write_json, write_text
+from lad.features.recipe import EXTRACT, FeatureRecipe, make_recipe, missing_weights
+from lad.files import write_bytes, write_json
 from lad.models import weights
+from lad.ours import CONFIG, DATASET
 from lad.pipeline.checks import check_config
-from lad.pipeline.labels import check_labels_of
+from lad.pipeline.labels import check_labels_of, warn_of_misfits
 from lad.pipeline.project import Asked, Project, load_project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.layout import Work
@@ -38,29 +39,43 @@ def stages() -> dict[str, Stage]:
 
 @contextmanager
 def open_project(
-    config: Config, work: Path, arguments: Sequence[str] = (), *, reporter: Reporter
+    config: Config, work: Path, arguments: Sequence[str] = (), *, reporter: Reporter, force: bool = False
 ) -> Iterator[tuple[Project, Work]]:
-    """Check a configuration, find its videos and hold its work directory.
+    """Check a configuration, find its videos and hold its work directory; `force`: replace other people's files.
 
     Raises:
         ConfigError, dataset.DatasetError, manifest.ManifestError: before anything is written.
+        StageError: a file that `lad` did not write is in the way.
     """
     import yaml
 
     check_config(config)
     project = load_project(config, arguments, reporter.say)
-    with open_manifest(work) as manifest:
+    with open_manifest(work, force=force) as manifest:
         held = Work(manifest)
         if not arguments:
-            _write_videos(project, held)
-        write_text(work / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+            _write_videos(project, held, force=force)
+        settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        write_own(held, work / CONFIG, settings.encode(), force=force)
         yield project, held
 
 
-def _write_videos(project: Project, work: Work) -> None:
+def write_own(work: Work, path: Path, content: bytes, *, force: bool) -> None:
+    """Write a file that belongs to no item, unless somebody else wrote or changed the one that is there.
+
+    Raises:
+        StageError: somebody did; nothing is written.
+    """
+    if not force and not work.manifest.is_own(path):
+        raise StageError(f"{path}: is not as lad wrote it: move it away, or give --force to replace it")
+    work.manifest.record_own(path, content)
+    write_bytes(path, content)
+
+
+def _write_videos(project: Project, work: Work, *, force: bool) -> None:
     root = (project.config.data.root or project.videos[0].path.parent).absolute()
     absolute = [replace(video, path=video.path.absolute()) for video in project.videos]
-    write_dataset(work.folder / "dataset.csv", absolute, root)
+    write_own(work, work.folder / DATASET, dataset_text(absolute, root), force=force)
 
 
 def ready_recipe(project: Project, reporter: Reporter) -> FeatureRecipe:
@@ -119,6 +134,9 @@ def run_stages(
     parts = split_parts(project, work, reporter) if later else []
     for part in parts:
         _check_labels(names, part)
+    if "extract" in names and later:
+        known = {item.partition("/")[2] for _, item in work.manifest.items(EXTRACT)}
+        warn_of_misfits([video for video in project.videos if video.id not in known], project.config, reporter.say)
 
     def run_stage(name: str, part: Part) -> bool:
         prefix = f"{part.work.name}: " if part.work.name else ""
@@ -142,7 +160,7 @@ def run_stages(
     finished = True
     for part in parts:
         if several:
-            _write_videos(part.project, part.work)
+            _write_videos(part.project, part.work, force=asked.force)
         for name in later:
             reached += [name] if name not in reached else []
             if not run_stage(name, part):
@@ -165,7 +183,7 @@ def summarise_splits(parts: Sequence[Part]) -> dict[str, Any]:
     """What `metrics.json` of several random splits says."""
     from lad.evaluation.results import summarise
 
-    metrics = [json.loads(part.work.metrics.read_text()) for part in parts]
+    metrics = [json.loads(part.work.metrics.read_text(encoding="utf-8")) for part in parts]
     seeds = [part.project.config.protocol.seed for part in parts]
     first = metrics[0]
     summary = summarise([{"seed": seed, **one} for seed, one in zip(seeds, metrics, strict=True)])

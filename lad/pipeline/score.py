@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from lad import __version__
 from lad.dataset import Video
 from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
 from lad.detector.scoring import EventRule, ScoreError, Scorer, Scores, make_scorer
@@ -22,6 +21,10 @@ from lad.pipeline.alarm import sound_alarm
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.pipeline.train import ITEM as DETECTOR
+from lad.pipeline.train import STAGE as TRAIN
+from lad.text import to_cell
+from lad.version import code_version
 from lad.work.layout import Work
 
 STAGE = "score"
@@ -42,10 +45,37 @@ def find_checkpoint(project: Project, work: Work) -> Path:
     return path
 
 
+def _check_detector(project: Project, work: Work, path: Path, *, verify: bool) -> None:
+    """See that the run's own detector is as training left it; one that somebody names is what it is.
+
+    Raises:
+        StageError: it is not.
+    """
+    row = work.manifest.get(TRAIN, work.item(DETECTOR))
+    if project.config.score.checkpoint is not None or row is None or row.status != "done":
+        return
+    if not all(work.manifest.is_intact(output, verify=verify) for output in row.outputs):
+        raise StageError(
+            f"{path}: not as lad made it: run `lad train` again; or, if it is meant, name it with --checkpoint"
+        )
+
+
+def is_own(work: Work, checkpoint_sha256: str) -> bool:
+    """Whether a detector is one that this run trained."""
+    trained = work.manifest.get(TRAIN, work.item(DETECTOR))
+    return trained is not None and checkpoint_sha256 in [output.sha256 for output in trained.outputs]
+
+
+def detector_repairs(work: Work, checkpoint_sha256: str) -> int:
+    """How often a detector of this run was found altered and trained anew; 0 for another one."""
+    trained = work.manifest.get(TRAIN, work.item(DETECTOR))
+    return trained.repairs if trained and is_own(work, checkpoint_sha256) else 0
+
+
 def score_fingerprints(
-    project: Project, recipe: FeatureRecipe, features: VideoFeatures, checkpoint_sha256: str
+    project: Project, recipe: FeatureRecipe, features: VideoFeatures, checkpoint_sha256: str, repairs: int
 ) -> tuple[str, str]:
-    """What the scores of a video depend on, with a given detector.
+    """What the scores of a video depend on, with a given detector that had so many repairs.
 
     Returns:
         with a detector that names its categories, and with one that does not, so that the data do.
@@ -60,6 +90,7 @@ def score_fingerprints(
         "events": [score.merge_seconds, score.min_seconds],
         "numerics": numerics(recipe.device, detector_threads(project.config.threads)),
         "features": features.fingerprint,
+        **({"repairs": repairs} if repairs else {}),
     }
     return fingerprint({**facts, "classes": None}), fingerprint({**facts, "classes": project.classes})
 
@@ -74,13 +105,15 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     path = find_checkpoint(project, work)
     features, failed = find_features(project, recipe, work, asked, reporter, project.videos)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
+    _check_detector(project, work, path, verify=asked.verify)
     checkpoint_sha256 = work.manifest.content_sha256(path, verify=asked.verify)
+    repairs = detector_repairs(work, checkpoint_sha256)
     rows = work.manifest.items(STAGE)
     todo: list[tuple[Video, tuple[str, str]]] = []
     for video in project.videos:
         if video.id not in features:
             continue
-        today = score_fingerprints(project, recipe, features[video.id], checkpoint_sha256)
+        today = score_fingerprints(project, recipe, features[video.id], checkpoint_sha256, repairs)
         row = rows.get((STAGE, work.item(video.id)))
         if not asked.force and any(work.manifest.is_done(row, one, verify=asked.verify) for one in today):
             result.skipped += 1
@@ -115,7 +148,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 info = scores_info(scores) | {
                     "checkpoint": checkpoint_sha256,
                     "doubt": scorer.doubt,
-                    "lad": __version__,
+                    "lad": code_version(),
                 }
                 work.manifest.finish(STAGE, item, [work.scores(video.id)], info)
                 result.done += 1
@@ -149,7 +182,7 @@ def write_scores(path: Path, scores: Scores) -> None:
     rows = enumerate(zip(scores.times.tolist(), scores.frames.tolist(), scores.clip_of_frame.tolist(), strict=True))
     # Written line by line, since a day of video has two million of them; numbers need none of csv.writer's quotes.
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerow(["frame", "time", "score", *scores.classes])
+        csv.writer(file, lineterminator="\n").writerow(["frame", "time", "score", *map(to_cell, scores.classes)])
         file.writelines(
             f"{frame},{time:.3f},{score:.7g},{class_columns[clip]}\n" for frame, (time, score, clip) in rows
         )
@@ -203,12 +236,23 @@ def _write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) ->
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(SUMMARY_COLUMNS)
-    writer.writerows(lines[video_id] for video_id in sorted(lines))
+    for video_id in sorted(lines):
+        writer.writerow([to_cell(cell) if isinstance(cell, str) else cell for cell in lines[video_id]])
     write_text(work.summary, out.getvalue())
 
 
 def read_scores(path: Path) -> np.ndarray:
-    """A `scores/<video id>.csv` -> scores `(frames,)` float64."""
-    with path.open(encoding="utf-8", newline="") as file:
-        next(csv.reader(file))  # the names of categories, which may be of several lines
-        return np.loadtxt(file, delimiter=",", usecols=2, ndmin=1)
+    """A `scores/<video id>.csv` -> scores `(frames,)` float64.
+
+    Raises:
+        StageError: it is not as `write_scores` writes it.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            next(csv.reader(file))  # the names of categories, which may be of several lines
+            scores = np.loadtxt(file, delimiter=",", usecols=2, ndmin=1)
+    except (ValueError, StopIteration, csv.Error) as error:
+        raise StageError(f"{path}: not as lad made it: run `lad score --verify` first") from error
+    if not np.isfinite(scores).all():
+        raise StageError(f"{path}: not as lad made it: run `lad score --verify` first")
+    return scores

@@ -21,7 +21,7 @@ from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, naming, write_json, write_text
 from lad.models.registry import detector_source
-from lad.pipeline.inventory import check_labels, find_features
+from lad.pipeline.inventory import check_labels, check_splits, find_features
 from lad.pipeline.labels import check_training
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from lad.detector.training import Setup
-    from lad.detector.windows import TrainingVideo
+    from lad.detector.training_windows import TrainingVideo
 
 STAGE = "train"
 ITEM = "detector"
@@ -53,6 +53,7 @@ def train_detector(
     # The released protocol looks at the test videos too, for a number that is not used.
     test = [video for video in project.videos if video.split == "test" and config.protocol.released]
     features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
+    check_splits(project, recipe, work, asked)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     fitting = check_labels(work, chosen + test, features, result)
     usable = [video for video in fitting if video.split != "test"]
@@ -80,9 +81,10 @@ def train_detector(
     if not asked.force and work.manifest.is_done(before, today, verify=asked.verify):
         result.skipped = 1
         return result
-    if asked.force or (before and before.fingerprint != today):
-        shutil.rmtree(work.checkpoints, ignore_errors=True)  # nobody shall score with another run's detector by mistake
     work.manifest.start(STAGE, item, today)
+    # Nobody shall score with another run's detector by mistake, and nothing goes on from files that were altered.
+    if asked.force or (before and (before.fingerprint != today or before.status == "done")):
+        shutil.rmtree(work.checkpoints, ignore_errors=True)
     for video_id, warnings in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(warnings)}")
     with repeatable(recipe.device, detector_threads(config.threads)):
@@ -124,7 +126,7 @@ class _Training:
         features: Mapping[str, VideoFeatures],
     ) -> None:
         from lad.detector.training import Setup
-        from lad.detector.windows import open_labelled
+        from lad.detector.training_windows import open_labelled
 
         self.work, self.reporter, self.config = work, reporter, project.config.train
         self.videos, self.today = videos, today
@@ -192,7 +194,7 @@ class _Training:
         curve = folder / "curve.json"
         history: list[Evaluation] | None = None
         with suppress(OSError, ValueError, LookupError, TypeError):  # not there, or of another version
-            saved = json.loads(curve.read_text())
+            saved = json.loads(curve.read_text(encoding="utf-8"))
             if saved["fingerprint"] == self.today:
                 history = [Evaluation.from_dict(entry) for entry in saved["history"]]
         if history is None:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from lad.errors import LadError
-from lad.files import write_text
+from lad.files import open_kept, write_all, write_text
 
-JOURNAL = "manifest.jsonl"
-FORMAT = 1  # of the manifest's tables and of the journal; another one is refused, not guessed at
+FORMAT = 2  # of the manifest's tables and of the journal; another one is refused, not guessed at
+FIRST_FORMAT = 1  # is read too, and brought to today's when work begins
+SINCE_2 = ("sequence", "repairs")  # fields of an item that format 1 lacks
 JOURNAL_SLACK = 100  # lines that it may have beyond twice those that are needed
 
 
@@ -49,7 +50,13 @@ class Output:
 
 @dataclass(frozen=True)
 class Item:
-    """One row: a unit of work of a stage and what came of it."""
+    """One row: a unit of work of a stage and what came of it.
+
+    Attributes:
+        sequence: counts up with whatever happens in a work directory: rows have an order whatever the clock says.
+        repairs: how often its files were found altered and made anew. What was made from it in between is not to be
+            trusted, so what is made from it depends on this too.
+    """
 
     stage: str
     item: str
@@ -62,6 +69,8 @@ class Item:
     outputs: list[Output] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    sequence: int = 0
+    repairs: int = 0
 
 
 class Journal:
@@ -69,15 +78,14 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file = path.open("ab", buffering=0)
+        self._file = open_kept(path)
 
     def append(self, lines: Sequence[str]) -> None:
         """Write lines; where that fails the journal is marked as torn, and made anew when it is opened again."""
         data = "".join(lines).encode()
         size = os.fstat(self._file.fileno()).st_size
         try:
-            while data:
-                data = data[self._file.write(data) :]
+            write_all(self._file, data)
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(size - 1)
@@ -98,7 +106,7 @@ def parse_journal_line(line: bytes) -> Item:
         ValueError: it is none.
     """
     values = _parse(line)
-    if not isinstance(values, dict) or values.keys() != {one.name for one in fields(Item)}:
+    if not isinstance(values, dict) or {*values, *SINCE_2} != {one.name for one in fields(Item)}:
         raise ValueError("not an item")
     if values["status"] not in ("done", "failed") or not isinstance(values["info"], dict):
         raise ValueError("not a finished item")
@@ -115,8 +123,8 @@ def _parse(line: bytes) -> Any:
         raise ValueError("nested too deep") from error
 
 
-def check_journal_format(path: Path, content: bytes) -> None:
-    """Refuse a journal of another format; a damaged first line is none.
+def journal_format(path: Path, content: bytes) -> int | None:
+    """The format of a journal; None: its first line is damaged.
 
     Raises:
         ManifestError: it is of another lad.
@@ -124,15 +132,19 @@ def check_journal_format(path: Path, content: bytes) -> None:
     try:
         first = _parse(content.partition(b"\n")[0])
     except ValueError:
-        return
-    if isinstance(first, dict) and "format" in first and first["format"] != FORMAT:
+        return None
+    if not isinstance(first, dict) or "format" not in first:
+        return None
+    if first["format"] not in (FIRST_FORMAT, FORMAT):
         raise other_format(path, first["format"])
+    return int(first["format"])
 
 
 def write_journal(path: Path, items: Iterable[Item]) -> None:
     """Write a journal anew, of the finished ones of `items`."""
     finished = (item for item in items if item.status in ("done", "failed"))
-    write_text(path, "".join([json.dumps({"format": FORMAT}) + "\n", *map(journal_line, finished)]))
+    in_order = sorted(finished, key=lambda item: item.sequence)  # the last line tells how far the manifest must be
+    write_text(path, "".join([json.dumps({"format": FORMAT}) + "\n", *map(journal_line, in_order)]))
 
 
 def item_of(values: dict[str, Any], outputs: list[dict[str, Any]], info: dict[str, Any]) -> Item:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import io
 import os
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lad.files import open_kept
+from lad.ours import LOCK
 from lad.work.journal import ManifestError
+
+LOOKS, LOOK_SECONDS = 50, 0.01  # to find a lock free between those who look at it
 
 
 @contextmanager
@@ -19,18 +26,20 @@ def hold(work: Path) -> Iterator[None]:
     Raises:
         ManifestError: another process works there, or it cannot be written to.
     """
-    path = work / ".lock"
+    path = work / LOCK
     try:
         work.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a+")
+        lock = open_kept(path)
     except OSError as error:
-        raise ManifestError(f"{work}: cannot be written to: {error.strerror}") from error
+        where = error.filename if error.errno in (errno.ELOOP, errno.EINVAL) else f"{work}: cannot be written to"
+        raise ManifestError(f"{where}: {error.strerror}") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock)
         except BlockingIOError:
             lock.seek(0)
-            raise ManifestError(f"{work}: another lad works here ({lock.read().strip() or 'unknown'})") from None
+            who = lock.read().decode(errors="replace").strip()
+            raise ManifestError(f"{work}: another lad works here ({who or 'unknown'})") from None
         except OSError as error:
             raise ManifestError(f"{work}: cannot be locked: {error.strerror}") from error
         lock.truncate(0)
@@ -40,12 +49,22 @@ def hold(work: Path) -> Iterator[None]:
         yield
 
 
+def _take(lock: io.FileIO) -> None:
+    """Take the lock; who only looks at it (`is_held`) has it for microseconds, and is waited for."""
+    for _ in range(LOOKS - 1):
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(random.uniform(0, 2 * LOOK_SECONDS))  # in step with nobody
+    return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def is_held(work: Path) -> bool:
     """Whether some process works in this directory now."""
-    path = work / ".lock"
+    path = work / LOCK
     if not path.exists():
         return False
-    with path.open() as lock:
+    with path.open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:

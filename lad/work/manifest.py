@@ -5,65 +5,35 @@ Beside it stands its journal (`journal.py`).
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import sqlite3
-import stat
 import time
-import urllib.parse
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lad.files import READERS, file_sha256, frame_files, why_not_written
+from lad.files import file_sha256, sweep_leftovers
+from lad.ours import CONFIG, DATABASE, DATASET, JOURNAL, LOCK, NAMES, foreign_names
+from lad.work.contents import Contents, storable
+from lad.work.database import TO_FORMAT_2, check_tables, connect, explained, make_tables, tables
 from lad.work.journal import (
-    FORMAT,
-    JOURNAL,
+    FIRST_FORMAT,
     JOURNAL_SLACK,
     Item,
     Journal,
     ManifestError,
     Output,
-    check_journal_format,
     damaged,
     item_of,
+    journal_format,
     journal_line,
-    other_format,
     parse_journal_line,
     write_journal,
 )
 from lad.work.lock import hold
-
-DATABASE = "manifest.sqlite"
-SQLITE_PATH_BYTES = 500  # of 512, which the names of its own files beside it must fit in too
-BUSY_SECONDS = 10.0  # to wait for another program that has the database open
-
-TABLES = """
-CREATE TABLE IF NOT EXISTS items (
-    stage TEXT NOT NULL,
-    item TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('pending', 'running', 'done', 'failed')),
-    failure TEXT,              -- content | limit | io | worker
-    attempt INTEGER NOT NULL,
-    started REAL,              -- seconds since 1970
-    seconds REAL,
-    outputs TEXT NOT NULL,     -- [{path, bytes, sha256}], paths relative to the work directory
-    info TEXT NOT NULL,        -- {frames, fps, reader, warnings, ...}
-    error TEXT,
-    PRIMARY KEY (stage, item)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS contents (
-    path TEXT PRIMARY KEY,
-    stamp TEXT NOT NULL,       -- size and mtime; unchanged means that the hash still holds
-    sha256 TEXT NOT NULL
-) WITHOUT ROWID;
-"""
 
 
 class Manifest:
@@ -74,6 +44,8 @@ class Manifest:
         self._db = connection
         self._journal = journal
         self._unwritten: list[str] | None = None  # journal lines of a transaction that is not committed yet
+        self._last_sequence: int | None = None
+        self.contents = Contents(connection)
 
     def items(self, stage: str | None = None) -> dict[tuple[str, str], Item]:
         """All items, or a stage's, by (stage, item)."""
@@ -96,40 +68,70 @@ class Manifest:
             raise damaged(self.work / DATABASE, f"the row {row['stage']} {row['item']!r} is unreadable") from error
 
     def start(self, stage: str, item: str, fingerprint: str) -> None:
-        """Say that work on an item begins; the attempt counts up while the fingerprint stays the same."""
+        """Say that work on an item begins; the attempt counts up while the fingerprint stays the same.
+
+        So do its repairs where it was done and its files are others now: to be called while they are there.
+        """
         before = self.get(stage, item)
-        attempt = before.attempt + 1 if before and before.fingerprint == fingerprint else 1
+        same = before is not None and before.fingerprint == fingerprint
+        attempt = before.attempt + 1 if before and same else 1
+        repairs = before.repairs + self._is_altered(before) if before and same else 0
         self._db.execute(
-            "INSERT OR REPLACE INTO items VALUES (?, ?, ?, 'running', NULL, ?, ?, NULL, '[]', '{}', NULL)",
-            (stage, item, fingerprint, attempt, time.time()),
+            "INSERT OR REPLACE INTO items VALUES (?, ?, ?, 'running', NULL, ?, ?, NULL, '[]', '{}', NULL, ?, ?)",
+            (stage, item, fingerprint, attempt, time.time(), self._next_sequence(), repairs),
         )
+
+    def _is_altered(self, item: Item) -> bool:
+        """Whether files of an item that is done are there, but not as they were made."""
+        there = [output for output in item.outputs if item.status == "done" and (self.work / output.path).exists()]
+        return not all(self.is_intact(output, verify=True) for output in there)
+
+    def _next_sequence(self) -> int:
+        if self._last_sequence is None:
+            self._last_sequence = self._db.execute("SELECT coalesce(max(sequence), 0) FROM items").fetchone()[0]
+        self._last_sequence += 1
+        return self._last_sequence
 
     def finish(self, stage: str, item: str, outputs: Sequence[Path], info: dict[str, Any]) -> None:
         """Record a started item as done with the files that it made, or those of somebody else that it is made of."""
-        made = [self._record(path) for path in outputs]
-        self._db.execute(
-            "UPDATE items SET status = 'done', seconds = ? - started, outputs = ?, info = ?"
-            " WHERE stage = ? AND item = ?",
-            (time.time(), json.dumps(made), json.dumps(info), stage, item),
-        )
+        with self._all_at_once():
+            made = [self._record(path) for path in outputs]
+            self._end(stage, item, "status = 'done', outputs = ?, info = ?", json.dumps(made), json.dumps(info))
         self._note(stage, item)
 
     def _record(self, path: Path) -> dict[str, Any]:
         inside = path.is_relative_to(self.work)
         return {
-            "path": str(path.relative_to(self.work) if inside else path.absolute()),
+            "path": self._name(path),
             "bytes": path.stat().st_size,
-            "sha256": file_sha256(path) if inside else self.content_sha256(path),
+            "sha256": self.contents.record(path) if inside else self.content_sha256(path),
         }
+
+    def _name(self, path: Path) -> str:
+        """How outputs are called: relative to the work directory, absolute outside of it."""
+        return str(path.relative_to(self.work) if path.is_relative_to(self.work) else path.absolute())
 
     def fail(self, stage: str, item: str, failure: str, error: str) -> None:
         """Record a started item as failed: `failure` is its kind, `error` one line."""
-        self._db.execute(
-            "UPDATE items SET status = 'failed', seconds = ? - started, failure = ?, error = ?"
-            " WHERE stage = ? AND item = ?",
-            (time.time(), failure, _storable(error), stage, item),
-        )
+        self._end(stage, item, "status = 'failed', failure = ?, error = ?", failure, storable(error))
         self._note(stage, item)
+
+    def _end(self, stage: str, item: str, change: str, *values: str) -> None:
+        self._db.execute(
+            # A clock may have been set back meanwhile.
+            f"UPDATE items SET {change}, seconds = max(0, ? - started), sequence = ? WHERE stage = ? AND item = ?",
+            (*values, time.time(), self._next_sequence(), stage, item),
+        )
+
+    @contextmanager
+    def _all_at_once(self) -> Iterator[None]:
+        """A transaction, unless one is open already."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN")
+        with self._db:
+            yield
 
     def _note(self, stage: str, item: str) -> None:
         """Write a finished item to the journal, once its row is there for good."""
@@ -142,18 +144,36 @@ class Manifest:
             self._unwritten.append(journal_line(row))
 
     def is_done(self, item: Item | None, fingerprint: str, *, verify: bool = False) -> bool:
-        """Whether an item's result is today's and its files are there with the recorded size (`verify`: content)."""
+        """Whether an item's result is today's and its files are there as they were made (`verify`: hashed anew)."""
         if item is None or item.status != "done" or item.fingerprint != fingerprint:
             return False
         return all(self.is_intact(output, verify=verify) for output in item.outputs)
 
     def is_intact(self, output: Output, *, verify: bool = False) -> bool:
+        """Whether a file is as it was made; without `verify`, one of the same size and time is believed to be."""
         path = self.work / output.path
         try:
-            size = path.stat().st_size
+            return path.stat().st_size == output.bytes and self.content_sha256(path, verify=verify) == output.sha256
         except OSError:
             return False
-        return size == output.bytes and (not verify or file_sha256(path) == output.sha256)
+
+    def learn_outputs(self, items: Iterable[Item | None]) -> None:
+        """Hash those files of items that look new here, several at a time: a moved work directory's."""
+        self.contents.learn([self.work / output.path for item in items if item for output in item.outputs])
+
+    def is_own(self, path: Path, *, altered: bool = False) -> bool:
+        """Whether a file that belongs to no item is not there at all, or as `lad` wrote it from here (or `altered`)."""
+        if not path.exists() and not path.is_symlink():
+            return True
+        rows = self._db.execute("SELECT sha256 FROM files WHERE path = ?", (storable(self._name(path)),))
+        written = [row["sha256"] for row in rows]
+        is_file = path.is_file() and not path.is_symlink()
+        return is_file and bool(written) and (altered or file_sha256(path) in written)
+
+    def record_own(self, path: Path, content: bytes) -> None:
+        """Remember that `lad` is about to write a file that belongs to no item."""
+        row = storable(self._name(path)), hashlib.sha256(content).hexdigest()
+        self._db.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", row)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -173,116 +193,36 @@ class Manifest:
         finally:
             self._unwritten = None
 
-    def learn_contents(self, paths: Sequence[Path]) -> None:
-        """Hash, several at a time, those files whose hash is not known: a disk is rarely busy with one."""
-        with ThreadPoolExecutor(READERS) as readers, self.transaction():
-            hashes: list[tuple[str, str, Future[str]]] = []
-            for path in paths:
-                with suppress(OSError):  # said when the content is asked for
-                    key, stamp, _ = self._stamp(path)
-                    if path.is_file() and self._known_sha256(key, stamp) is None:
-                        hashes.append((key, stamp, readers.submit(file_sha256, path)))
-            for key, stamp, content in hashes:
-                with suppress(OSError):
-                    self._db.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", (key, stamp, content.result()))
-
     def content_sha256(self, path: Path, *, verify: bool = False) -> str:
-        """Hash of a file's or frame folder's content, taken once and trusted while size and mtime are unchanged.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        key, stamp, files = self._stamp(path)
-        known = self._known_sha256(key, stamp)
-        if known is not None and not verify:
-            return known
-        if path.is_dir():
-            parts = [(file.name, file_sha256(file)) for file in files]
-            content = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-        else:
-            content = file_sha256(path)
-        self._db.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", (key, stamp, content))
-        return content
-
-    def _stamp(self, path: Path) -> tuple[str, str, list[Path]]:
-        """How the table calls a path, what changes when its content does, and its files."""
-        files = frame_files(path) if path.is_dir() else [path]
-        stats = [file.stat() for file in files]
-        if not all(stat.S_ISREG(found.st_mode) for found in stats):  # a device has no end, a pipe no beginning
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        listing = [(file.name, found.st_size, found.st_mtime_ns) for file, found in zip(files, stats, strict=True)]
-        return _storable(str(path.absolute())), hashlib.sha256(json.dumps(listing).encode()).hexdigest(), files
-
-    def _known_sha256(self, key: str, stamp: str) -> str | None:
-        row = self._db.execute("SELECT stamp, sha256 FROM contents WHERE path = ?", (key,)).fetchone()
-        return row["sha256"] if row and row["stamp"] == stamp else None
+        """Hash of a file's or frame folder's content: `Contents.sha256`."""
+        return self.contents.sha256(path, verify=verify)
 
 
-def _storable(text: str) -> str:
-    """SQLite takes UTF-8 only, and a file's name may be anything."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    name, uri = str(path), False
-    if path.exists() and not os.access(path.parent, os.W_OK):  # then SQLite cannot put its files beside it
-        wal = path.with_name(f"{path.name}-wal")
-        how = "mode=ro" if wal.exists() and wal.stat().st_size else "immutable=1"
-        name, uri = f"file:{urllib.parse.quote(os.fsencode(path.absolute()))}?{how}", True
-    connection = sqlite3.connect(name, isolation_level=None, timeout=BUSY_SECONDS, uri=uri)
-    connection.row_factory = sqlite3.Row
-    return connection
+def adopt_files(manifest: Manifest) -> None:
+    """Take what lies in a work directory where `lad` kept no record of it for its own, as it always was."""
+    for path in [manifest.work / CONFIG, *manifest.work.glob(DATASET), *manifest.work.glob(f"splits/*/{DATASET}")]:
+        if path.is_file() and not path.is_symlink():
+            manifest.record_own(path, path.read_bytes())
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Say of what SQLite complains about whether the file is damaged, or the disk, or another program is in the way."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise ManifestError(f"{path}: another program has it open ({error}): close that and try again") from error
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-            if len(os.fsencode(path.absolute())) > SQLITE_PATH_BYTES:
-                raise ManifestError(f"{path}: too long a path for SQLite: choose a shorter work directory") from error
-            probe = path.with_name(".probe.tmp")
-            known = os.strerror(errno.ENOSPC) if code == sqlite3.SQLITE_FULL else str(error)
-            reason = why_not_written(probe)
-            with suppress(OSError):
-                probe.unlink(missing_ok=True)
-            raise ManifestError(f"{path}: {reason.strerror if reason else known}") from error
-        raise damaged(path, error) from error
-
-
-def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
-    if not _tables(connection):
-        raise damaged(path, "it is empty")
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found != FORMAT:
-        raise other_format(path, found)
-    known = {"items": [one.name for one in fields(Item)], "contents": ["path", "stamp", "sha256"]}
-    for table, columns in known.items():
-        if [row["name"] for row in connection.execute(f"PRAGMA table_info({table})")] != columns:
-            raise damaged(path, f"its table {table} is not as lad makes it")
-
-
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    return [row["name"] for row in connection.execute("SELECT name FROM sqlite_master")]
-
-
-def make_tables(connection: sqlite3.Connection) -> None:
-    """Make an empty database a manifest, wholly or not at all."""
-    connection.executescript(f"BEGIN; PRAGMA user_version = {FORMAT}; {TABLES} COMMIT;")
-
-
-@contextmanager
-def open_manifest(work: Path) -> Iterator[Manifest]:
+def open_manifest(work: Path, *, force: bool = False) -> Iterator[Manifest]:
     """Open a work directory for work: it is made if need be, and no second process may hold it.
 
+    Args:
+        work: its folder.
+        force: begin even in a folder where somebody else's files have the names that `lad` would write.
+
     Raises:
-        ManifestError: another process works there, or the manifest is damaged or of another format.
+        ManifestError: another process works there, the manifest is damaged or of another format, or somebody else's
+            files are in the way.
     """
+    if not force and (names := foreign_names(work)):
+        are = "is" if len(names) == 1 else "are"
+        raise ManifestError(
+            f"{work}: {', '.join(names)} {are} there already and not made by lad, which would replace "
+            f"{'it' if len(names) == 1 else 'them'}: choose another --work, or give --force"
+        )
     with hold(work), open_held(work) as manifest:
         yield manifest
 
@@ -291,10 +231,11 @@ def open_manifest(work: Path) -> Iterator[Manifest]:
 def open_held(work: Path) -> Iterator[Manifest]:
     """`open_manifest` for whoever holds the directory already."""
     path = work / DATABASE
-    with _explained(path):
-        connection = _connect(path)
+    with explained(path):
+        connection = connect(path)
         journal = None
         try:
+            _sweep(work)
             _prepare(work, connection)
             journal = Journal(work / JOURNAL)
             yield Manifest(work, connection, journal)
@@ -304,32 +245,45 @@ def open_held(work: Path) -> Iterator[Manifest]:
             connection.close()
 
 
+def _sweep(work: Path) -> None:
+    """Remove what killed writers left. Nobody else writes here; but for links, which may lead elsewhere."""
+    began = (work / LOCK).stat().st_mtime
+    sweep_leftovers(work, began)
+    for name in NAMES:
+        for folder, _, _ in os.walk(work / name):
+            sweep_leftovers(Path(folder), began)
+
+
 def _prepare(work: Path, connection: sqlite3.Connection) -> None:
     """Check the manifest against itself and its journal, and bring it to the state that work begins in."""
     path, journal = work / DATABASE, work / JOURNAL
     content = journal.read_bytes() if journal.exists() else b""
-    check_journal_format(journal, content)
+    journal_is = journal_format(journal, content)
     last = _last_item(content)
-    if not _tables(connection):
+    if not tables(connection):
         if last:
             raise damaged(path, f"it is empty, and {JOURNAL} says that items were finished")
         connection.execute("PRAGMA journal_mode = WAL")
         make_tables(connection)
-    _check_tables(connection, path)
+        adopt_files(Manifest(work, connection))  # of a manifest that was lost, or moved away; a new place has none
+    manifest_is = check_tables(connection, path)
     if (problem := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise damaged(path, " ".join(problem.split()))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")  # else it could fall behind its journal when the power fails
     manifest = Manifest(work, connection)
+    if manifest_is == FIRST_FORMAT:
+        make_tables(connection, TO_FORMAT_2)
+        adopt_files(manifest)
     row = manifest.get(last.stage, last.item) if last else None
-    if last and (row is None or (row.started or 0) < (last.started or 0)):
+    if last and (row is None or row.sequence < last.sequence):
         raise damaged(path, f"it lacks {last.stage} {last.item}, which {JOURNAL} has (was {DATABASE}-wal removed?)")
     # Nobody else holds the lock, so whoever was running is dead.
     connection.execute("UPDATE items SET status = 'pending' WHERE status = 'running'")
     finished = connection.execute("SELECT count(*) FROM items WHERE status IN ('done', 'failed')").fetchone()[0]
     lines = content.count(b"\n") - 1
     torn = not content.endswith(b"\n") or (last is None and lines > 0)
-    if torn or not finished <= lines <= 2 * finished + JOURNAL_SLACK:
+    if torn or journal_is == FIRST_FORMAT or not finished <= lines <= 2 * finished + JOURNAL_SLACK:
         write_journal(journal, manifest.items().values())
 
 
@@ -352,10 +306,10 @@ def read_manifest(work: Path) -> Iterator[Manifest]:
     path = work / DATABASE
     if not path.exists():
         raise ManifestError(f"{work}: nothing was done here yet (no {DATABASE})")
-    with _explained(path):
-        connection = _connect(path)
+    with explained(path):
+        connection = connect(path)
         try:
-            _check_tables(connection, path)
+            check_tables(connection, path)
             yield Manifest(work, connection)
         finally:
             connection.close()

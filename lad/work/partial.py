@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from lad.extract.readers import Choice
-from lad.files import fingerprint, naming, replacing, write_json
+from lad.files import fingerprint, naming, open_kept, replacing, write_all, write_json
 
 SAVE_SECONDS = 60.0  # from one save to the next
 SAVE_BYTES = 64 << 20  # held in memory make one due earlier
@@ -77,11 +77,10 @@ class Partial:
         """Append to the files, then say so: killed in between, the JSON still tells of the part that is whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for stream, batches in self.held.items():
-            with naming(self._file(stream)), self._file(stream).open("ab") as file:
+            with naming(self._file(stream)), open_kept(self._file(stream)) as file:
                 for rows in batches:
-                    file.write(rows.data)
+                    write_all(file, rows.data.cast("B"))
                     self.checksums[stream] = zlib.crc32(rows.data, self.checksums.get(stream, 0))
-                file.flush()
                 os.fsync(file.fileno())
             batches.clear()
         state = {
@@ -137,7 +136,7 @@ class Partial:
         """Drop what a killed process appended in vain; whether the files then hold what was saved."""
         for stream, expected in self.checksums.items():
             size = self.clips * self._clip_bytes(stream)
-            with self._file(stream).open("r+b") as file:
+            with open_kept(self._file(stream)) as file:
                 file.truncate(max(size, 0))
                 found = 0
                 while block := file.read(BLOCK_BYTES):

@@ -5,23 +5,23 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from lad.files import file_sha256
+from lad.files import file_sha256, leftover_name, open_new
+from lad.ours import DATABASE, JOURNAL
+from lad.work.database import COLUMNS, make_tables
 from lad.work.journal import (
-    FORMAT,
-    JOURNAL,
     Item,
     ManifestError,
     Output,
-    check_journal_format,
+    journal_format,
     parse_journal_line,
     write_journal,
 )
 from lad.work.lock import hold
-from lad.work.manifest import DATABASE, make_tables, open_held
+from lad.work.manifest import Manifest, adopt_files, open_held
 
 
 @dataclass
@@ -57,9 +57,9 @@ def rebuild_manifest(work: Path, on_item: Callable[[int, int], None] = lambda do
         if not (work / JOURNAL).exists():
             _begin_journal(work)
         content = (work / JOURNAL).read_bytes()
-        check_journal_format(work / JOURNAL, content)
+        has_format = journal_format(work / JOURNAL, content) is not None
         rebuilt = Rebuilt()
-        found = _last_of_each(content, rebuilt)
+        found = _last_of_each(content.splitlines()[has_format:], rebuilt)
         check = cache(lambda output: _is_intact(work, output))
         for number, item in enumerate(found, start=1):
             if item.status == "failed":
@@ -70,10 +70,16 @@ def rebuild_manifest(work: Path, on_item: Callable[[int, int], None] = lambda do
                 rebuilt.dropped.append(f"{item.stage} {item.item}")
             on_item(number, len(found))
         dropped = set(rebuilt.dropped)
-        kept = [item for item in found if f"{item.stage} {item.item}" not in dropped]
-        rebuilt.old = _replace(work, kept)
-        write_journal(work / JOURNAL, kept)
+        rows = [_to_be_done(work, item) if f"{item.stage} {item.item}" in dropped else item for item in found]
+        rebuilt.old = _replace(work, rows)
+        write_journal(work / JOURNAL, rows)
     return rebuilt
+
+
+def _to_be_done(work: Path, item: Item) -> Item:
+    """An item that was done and has lost a file. One that is there, but another, may have been read: that counts."""
+    altered = any((work / output.path).exists() and not _is_intact(work, output) for output in item.outputs)
+    return replace(item, status="pending", seconds=None, outputs=[], info={}, repairs=item.repairs + altered)
 
 
 def _begin_journal(work: Path) -> None:
@@ -88,13 +94,10 @@ def _begin_journal(work: Path) -> None:
         ) from error
 
 
-def _last_of_each(journal: bytes, rebuilt: Rebuilt) -> list[Item]:
+def _last_of_each(lines: list[bytes], rebuilt: Rebuilt) -> list[Item]:
     found: dict[tuple[str, str], Item] = {}
-    first = json.dumps({"format": FORMAT}).encode()
-    for number, line in enumerate(journal.splitlines()):
+    for line in lines:
         try:
-            if number == 0 and line == first:
-                continue
             item = parse_journal_line(line)
         except ValueError:
             rebuilt.unreadable += 1
@@ -113,17 +116,19 @@ def _is_intact(work: Path, output: Output) -> bool:
 
 def _replace(work: Path, items: list[Item]) -> Path | None:
     """Put a manifest of `items` in place of the one that is there; returns where that is now."""
-    new, path = work / f".{DATABASE}.tmp", work / DATABASE
-    new.unlink(missing_ok=True)
+    new, path = work / leftover_name(), work / DATABASE
+    open_new(new).close()
     try:
         connection = sqlite3.connect(new, isolation_level=None)
+        connection.row_factory = sqlite3.Row
         try:
             make_tables(connection)
             connection.execute("BEGIN")
             connection.executemany(
-                "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO items VALUES ({', '.join('?' for _ in COLUMNS['items'])})",
                 map(_row, items),
             )
+            adopt_files(Manifest(work, connection))
             connection.execute("COMMIT")
         finally:
             connection.close()

@@ -391,6 +391,14 @@ def test_a_second_lad_on_the_same_work_directory_says_who_holds_it(lad, dataset,
         (["status", "--work", "/nowhere"], "nothing was done here"),
         (["prepare", "ped2", "--root", "."], "no UCSD Ped2 here"),
         (["weights", "fetch", "nothing"], "not known"),
+        (["weights", "fetch", "kinetics400-rbg"], "did you mean 'kinetics400-rgb'?"),
+        (["prepare", "pde2", "--root", "."], "did you mean 'ped2'?"),
+        (["rnu"], "no command 'rnu': did you mean 'run'?"),
+        (["weights", "lsit"], "did you mean 'list'?"),
+        (["run", "-o", "train.stepps=3"], "did you mean 'train.steps'?"),
+        (["run", "-o", "steps=3"], "did you mean 'train.steps'?"),
+        (["run", "--data", ".", "--device", "gpu"], "choose auto, cpu, cuda or cuda:<number>"),
+        (["score", "--checkpoint", ".", "x.mp4"], ".: is a folder: name the checkpoint in it"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_status_2(lad, tmp_path, monkeypatch, words, said):
@@ -448,6 +456,17 @@ def test_a_checkpoint_that_would_run_code_is_refused(lad, tmp_path, dataset):
     (tmp_path / "evil.pt").write_bytes(pickle.dumps(Calls(Path.touch, tmp_path / "ran")))
     status, _, err = lad("score", "--checkpoint", str(tmp_path / "evil.pt"), str(dataset / "walk" / "b.mp4"))
     assert status == 2 and "evil.pt" in err and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_weights_of_a_feature_network_are_no_detector_and_say_so(lad, tmp_path, suffix):
+    from safetensors.torch import save_file
+
+    state = {"Conv3d_1a_7x7.conv3d.weight": torch.zeros(2, 3, 7, 7, 7)}
+    path = tmp_path / f"rgb.{suffix}"
+    torch.save(state, path) if suffix == "pt" else save_file(state, path)
+    status, _, err = lad("score", "--checkpoint", str(path), "x.mp4")
+    assert status == 2 and "weights of a feature network" in err and "best.pt" in err
 
 
 def test_help_and_status_import_nothing_slow(finished):

@@ -139,17 +139,17 @@ WRITTEN = (
 def test_whatever_cannot_be_written_is_named_and_the_rerun_goes_on(data, undisturbed, tmp_path, monkeypatch):
     """The disk is full at one file after the other, each in a run that goes on from the one before."""
     work = tmp_path / "work"
-    replace = Path.replace
+    replace = os.replace
     for written in WRITTEN:
 
-        def full(self: Path, target: Path, written: str = written) -> Path:
-            if target == work / written:
+        def full(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int, written: str = written) -> None:
+            if Path(f"/proc/self/fd/{dst_dir_fd}").resolve() / target == work / written:
                 raise OSError(errno.ENOSPC, FULL)
-            return replace(self, target)
+            replace(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-        monkeypatch.setattr(Path, "replace", full)
+        monkeypatch.setattr(os, "replace", full)
         status, _, err = lad("run", *options(data, work))
-        monkeypatch.setattr(Path, "replace", replace)
+        monkeypatch.setattr(os, "replace", replace)
         assert status == 2, written
         (line,) = errors(err)
         assert FULL in line and str(work / written) in line

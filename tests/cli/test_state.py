@@ -24,7 +24,7 @@ from lad import __version__
 from lad.detector.checkpoint import FORMAT
 from lad.detector.validation import Evaluation, Validation
 from lad.models import weights
-from lad.work import manifest as manifest_module
+from lad.work import database as database_module
 from lad.work.lock import is_held
 from lad.work.manifest import ManifestError, open_manifest, read_manifest
 from lad.work.rebuild import rebuild_manifest
@@ -252,7 +252,7 @@ def full_disk(data: bytes) -> int:
 
 @pytest.mark.parametrize("opener", [open_manifest, read_manifest])
 def test_a_manifest_that_another_program_has_locked_is_named(opener, work, monkeypatch):
-    monkeypatch.setattr(manifest_module, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0.1)
     other = sqlite3.connect(database(work), isolation_level=None)
     other.execute("PRAGMA journal_mode = DELETE")  # in WAL mode looking at it is still possible
     other.execute("BEGIN EXCLUSIVE")
@@ -272,11 +272,12 @@ def test_a_manifest_that_another_program_has_locked_is_named(opener, work, monke
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("PRAGMA user_version = 0", "made by another lad: its format is 0, this lad reads 1: use another --work"),
-        ("PRAGMA user_version = 2", "made by a newer lad: its format is 2"),
+        ("PRAGMA user_version = 0", "made by another lad: its format is 0, this lad reads 2: use another --work"),
+        ("PRAGMA user_version = 3", "made by a newer lad: its format is 3"),
         ("PRAGMA user_version = 99", "made by a newer lad: its format is 99"),
         ("DROP TABLE items", "its table items is not as lad makes it"),
         ("DROP TABLE contents", "its table contents is not as lad makes it"),
+        ("DROP TABLE files", "its table files is not as lad makes it"),
         ("ALTER TABLE items DROP COLUMN info", "its table items is not as lad makes it"),
         ("ALTER TABLE items ADD COLUMN more", "its table items is not as lad makes it"),
     ],
@@ -295,7 +296,7 @@ def test_a_manifest_of_another_lad_is_refused_and_left_as_it_is(change, said, da
 
 def test_a_journal_of_another_format_is_refused(data, work):
     journal = work / "manifest.jsonl"
-    journal.write_text(journal.read_text().replace('{"format": 1}', '{"format": 7}'))
+    journal.write_text(journal.read_text().replace('{"format": 2}', '{"format": 7}'))
     for words in (["run", *options(data, work)], ["status", "--rebuild", "--work", str(work)]):
         status, _, err = lad(*words)
         (line,) = errors(err)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.listings import by_id, touch
+from helpers.listings import by_id, own_folders, touch
 from helpers.pickles import Calls
 
 from lad.dataset import DatasetError, read_dataset, write_dataset
@@ -213,7 +213,9 @@ def test_damaged_masks_are_named_and_never_unpickled(download: Path, tmp_path: P
 
 
 def test_what_is_read_can_be_written_and_read_as_a_dataset(download: Path, tmp_path: Path) -> None:
-    found = read_shanghaitech(official(tmp_path, download), Options()).videos
+    root = official(tmp_path, download)
+    own_folders(own(root / "testing" / "frames"))
+    found = read_shanghaitech(root, Options()).videos
     write_dataset(tmp_path / "dataset.csv", found, tmp_path)
     assert read_dataset(tmp_path / "dataset.csv") == found
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.listings import by_id, link
+from helpers.listings import by_id, link, own_folders
 from scipy.io import savemat
 
 from lad.dataset import DatasetError, Video, read_dataset, write_dataset
@@ -152,7 +152,9 @@ def test_the_frames_layout_may_be_a_folder_below(images: Images, tmp_path: Path)
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_read_can_be_written_and_read_as_a_dataset(layout: Layout, images: Images, tmp_path: Path) -> None:
-    videos = read_ped2(layout(tmp_path, images), Options()).split(0)
+    root = layout(tmp_path, images)
+    own_folders(tmp_path)
+    videos = read_ped2(root, Options()).split(0)
     write_dataset(tmp_path / "dataset.csv", videos, tmp_path)
     assert read_dataset(tmp_path / "dataset.csv") == videos
 

@@ -8,7 +8,13 @@ import torch
 
 from lad.dataset import Video
 from lad.detector.scoring import score_features
-from lad.detector.windows import TrainingError, TrainingVideo, WindowSampler, feature_statistics, fits_on_device
+from lad.detector.training_windows import (
+    TrainingError,
+    TrainingVideo,
+    WindowSampler,
+    feature_statistics,
+    fits_on_device,
+)
 from lad.events import Event
 from lad.features.video import ClipFeatures, VideoFeatures
 from lad.models.aed import AED, ConvLSTMCell, detector_from_state, multi_task_loss
@@ -232,7 +238,7 @@ def test_windows_gathered_on_the_device_are_those_of_the_files(monkeypatch):
     videos = [labelled(2, [(0, 27)], crops=2), labelled(9, [(0, 20)], start=100, crops=5), labelled(5, [], start=200)]
     windows = [(0, 0, 0), (0, 0, 1), (1, 0, 4), (1, 5, 0), (2, 1, 0), (1, 3, 2), (2, 0, 0)]
     files = WindowSampler(videos, window=4)
-    monkeypatch.setattr("lad.detector.windows.fits_on_device", lambda features, device: True)
+    monkeypatch.setattr("lad.detector.training_windows.fits_on_device", lambda features, device: True)
     device = WindowSampler(videos, window=4)
     assert files.on_device is None and device.on_device is not None
     for name, tensor in vars(files.gather(windows)).items():

@@ -18,11 +18,10 @@ from helpers.videos import numbered_frame, read_number
 
 from lad.config import Config, load_config
 from lad.dataset import COLUMNS, Video
-from lad.detector import windows
 from lad.detector.checkpoint import load_checkpoint
 from lad.detector.scoring import score_features
+from lad.detector.training_windows import TrainingVideo, WindowBatch, WindowSampler
 from lad.detector.validation import validate
-from lad.detector.windows import TrainingVideo, WindowSampler
 from lad.evaluation.results import ScoredVideo, compute_metrics
 from lad.events import Event
 from lad.extract.readers import open_reader, read_frames
@@ -288,7 +287,7 @@ def drawn(monkeypatch) -> Callable[..., list[torch.Tensor]]:
     def train(root: Path, work: Path, *more: str, stop: int | None = None) -> list[torch.Tensor]:
         batches: list[torch.Tensor] = []
 
-        def watched(self: WindowSampler, abnormal: int, normal: int) -> windows.WindowBatch:
+        def watched(self: WindowSampler, abnormal: int, normal: int) -> WindowBatch:
             if len(batches) == stop:
                 raise KeyboardInterrupt
             batch = draw(self, abnormal, normal)

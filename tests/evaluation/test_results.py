@@ -86,7 +86,9 @@ def given_scores(events: list[tuple[int, int, float]]) -> np.ndarray:
 
 def write_scores(path: Path, scores: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("frame,score\n" + "".join(f"{frame},{score}\n" for frame, score in enumerate(scores)))
+    path.write_text(
+        "frame,score\n" + "".join(f"{frame},{score}\n" for frame, score in enumerate(scores)), encoding="utf-8"
+    )
 
 
 def given(root: Path, *more: str, scores: str = "theirs", work: str = "work") -> list[str]:
@@ -605,8 +607,11 @@ def test_a_training_video_without_a_known_category_is_a_mistake_that_is_named(la
 
 
 @pytest.mark.slow
-def test_labels_for_another_number_of_frames_are_tolerated_up_to_a_clip_and_an_error_beyond(lad, root, tmp_path):
+def test_labels_for_another_number_of_frames_are_tolerated_up_to_a_clip_and_an_error_beyond(
+    lad, root, make_video, tmp_path
+):
     work = tmp_path / "work"
+    other = make_video(tmp_path / "g.mp4", 33, size=(80, 48))
     changed = relabelled(
         tmp_path,
         a=row("a", "train", "run", "10-30", 40 + 16),
@@ -614,7 +619,7 @@ def test_labels_for_another_number_of_frames_are_tolerated_up_to_a_clip_and_an_e
         d=row("d", "train", "walk", "", 48 - 17),
         e=row("e", "test", "run", "10-80"),  # 16 frames after it
         f=row("f", "test", "walk", "", 50 + 17),
-        g=["g", str(root / "w.mp4"), "test", "walk", "", 33 - 16, 25, ""],
+        g=["g", str(other), "test", "walk", "", 33 - 16, 25, ""],
     )
     expected = {"b.mp4": (61, 44), "d.mp4": (31, 48), "f.mp4": (67, 50)}
     for _ in range(2):  # nothing of it is forgotten by a run that finds everything done

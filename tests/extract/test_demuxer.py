@@ -150,7 +150,7 @@ def test_frames_that_are_all_too_large_are_beyond_the_limit(garbage: int, tmp_pa
 READ_FOLDER = """
 import sys
 from pathlib import Path
-from lad.extract.process import prepare
+from lad.extract.process_setup import prepare
 from lad.extract.readers import open_reader
 prepare()
 reader = open_reader(Path(sys.argv[1]))

@@ -16,7 +16,7 @@ from torchvision.transforms._presets import OpticalFlow
 
 from lad.extract.clips import crop_views, with_flow
 from lad.extract.flow import FLOW_METHODS
-from lad.extract.process import prepare_torch
+from lad.extract.process_setup import prepare_torch
 from lad.extract.tvl1 import tvl1_flow
 from lad.models import weights
 

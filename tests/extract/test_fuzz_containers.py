@@ -23,7 +23,7 @@ import sys, warnings
 from pathlib import Path
 from lad.extract.container import sniff_container
 from lad.extract.probe import probe_file
-from lad.extract.process import prepare
+from lad.extract.process_setup import prepare
 from lad.extract.video import Limits, VideoError
 prepare()
 for line in sys.stdin:

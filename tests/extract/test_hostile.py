@@ -169,7 +169,7 @@ READ_ALL = """
 import json, sys
 from pathlib import Path
 import av, cv2, decord
-from lad.extract.process import prepare
+from lad.extract.process_setup import prepare
 from lad.extract.readers import open_reader, read_frames
 from lad.extract.video import VideoError
 prepare()
@@ -293,6 +293,28 @@ def test_a_tiff_whose_size_stands_elsewhere_is_refused(tmp_path: Path) -> None:
     assert begin * (begin + 8) < DEFAULT_LIMITS.max_pixels < width * height
     image, _ = read_image(tmp_path / "1.tif", DEFAULT_LIMITS)
     assert image is None
+
+
+def tiled_tiff(order: str, tile: tuple[int, int], kind: int) -> bytes:
+    """A TIFF of 64x48 in tiles of that size."""
+    values = {256: (3, 64), 257: (3, 48), 258: (3, 8), 259: (3, 8), 262: (3, 1), 277: (3, 1)}
+    values |= {322: (kind, tile[0]), 323: (kind, tile[1]), 324: (4, 8), 325: (4, 8)}
+    shapes = {3: "HHIHxx", 4: "HHII"}  # a number of 16 bits stands in the first half
+    entries = b"".join(struct.pack(order + shapes[form], tag, form, 1, value) for tag, (form, value) in values.items())
+    return struct.pack(f"{order}2sHIH", b"II" if order == "<" else b"MM", 42, 8, len(values)) + entries + bytes(40)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [3, 4])
+def test_a_tiff_of_huge_tiles_is_beyond_the_limit_before_memory_is_taken(order: str, kind: int, tmp_path: Path) -> None:
+    """It is decoded a tile at a time, each of which may be larger than the picture."""
+    size = image_size(tiled_tiff(order, (60000, 48000), kind))
+    assert size == (60000, 48000)
+    assert image_size(tiled_tiff(order, (16, 16), kind)) == (64, 48)
+    (tmp_path / "1.tif").write_bytes(tiled_tiff(order, (60000, 48000), kind))
+    with pytest.raises(VideoError, match="frames of 60000x48000") as caught:
+        read_image(tmp_path / "1.tif", DEFAULT_LIMITS)
+    assert caught.value.kind == "limit"
 
 
 def test_limits_are_configured_and_what_they_refused_is_tried_again(lad: Lad, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ READ_8K = """
 import json, sys
 from pathlib import Path
 from lad.extract.clips import ClipSpec, clip_batches
-from lad.extract.process import prepare
+from lad.extract.process_setup import prepare
 from lad.extract.readers import open_reader
 prepare()
 sys.path.insert(0, sys.argv[2])

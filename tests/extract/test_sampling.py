@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 from lad.clip import CLIP_FRAMES
 from lad.extract.clips import ClipSpec, clip_batches
 from lad.extract.readers import open_reader
-from lad.extract.sampling import clip_frames, clip_starts, clip_times, resample, sample_indices, sampled_labels, spread
+from lad.extract.sampling import (
+    Timeline,
+    clip_frames,
+    clip_starts,
+    clip_times,
+    resample,
+    sample_indices,
+    sampled_labels,
+    spread,
+)
 from lad.extract.video import VideoError, VideoInfo
 
 NTSC = 30000 / 1001
@@ -305,3 +314,14 @@ def test_the_clips_of_a_file_show_the_frames_that_they_are_said_to(
         assert numbers == [[*range(16)], [*range(8, 24)], [*range(16, 32)], [*range(24, 40)]]
     if variable and rate == 12.5:  # at 0, 80, 160, 240, ... ms; frames at 0, 40, 160, 170, 210, 330, 340 ms
         assert numbers[0][:5] == [0, 1, 2, 4, 4]
+
+
+@pytest.mark.parametrize("seconds", [3600.0, 100_000.0, 3e9])
+def test_a_last_frame_said_to_last_for_days_lasts_an_hour(seconds: float) -> None:
+    info = VideoInfo(times=[0.0], fps=1 / seconds)
+    sampled = sample_indices(np.array(info.times), info.fps, 10)
+    assert len(sampled) == 36_000
+    assert sum(1 for _ in resample(iter("a"), info, 10)) == 36_000
+    line = Timeline(np.array([0.0]), 1 / seconds, 10.0)
+    assert line.ends.tolist() == [3600.0]
+    assert line.clip_times(2250)[-1].tolist() == [0.0, 3600.0]  # it began with the only frame

@@ -62,7 +62,7 @@ def test_files_in_use_are_neither_kept_open_nor_mapped(tmp_path):
     np.save(path, NUMBERS)
     held = [open_features(path) for _ in range(50)]
     rows = [ClipFeatures([one]).rows(0, np.arange(2)) for one in held]
-    assert len(rows) == 50 and str(path) not in Path("/proc/self/maps").read_text()
+    assert len(rows) == 50 and str(path) not in Path("/proc/self/maps").read_text(encoding="utf-8")
     descriptors = [str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
     assert str(path) not in descriptors
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.fuzzing import soon
 from helpers.places import CONFIGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lad.config import Config, ConfigError, load_config, override
+from lad.config import Config, ConfigError, all_keys, load_config, override
 
 
 def write(folder: Path, text: str) -> Path:
@@ -271,3 +272,49 @@ def test_a_text_or_path_is_set_as_it_stands(text: str) -> None:
     assert config.data.normal == text and config.data.root == Path(text)
     assert load_config(None, [], options={"data.root": text}).data.root == Path(text), "as --data does"
     assert load_config(None, ["data.root=null", "data.dataset="]).data == Config().data, "null and nothing are no value"
+
+
+# Names and keys -------------------------------------------------------------------------------------------------------
+
+
+def test_a_configuration_that_comes_with_lad_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config(Path("surveillance"), []) == load_config(CONFIGS / "surveillance.yaml", [])
+    (tmp_path / "ped2").mkdir()
+    assert load_config(Path("ped2"), []).name == "ped2", "a folder of data is no configuration"
+    (tmp_path / "ped2").rmdir()
+    (tmp_path / "ped2").write_text("name: mine")
+    assert load_config(Path("ped2"), []).name == "mine", "a file that is there comes first"
+    (problem,) = problems(Path("survaillance"))
+    assert "did you mean 'surveillance'?" in problem and "ped2-paper" in problem
+
+
+def test_every_key_has_a_meaning_and_is_printed_with_its_default(lad) -> None:
+    status, out, _ = lad("config")
+    assert status == 0
+    lines = out.splitlines()
+    for key, field in all_keys():
+        assert field.description, key
+        assert any(line.startswith(f"{key}: ") for line in lines)
+    assert "train.steps: 12000" in lines
+    assert lad("config", "score.threshold")[1].splitlines()[0] == "score.threshold: null"
+    assert all(line.startswith(("train.", "    ")) for line in lad("config", "train")[1].splitlines())
+    assert "did you mean 'train.steps'?" in lad("config", "steps")[2]
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+MERGES = "m0: &m0 {a: 1}\n" + "".join(f"m{n}: &m{n}\n  <<: [{', '.join([f'*m{n - 1}'] * 9)}]\n" for n in range(1, 12))
+
+
+@pytest.mark.parametrize("text", [BOMB, MERGES, "name: &a [*a]\n", "x" * 2_000_000])
+def test_a_few_lines_that_stand_for_billions_of_values_are_refused_at_once(text: str, tmp_path: Path) -> None:
+    path = write(tmp_path, text)
+    with soon():
+        assert problems(path)[0].startswith(str(path))
+        assert problems(None, f"train={text}")[0].startswith("-o train=")
+
+
+def test_a_shared_value_is_no_bomb(tmp_path: Path) -> None:
+    text = "train: &t\n  steps: 7\n  window: 3\nprotocol:\n  seed: &s 3\nextract:\n  weights_seed: *s\n"
+    config = load_config(write(tmp_path, text), [])
+    assert config.train.steps == 7 and config.extract.weights_seed == 3

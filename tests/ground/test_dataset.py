@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from pathlib import Path
 
@@ -403,3 +404,55 @@ def test_a_slip_that_is_on_every_line_is_one_line(tmp_path: Path) -> None:
     rows = "".join(f"{n},{n}.mp4,Train,,,,,\n" for n in range(19))
     (problem,) = problems(write(tmp_path, HEADER + rows))
     assert problem.endswith("dataset.csv:2: 19 lines have split 'Train': write train")
+
+
+# Names and places ---------------------------------------------------------------------------------------------------
+
+
+def test_one_file_in_two_splits_names_both_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"video")
+    (tmp_path / "b.mp4").symlink_to("a.mp4")
+    (tmp_path / "c.mp4").hardlink_to(tmp_path / "a.mp4")
+    table = tmp_path / "dataset.csv"
+    for again in ("./a.mp4", "b.mp4", "c.mp4", "nothing/../a.mp4"):
+        (tmp_path / "nothing").mkdir(exist_ok=True)
+        table.write_text(f"video,path,split\none,a.mp4,train\nother,{again},test\n")
+        with pytest.raises(DatasetError, match=r"dataset\.csv:3: 'other' is the same file as 'one' on line 2.*train"):
+            read_dataset(table)
+    table.write_text("video,path,split\none,a.mp4,train\nother,b.mp4,train\n")
+    assert len(read_dataset(table)) == 2
+
+
+NAMES = ["=cmd()", "+1", "-cam", "@home", "\tx", "\rx", "'=x", "''-x", "'quoted'", "plain"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_cell_is_a_formula_and_every_name_is_read_back(name: str, tmp_path: Path) -> None:
+    text = name.strip()  # blanks around a cell are not read
+    video = Video(f"{text}/v", tmp_path / name / "v.mp4", "train", label=text, source="=1+1")
+    table = tmp_path / "dataset.csv"
+    write_dataset(table, [video], tmp_path)
+    with table.open(newline="") as file:
+        _, cells = csv.reader(file)
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
+    assert read_dataset(table) == [video]
+
+
+@pytest.mark.parametrize("name", ["two\nlines.mp4", "a\r\nb.mp4", "\nfirst.mp4", "last\n", os.fsdecode(b"caf\xe9.mp4")])
+def test_a_path_is_read_back_whatever_its_bytes(name: str, tmp_path: Path) -> None:
+    table = tmp_path / "dataset.csv"
+    write_dataset(table, [Video("v", tmp_path / name)], tmp_path)
+    assert [video.path.name for video in read_dataset(table)] == [name]
+
+
+def test_a_table_that_is_no_file_or_too_large_is_one_line(tmp_path: Path) -> None:
+    table = tmp_path / "dataset.csv"
+    os.mkfifo(table)
+    with pytest.raises(DatasetError, match="not a regular file"):
+        read_dataset(table)
+    table.unlink()
+    with table.open("wb") as file:
+        file.write(b"x" * (1 << 20))
+        file.truncate(1 << 32)
+    with pytest.raises(DatasetError, match="4 GiB that are nearly all holes"):
+        read_dataset(table)

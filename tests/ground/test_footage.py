@@ -137,3 +137,49 @@ def test_a_transport_stream_that_begins_within_a_packet_is_one(tmp_path: Path, m
     data = make_video(tmp_path / "a.ts", 10).read_bytes()
     assert container_of(data[:1024]) == container_of(data[100:1124]) == "mpegts"
     assert container_of(b"G" + bytes(1023)) is None
+
+
+def test_what_lad_wrote_is_no_footage(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "a.mp4", 2)
+    for work in ("runs/one", "runs/two"):
+        make_video(tmp_path / work / "plots" / "plot.mp4", 2)
+        make_video(tmp_path / work / "b.mp4", 2)
+    (tmp_path / "runs/one/manifest.sqlite").touch()
+    for name in (".lock", "config.yaml"):
+        (tmp_path / "runs/two" / name).touch()
+    names, passed = found_below(tmp_path)
+    assert names == ["a.mp4"]
+    assert passed.works == [tmp_path / "runs/one", tmp_path / "runs/two"]
+    assert passed.lines() == [f"passed over, being work directories of lad: {tmp_path}/runs/one, {tmp_path}/runs/two"]
+    assert passed.data()["work_directories"] == [f"{tmp_path}/runs/one", f"{tmp_path}/runs/two"]
+    assert found_below(tmp_path / "runs/one")[0] == ["b.mp4"], "where it is told to look, it leaves its results out"
+
+
+def test_a_file_by_two_names_is_taken_once_and_that_is_said(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "b" / "a.mp4", 2)
+    (tmp_path / "b" / "hard.mp4").hardlink_to(tmp_path / "b" / "a.mp4")
+    (tmp_path / "a.mp4").symlink_to(tmp_path / "b" / "a.mp4")
+    (tmp_path / "linked").symlink_to(tmp_path / "b")
+    passed = Passed()
+    found = find_videos([str(tmp_path), str(tmp_path / "b" / "a.mp4")], tmp_path, passed)
+    assert [video.id for video in found] == ["b/a"]
+    assert len(passed.lines()) == 1
+    assert passed.lines()[0].startswith("taken once, being one file by two names: ")
+
+
+def test_a_mesh_of_links_ends(tmp_path: Path, make_video: MakeVideo) -> None:
+    """Twelve folders with a link to every other one: there are 12! ways through them."""
+    for number in range(12):
+        make_video(tmp_path / str(number) / f"{number}.mp4", 2)
+        for other in range(12):
+            (tmp_path / str(number) / f"to_{other}").symlink_to(tmp_path / str(other))
+    names, _ = found_below(tmp_path)
+    assert sorted(names) == sorted(f"{number}.mp4" for number in range(12))
+
+
+def test_a_video_in_two_splits_by_two_names_is_an_error(tmp_path: Path, make_video: MakeVideo) -> None:
+    make_video(tmp_path / "train" / "fire" / "a.mp4", 2)
+    (tmp_path / "test" / "fire").mkdir(parents=True)
+    (tmp_path / "test" / "fire" / "b.mp4").hardlink_to(tmp_path / "train" / "fire" / "a.mp4")
+    with pytest.raises(DatasetError, match=r"train/fire/a\.mp4 are one file in two splits"):
+        read_folder(tmp_path, Options())

@@ -21,6 +21,16 @@ def link(path: Path, target: Path) -> None:
     path.symlink_to(target)
 
 
+def own_folders(root: Path) -> None:
+    """Make every link to a folder a folder of its own, of links to the same files: what one clip is, no other is."""
+    for clip in [path for path in root.rglob("*") if path.is_symlink() and path.is_dir()]:
+        files = sorted(clip.resolve().iterdir())
+        clip.unlink()
+        clip.mkdir()
+        for file in files:
+            (clip / file.name).hardlink_to(file)
+
+
 def by_id(listing: Listing) -> dict[str, Video]:
     """The videos by their names, which all differ."""
     found = {video.id: video for video in listing.videos}

@@ -10,5 +10,5 @@ def peak_memory() -> int:
 
     Not `ru_maxrss`: in a child process that begins with what the parent held, so a test would measure pytest.
     """
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return int(status["VmHWM"].removesuffix("kB")) >> 10

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.videos import read_number
-from lad.extract.process import prepare
+from lad.extract.process_setup import prepare
 from lad.extract.read_decord import ReaderGaveUp
 from lad.extract.readers import open_reader, read_frames
 from lad.extract.video import VideoError, VideoInfo

@@ -97,6 +97,7 @@ def write_video(
         pytest.skip(f"this PyAV has no encoder {codec}")
     images: Iterable[np.ndarray]
     images = (numbered_frame(number % 256, size) for number in range(frames)) if isinstance(frames, int) else frames
+    path.parent.mkdir(parents=True, exist_ok=True)
     with (
         same_priority(),
         av.open(str(path), "w", format=format, container_options=container_options or {}) as container,

@@ -38,7 +38,7 @@ def run(place: Path, name: str, *words: str, text: str | None = None) -> str:
 
 
 def test_every_example_is_run_here() -> None:
-    source = Path(__file__).read_text()
+    source = Path(__file__).read_text(encoding="utf-8")
     assert all(f'"{path.name}"' in source for path in EXAMPLES.glob("*.py"))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lad.config import override
 from lad.detector.checkpoint import load_checkpoint
 
 HEADER = "video,path,split,label,events,n_frames,fps,source\n"
@@ -28,8 +30,8 @@ GOOD = [
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory, make_video) -> Path:
     root = tmp_path_factory.mktemp("clips")
-    for name in "abcde":
-        make_video(root / f"{name}.mp4", 40)
+    for number, name in enumerate("abcde"):  # no two are the same
+        make_video(root / f"{name}.mp4", 40, size=(64 + 2 * number, 48))
     return root
 
 
@@ -101,9 +103,12 @@ def test_classes_are_counted_and_slips_are_named_before_training(lad_run) -> Non
     assert err.index("labels of 4") < err.index("extract:"), "before extraction"
 
 
-def test_why_videos_cannot_be_used_comes_before_what_the_others_lack(lad_run, tmp_path) -> None:
+def test_why_videos_cannot_be_used_comes_before_what_the_others_lack(lad_run, clips) -> None:
     rows = changed(a="8-30>8-560", c="8-30>8-560")
     status, _, err = lad_run("run", rows)
+    early = [line for line in err.splitlines() if "event 8-560 ends after the 40 frames" in line]
+    assert len(early) == 2 and f"{clips / 'dataset.csv'}:2: a: " in early[0]
+    assert err.index(early[1]) < err.index("extract:"), "before extraction"
     last = err.splitlines()[-1]
     assert status == 2 and "its labels are for 560 frames and it has 40" in last and "no training video has" in last
     assert last.index("560") < last.index("no training video has an event")
@@ -129,6 +134,27 @@ def test_the_dataset_below_the_data_root_wins_and_the_other_is_named(lad_run, cl
     assert status == 0, err
     assert f"warning: {clips / 'dataset.csv'} and {tmp_path / 'dataset.csv'} differ: the first is used" in err
     assert f"dataset: {clips / 'dataset.csv'}, 5 videos" in err
+
+
+@pytest.mark.parametrize("name", ['a: b #c\'s "d"', "*[x {ü 🎥 %s", "two\nlines", "null"])
+def test_paths_of_any_characters_work_as_options_and_in_the_line_that_prepare_prints(
+    name, lad, clips, tmp_path, monkeypatch
+) -> None:
+    root, elsewhere = tmp_path / name, tmp_path / "elsewhere"
+    (root / "normal").mkdir(parents=True)
+    shutil.copy(clips / "a.mp4", root / "normal" / "a.mp4")
+    (root / f"{name}.csv").write_text("video,path\n")  # another one of the same name
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    small = ["-o", "extract.backbone=tiny", "-o", "threads=1"]
+    for words in (["--data", str(root)], ["-o", override("data.root", root)]):
+        assert lad("extract", *words, "--work", str(tmp_path / f"work {name}"), *small)[0] == 0
+    status, _, err = lad("prepare", "folder", "--root", str(root), "--out", f"{name}.csv")
+    assert status == 0, err
+    line = err[err.index("use it with: ") :].removeprefix("use it with: ")
+    monkeypatch.chdir(tmp_path)
+    status, _, err = lad("extract", *shlex.split(line), *small, "--work", "work")
+    assert status == 0 and "1 videos" in err, err
 
 
 def test_a_dataset_beside_nothing_is_still_found_as_given(lad, clips, tmp_path, monkeypatch) -> None:

@@ -28,6 +28,7 @@ class Row:
 
     fingerprint: str
     attempt: int = 1
+    repairs: int = 0
     status: str = "running"
     outputs: dict[str, tuple[int, str]] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
@@ -106,7 +107,8 @@ class ManifestMachine(RuleBasedStateMachine):
         if kind == "start":
             self.manifest.start(*key, fingerprint)
             same = row is not None and row.fingerprint == fingerprint
-            self.rows[key] = Row(fingerprint, row.attempt + 1 if row and same else 1)
+            attempt, repairs = (row.attempt + 1, row.repairs + self.altered(row)) if row and same else (1, 0)
+            self.rows[key] = Row(fingerprint, attempt, repairs)
         elif row is None or row.status != "running":
             return
         elif kind == "fail":
@@ -120,7 +122,7 @@ class ManifestMachine(RuleBasedStateMachine):
                 content = self.files[name][0]
                 inside = name.startswith("work/")
                 place = name.removeprefix("work/") if inside else str(self.root / name)
-                row.outputs[place] = (len(content), sha256(content) if inside else self.hashed(name))
+                row.outputs[place] = (len(content), self.hashed(name, verify=inside))
 
     def hashed(self, name: str, verify: bool = False) -> str:
         """The hash that the manifest has to give."""
@@ -185,22 +187,29 @@ class ManifestMachine(RuleBasedStateMachine):
 
     # What has to hold
 
+    def altered(self, row: Row) -> bool:
+        names = {place: "outside.npy" if place.startswith("/") else f"work/{place}" for place in row.outputs}
+        there = {place: made for place, made in row.outputs.items() if names[place] in self.files}
+        return row.status == "done" and not all(self.intact(place, *made, True) for place, made in there.items())
+
     def intact(self, place: str, size: int, content_sha256: str, verify: bool) -> bool:
         name = "outside.npy" if place.startswith("/") else f"work/{place}"
         if name not in self.files or len(self.files[name][0]) != size:
             return False
-        return not verify or sha256(self.files[name][0]) == content_sha256
+        return self.hashed(name, verify) == content_sha256
 
     @invariant()
     def the_rows_are_those_of_the_model(self) -> None:
         if not hasattr(self, "manifest"):
             return
         found = self.manifest.items()
+        assert len({item.sequence for item in found.values()}) == len(found), "they have an order"
         assert found.keys() == self.rows.keys()
         for key, row in self.rows.items():
             item = found[key]
             assert item == self.manifest.get(*key)
-            assert (item.status, item.fingerprint, item.attempt) == (row.status, row.fingerprint, row.attempt)
+            assert (item.status, item.fingerprint) == (row.status, row.fingerprint)
+            assert (item.attempt, item.repairs) == (row.attempt, row.repairs)
             assert (item.info, (item.failure, item.error)) == (row.info, row.failure)
             assert {output.path: (output.bytes, output.sha256) for output in item.outputs} == row.outputs
             for fingerprint in ("today", "tomorrow"):

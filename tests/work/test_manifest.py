@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lad.pipeline.outcome import status_data
+from lad.work import contents as contents_module
 from lad.work import manifest as manifest_module
-from lad.work.lock import is_held
+from lad.work.journal import SINCE_2
+from lad.work.lock import hold, is_held
 from lad.work.manifest import Manifest, ManifestError, open_manifest, read_manifest
+from lad.work.rebuild import rebuild_manifest
 
 
 @pytest.fixture
@@ -70,9 +75,12 @@ def test_an_item_whose_output_is_gone_or_of_another_size_is_not_done(manifest: M
     assert not is_done(manifest)
 
 
-def test_only_verify_sees_an_output_of_the_same_size(manifest: Manifest) -> None:
-    do(manifest).write_bytes(b"RESULT")
-    assert is_done(manifest)
+def test_only_verify_sees_an_output_of_the_same_size_and_time(manifest: Manifest) -> None:
+    output = do(manifest)
+    before = output.stat()
+    output.write_bytes(b"RESULT")
+    os.utime(output, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert is_done(manifest), "neither size nor time changed"
     assert not is_done(manifest, verify=True)
 
 
@@ -213,13 +221,13 @@ def test_a_directory_without_a_manifest_says_that_nothing_was_done(tmp_path: Pat
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are really hashed."""
     names: list[str] = []
-    original = manifest_module.file_sha256
+    original = contents_module.file_sha256
 
     def counting(path: Path) -> str:
         names.append(path.name)
         return original(path)
 
-    monkeypatch.setattr(manifest_module, "file_sha256", counting)
+    monkeypatch.setattr(contents_module, "file_sha256", counting)
     return names
 
 
@@ -326,3 +334,140 @@ def test_a_work_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ManifestError, match="cannot be written to"), open_manifest(tmp_path / "file" / "work"):
         pytest.fail("opened a directory below a file")
+
+
+# Order, older formats, and looking ------------------------------------------------------------------------------------
+
+
+def test_rows_have_an_order_whatever_the_clock_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_manifest(tmp_path) as manifest:
+        do(manifest)
+    monkeypatch.setattr("time.time", lambda: 1000.0)  # set back by decades
+    with open_manifest(tmp_path) as manifest:
+        do(manifest)
+        monkeypatch.setattr("time.time", lambda: 10.0)
+        manifest.start("extract", "other", "today")
+        monkeypatch.setattr("time.time", lambda: 1.0)
+        manifest.fail("extract", "other", "io", "gone")
+    with open_manifest(tmp_path) as manifest:  # the journal's last line is no newer than the manifest
+        first, second = manifest.get("extract", "video"), manifest.get("extract", "other")
+    assert first is not None
+    assert second is not None
+    assert first.sequence < second.sequence
+    assert second.seconds == 0, "not less than nothing"
+
+
+def to_first_format(work: Path) -> None:
+    """Make a work directory what lad left before it counted."""
+    with sqlite3.connect(work / "manifest.sqlite") as database:
+        database.executescript(
+            "ALTER TABLE items DROP COLUMN sequence; ALTER TABLE items DROP COLUMN repairs; DROP TABLE files;"
+            "PRAGMA user_version = 1;"
+        )
+    database.close()
+    _, *lines = (work / "manifest.jsonl").read_text().splitlines()
+    old = [{key: value for key, value in json.loads(line).items() if key not in SINCE_2} for line in lines]
+    (work / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [{"format": 1}, *old]))
+
+
+@pytest.mark.parametrize("how", ["opened", "rebuilt", "killed on the way"])
+def test_a_manifest_of_the_first_format_goes_on(how: str, tmp_path: Path) -> None:
+    with open_manifest(tmp_path) as manifest:
+        do(manifest)
+        (tmp_path / "config.yaml").write_text("name: mine\n")
+    to_first_format(tmp_path)
+    old_journal = (tmp_path / "manifest.jsonl").read_bytes()
+    with read_manifest(tmp_path) as manifest:
+        assert status_data(manifest)["stages"]["extract"]["done"] == 1, "it can be looked at"
+        assert is_done(manifest)
+    if how == "rebuilt":
+        assert rebuild_manifest(tmp_path).verified == 1
+    if how == "killed on the way":
+        with open_manifest(tmp_path):
+            pass
+        (tmp_path / "manifest.jsonl").write_bytes(old_journal)
+    with open_manifest(tmp_path) as manifest:
+        assert is_done(manifest, verify=True)
+        assert manifest.is_own(tmp_path / "config.yaml"), "nobody else wrote it"
+        do(manifest, "other")
+    with open_manifest(tmp_path) as manifest:
+        rows = manifest.items()
+    assert rows["extract", "video"].sequence < rows["extract", "other"].sequence
+    assert json.loads((tmp_path / "manifest.jsonl").read_text().splitlines()[0]) == {"format": 2}
+
+
+def test_looking_never_keeps_another_from_the_lock(tmp_path: Path) -> None:
+    looked = threading.Event()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            is_held(tmp_path)
+            looked.set()
+
+    with hold(tmp_path):
+        pass
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for looker in lookers:
+        looker.start()
+    try:
+        looked.wait()
+        for _ in range(100):
+            with hold(tmp_path):
+                pass
+    finally:
+        done.set()
+        for looker in lookers:
+            looker.join()
+
+
+# What cannot be hashed ------------------------------------------------------------------------------------------------
+
+
+def test_what_has_no_end_is_recognised_before_it_is_read(manifest: Manifest, tmp_path: Path, hashed: list[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "holes").open("wb") as file:
+        file.truncate(1 << 40)
+    said = {
+        tmp_path / "pipe": "not a regular file",
+        Path("/dev/zero"): "not a regular file",
+        Path("/proc/kmsg"): "not a file of a disk",
+        Path("/proc/self/status"): "not a file of a disk",
+        tmp_path / "holes": "1024 GiB that are nearly all holes",
+    }
+    for path, reason in said.items():
+        with pytest.raises(OSError, match=reason):
+            manifest.content_sha256(path)
+    assert hashed == []
+
+
+def test_a_file_that_changes_while_it_is_hashed_has_no_hash(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"half")
+    original = contents_module.file_sha256
+
+    def growing(place: Path) -> str:
+        found = original(place)
+        path.write_bytes(b"half of it")
+        return found
+
+    monkeypatch.setattr(contents_module, "file_sha256", growing)
+    with pytest.raises(OSError, match="it changed while it was read"):
+        manifest.content_sha256(path)
+    monkeypatch.undo()
+    assert manifest.content_sha256(path)
+
+
+def test_a_command_sees_an_input_as_it_first_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"half")
+    with open_manifest(tmp_path / "work") as manifest:
+        first = manifest.contents.of_input(path)
+        assert manifest.contents.is_unchanged(path)
+        path.write_bytes(b"half of it")
+        assert manifest.contents.of_input(path) == first
+        assert not manifest.contents.is_unchanged(path)
+    with open_manifest(tmp_path / "work") as manifest:
+        assert manifest.contents.of_input(path) != first

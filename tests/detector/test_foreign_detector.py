@@ -58,7 +58,7 @@ def data(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Pat
     root = tmp_path_factory.mktemp("data")
     lines = ["video,path,split,label,events,source"]
     for number in range(6):
-        make_video(root / f"{number}.mp4", 40)
+        make_video(root / f"{number}.mp4", 40, size=(64 + 2 * number, 48))
         split = "test" if number >= 4 else "train"
         lines.append(f"{number},{number}.mp4,{split},street,{'8-30' if number % 2 else ''},c{number // 2}")
     (root / "dataset.csv").write_text("\n".join(lines) + "\n")
@@ -84,7 +84,7 @@ def test_editing_it_trains_it_anew(lad: Lad, theirs: Path, data: Path, tmp_path:
     work = tmp_path / "work"
     assert lad(*words("run", data, work))[0] == 0
     assert "train: nothing to do" in lad(*words("run", data, work))[1]
-    theirs.write_text(SOURCE + "\n# another\n")
+    theirs.write_text(SOURCE + "\n# another\n", encoding="utf-8")
     assert "train: 1 done" in lad(*words("run", data, work))[1]
 
 

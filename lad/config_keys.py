@@ -1,0 +1,298 @@
+"""Every key of the configuration: its default, its limits, its meaning."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from lad.clip import CLIP_FRAMES, MAX_PIECE_CLIPS
+from lad.files import path_problem
+
+Stream = Literal["rgb", "flow"]
+IMPOSSIBLE = "impossible"  # pydantic's name for an error of values that do not go together
+
+
+def _possible(path: Any) -> Any:
+    if problem := path_problem(path):
+        raise PydanticCustomError("path", "{problem}", {"problem": problem})
+    return path
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
+        raise PydanticCustomError("device", "choose auto, cpu, cuda or cuda:<number>")
+    return name
+
+
+# Numbers have upper limits far beyond what anybody needs, so that a slip of the finger gets a line, not the machine.
+Place = Annotated[Path, AfterValidator(_possible)]
+Seed = Annotated[int, Field(ge=-(2**62), le=2**62)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def problems(self) -> dict[str, str]:
+        """Keys whose values do not go together, and why; files and registries are looked at elsewhere."""
+        return {}
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if problems := self.problems():
+            raise PydanticCustomError(IMPOSSIBLE, "impossible", {"problems": problems})
+        return self
+
+
+class DataConfig(Section):
+    """Which videos.
+
+    Exactly one of `benchmark` and `dataset` is set, or neither: then every video below `root`, without labels.
+    """
+
+    benchmark: str | None = Field(
+        None,
+        description="name of a benchmark whose official download lies below `root` (`lad prepare --help` lists them)",
+    )
+    layout: Literal["official", "released"] = Field(
+        "official", description="`released`: features and labels as the authors' code keeps them"
+    )
+    allow_missing: bool = Field(False, description="go on without what the benchmark's download lacks")
+    normal: str = Field(
+        "*normal*", description="benchmark `folder`: which names of files and folders mean a normal video"
+    )
+    dataset: Place | None = Field(None, description="a dataset.csv: below `root`, else as given")
+    root: Place | None = Field(None, description="`--data`: where the videos lie; the dataset.csv's folder by default")
+    classes: list[str] | None = Field(
+        None, description="the labels in the order of their index; alphabetical by default"
+    )
+    frame_folder_fps: float = Field(
+        25.0, ge=1e-6, le=100_000, description="frames a second of a folder of frames that has none of its own"
+    )
+
+    def problems(self) -> dict[str, str]:
+        found = {}
+        if self.benchmark and self.dataset:
+            found["data.benchmark"] = "data.dataset is there too: give one of them"
+        if self.layout == "released" and self.benchmark in (None, "folder"):
+            found["data.layout"] = "released features are those of a data.benchmark of the authors' code"
+        if self.classes is not None and len(set(self.classes)) != len(self.classes):
+            found["data.classes"] = "a class stands twice"
+        return found
+
+
+class ExtractConfig(Section):
+    """Pixels to features."""
+
+    backbone: str = Field("i3d", description="feature network")
+    streams: list[Stream] = Field(
+        default=["rgb"], min_length=1, description="what features are made of: pictures (`rgb`), motion (`flow`)"
+    )
+    weights: dict[Stream, str] = Field(
+        {}, description="name of the weights of each stream; one left out gets the backbone's default"
+    )
+    weights_seed: Seed = Field(0, description="seed of weights named `random`")
+    preset: Literal["kinetics", "wan2021"] = Field(
+        "kinetics",
+        description=(
+            "how pixels are scaled: as Kinetics' networks have them, or as the authors' released extractor does"
+        ),
+    )
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
+        "auto",
+        description=(
+            "of weights and activations: by default float16 on a GPU (float32 with `wan2021`), float32 on a CPU"
+        ),
+    )
+    flow: str = Field("dis", description="method of optical flow")
+    flow_weights: str | None = Field(
+        None, description="of a flow method that is a network; its default where it is one"
+    )
+    crops: Literal[1, 5, 10] = Field(
+        1, description="1: the whole frame squashed; 5: corners and centre; 10: those and their mirror images"
+    )
+    rgb_short_side: int | None = Field(
+        None,
+        ge=224,
+        le=1024,
+        description=(
+            "pixels; with one crop, rgb frames keep their shape and get this short side, where people are "
+            "small in the whole frame squashed to 224x224; time and memory grow with the pixels"
+        ),
+    )
+    context: Literal["clip", "batch"] = Field(
+        "clip",
+        description=(
+            "what I3D sees as one: each clip, as the paper has it, or the clips of a batch as the piece of "
+            "video that they are; I3D learned from 64 frames, and seeing them costs hardly anything"
+        ),
+    )
+    fps: float | None = Field(
+        None, gt=0, le=1000, description="frames a second that are picked, by their times; the video's own by default"
+    )
+    clip_stride: int = Field(
+        16, ge=1, le=16, description="frames from one clip's start to the next; below 16 clips overlap"
+    )
+    tail: Literal["pad", "drop"] = Field(
+        "pad",
+        description="what becomes of a last clip of fewer than 16 frames: filled up with its last frame, or dropped",
+    )
+    batch_clips: int = Field(4, ge=1, le=1024, description="clips a forward pass; a batch never mixes videos")
+    max_pixels: int = Field(
+        1 << 26,
+        ge=1 << 12,
+        le=1 << 31,
+        description=(
+            "pixels of a frame or image, 8192 x 8192 by default; a file with more is refused, as hostile or damaged"
+        ),
+    )
+    max_frames: int = Field(
+        10_000_000,
+        ge=1,
+        le=10**9,
+        description=(
+            "frames of a video, and of what it becomes at `fps`: 4 days at 25 a second; one with more is refused"
+        ),
+    )
+    stall_seconds: float = Field(
+        120.0, gt=0, le=86_400, description="seconds after which a decoder that shows no progress is ended"
+    )
+
+    def problems(self) -> dict[str, str]:
+        found = {}
+        if len(set(self.streams)) != len(self.streams):
+            found["extract.streams"] = "a stream stands twice"
+        if self.crops > 1 and self.rgb_short_side:
+            found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
+        if self.context == "batch" and self.clip_stride != CLIP_FRAMES:
+            found["extract.context"] = f"clips that overlap are no piece of video: set clip_stride={CLIP_FRAMES}"
+        if self.context == "batch" and self.batch_clips > MAX_PIECE_CLIPS:
+            found["extract.batch_clips"] = f"a network sees at most {MAX_PIECE_CLIPS} clips as one"
+        return found
+
+
+class TrainConfig(Section):
+    """Features to a detector."""
+
+    detector: str = Field(
+        "aed_t", description="`aed_t`: the paper's two layers; `aed`: one; `linear`: for sets of a few dozen videos"
+    )
+    window: int = Field(5, ge=1, le=1024, description="clips that the detector sees at once: K")
+    hidden: int = Field(128, ge=1, le=4096, description="width of the detector's layers")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of activations that training leaves out")
+    standardize: bool = Field(
+        True, description="scale features by the training videos' mean and deviation; off: the paper's recipe"
+    )
+    learning_rate: float = Field(1e-4, gt=0, le=1000, description="step size of the optimizer")
+    weight_decay: float = Field(5e-4, ge=0, le=1000, description="of the optimizer")
+    class_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the category's loss: L1 of the paper")
+    score_weight: float = Field(10.0, ge=0, le=1e6, description="weight of the score's loss: L2 of the paper")
+    abnormal_windows: int = Field(30, ge=1, le=10_000, description="windows with an event in a batch")
+    normal_windows: int = Field(30, ge=0, le=10_000, description="windows without an event in a batch")
+    steps: int = Field(12_000, ge=1, le=10**8, description="batches to train for, at most")
+    evaluate_every: int = Field(
+        200, ge=1, le=10**8, description="steps from one evaluation to the next, which also writes a checkpoint"
+    )
+    selection: Literal["validation", "cross-validation"] = Field(
+        "validation",
+        description=(
+            "how many steps: the best evaluation on held-out training videos (validation), or the best mean "
+            "of several divisions of them, then trained again on all (cross-validation: for small sets)"
+        ),
+    )
+    folds: int = Field(4, ge=2, le=1000, description="divisions of cross-validation")
+    val_fraction: float = Field(
+        0.2, ge=0.001, lt=1, description="share of the sources that is held out, where dataset.csv has no `val` rows"
+    )
+    seed: Seed = Field(0, description="of the detector's first weights, of batches and of what is held out")
+
+
+class ScoreConfig(Section):
+    """Features and a detector to scores."""
+
+    checkpoint: Place | None = Field(None, description="`--checkpoint`: the detector; the run's own best.pt by default")
+    merge: Literal["mean", "max"] = Field("mean", description="how the scores of overlapping windows become one")
+    threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description=(
+            "a frame that scores more is part of an event; by default what the detector's validation chose, else 0.5"
+        ),
+    )
+    merge_seconds: float = Field(0.5, ge=0, le=86_400, description="events with a shorter gap between them are one")
+    min_seconds: float = Field(
+        0.2,
+        ge=0,
+        le=86_400,
+        description=(
+            "shorter events are left out: five frames at 25 a second are less than a person sees as something "
+            "that happened"
+        ),
+    )
+    max_memory: float | None = Field(
+        None,
+        gt=0,
+        le=1e6,
+        description=(
+            "GiB that a checkpoint from elsewhere may have the extraction of features take; half of this "
+            "machine's by default"
+        ),
+    )
+
+
+class ProtocolConfig(Section):
+    """How often, and on which random splits."""
+
+    splits: int = Field(
+        1, ge=1, le=1000, description="a benchmark with a random split is repeated with seeds `seed`, `seed` + 1, ..."
+    )
+    seed: Seed = Field(0, description="of the first random split")
+    released: bool = Field(
+        False,
+        description=(
+            "also measure as the authors' code does: the best checkpoint by the *test* videos, overlapping "
+            "windows merged by their maximum; optimistic, for comparison with published numbers only"
+        ),
+    )
+
+
+class Config(Section):
+    """Everything that a run depends on."""
+
+    name: Annotated[str, AfterValidator(_possible)] = Field(
+        "run", description="of the run: its work directory is runs/<name>; the configuration file's name by default"
+    )
+    data: DataConfig = DataConfig()
+    extract: ExtractConfig = ExtractConfig()
+    train: TrainConfig = TrainConfig()
+    score: ScoreConfig = ScoreConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    device: Annotated[str, AfterValidator(_device)] = Field(
+        "auto", description="`--device`: where networks run: `auto`, `cpu`, `cuda` or `cuda:<number>`"
+    )
+    workers: int = Field(2, ge=1, le=256, description="`--workers`: decoding processes")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description=(
+            "On a CPU. By default the feature networks have every core, which moves no digit, and training "
+            "and scoring two, so that their last digits are the same on every machine."
+        ),
+    )
+
+
+def all_keys(model: type[BaseModel] | None = None, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of the configuration, dotted, with what is known of it."""
+    for name, field in (model or Config).model_fields.items():
+        if inspect.isclass(field.annotation) and issubclass(field.annotation, Section):
+            yield from all_keys(field.annotation, f"{name}.")
+        else:
+            yield f"{prefix}{name}", field

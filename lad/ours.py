@@ -1,0 +1,29 @@
+"""What `lad` calls its files in a work directory, and how it knows a work directory when it meets one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+DATABASE = "manifest.sqlite"
+JOURNAL = "manifest.jsonl"
+LOCK = ".lock"
+CONFIG = "config.yaml"
+DATASET = "dataset.csv"
+# What is written right in a work directory beside those of `_SIGNS`, now or by the plan in docs/architecture.md.
+NAMES = (
+    *(CONFIG, DATASET, "metrics.json", "features", "partial", "checkpoints", "scores", "plots", "logs", "splits"),
+    *("evaluations", "report", "previews"),
+)
+_SIGNS = ((DATABASE,), (JOURNAL,), (LOCK, CONFIG))
+
+
+def is_work_directory(folder: Path) -> bool:
+    """Whether `lad` works in a folder, or did."""
+    return any(all((folder / name).exists() for name in sign) for sign in _SIGNS)
+
+
+def foreign_names(folder: Path) -> list[str]:
+    """The names that are taken in a folder where `lad` never worked, though it would write there."""
+    if any((folder / name).exists() for name in (DATABASE, JOURNAL, LOCK)):
+        return []
+    return [name for name in NAMES if (folder / name).exists() or (folder / name).is_symlink()]

@@ -1,0 +1,126 @@
+"""Hashes of what files hold, taken once: trusted while size and time of change stay the same."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lad.files import READERS, file_sha256, frame_files, why_no_file
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a file or frame folder looks like without being read.
+
+    Attributes:
+        key: how the table calls its path.
+        value: changes when the content does.
+        files: the file, or the folder's images.
+    """
+
+    key: str
+    value: str
+    files: list[Path]
+
+
+class Contents:
+    """The table of hashes in a manifest."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._inputs: dict[str, str] = {}  # key -> hash, of what this command has looked at
+
+    def learn(self, paths: Sequence[Path]) -> None:
+        """Hash, several at a time, those files whose hash is not known: a disk is rarely busy with one."""
+        self._db.execute("BEGIN")
+        with self._db, ThreadPoolExecutor(READERS) as readers:
+            hashes: list[Future[tuple[Stamp, str]]] = []
+            for path in paths:
+                with suppress(OSError):  # said when the content is asked for
+                    stamp = take_stamp(path)
+                    if path.is_file() and self._known(stamp) is None:
+                        hashes.append(readers.submit(_hash, path))
+            for content in hashes:
+                with suppress(OSError):
+                    self._keep(*content.result())
+
+    def sha256(self, path: Path, *, verify: bool = False) -> str:
+        """Hash of a file's or frame folder's content; `verify`: hashed anew.
+
+        Raises:
+            OSError: it cannot be read, is no file with an end, or changes while it is read.
+        """
+        stamp = take_stamp(path)
+        known = self._known(stamp)
+        if known is not None and not verify:
+            return known
+        return self.record(path)
+
+    def of_input(self, path: Path, *, verify: bool = False) -> str:
+        """`sha256`, as it was when it was first asked for: what a command does begins and ends with the same content.
+
+        A file that grows meanwhile is the next command's. Whether what was read is that content, `is_unchanged` says.
+        """
+        key = storable(str(path.absolute()))
+        if key not in self._inputs:
+            self._inputs[key] = self.sha256(path, verify=verify)
+        return self._inputs[key]
+
+    def is_unchanged(self, path: Path) -> bool:
+        """Whether a path looks as it did when its hash was taken."""
+        try:
+            return self._known(take_stamp(path)) is not None
+        except OSError:
+            return False
+
+    def record(self, path: Path) -> str:
+        """Hash what may be new, and remember it."""
+        stamp, content = _hash(path)
+        self._keep(stamp, content)
+        return content
+
+    def _known(self, stamp: Stamp) -> str | None:
+        row = self._db.execute("SELECT stamp, sha256 FROM contents WHERE path = ?", (stamp.key,)).fetchone()
+        return row["sha256"] if row and row["stamp"] == stamp.value else None
+
+    def _keep(self, stamp: Stamp, content: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", (stamp.key, stamp.value, content))
+
+
+def take_stamp(path: Path) -> Stamp:
+    """Look at a path without reading it.
+
+    Raises:
+        OSError: it is not there, or is no file with an end.
+    """
+    files = frame_files(path) if path.is_dir() else [path]
+    stats = [file.stat() for file in files]
+    for file, found in zip(files, stats, strict=True):
+        if reason := why_no_file(file, found):
+            raise OSError(errno.EINVAL, reason, str(path))
+    listing = [(file.name, found.st_size, found.st_mtime_ns) for file, found in zip(files, stats, strict=True)]
+    return Stamp(storable(str(path.absolute())), hashlib.sha256(json.dumps(listing).encode()).hexdigest(), files)
+
+
+def _hash(path: Path) -> tuple[Stamp, str]:
+    stamp = take_stamp(path)
+    if path.is_dir():
+        parts = [(file.name, file_sha256(file)) for file in stamp.files]
+        content = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    else:
+        content = file_sha256(path)
+    if take_stamp(path) != stamp:
+        raise OSError(errno.EBUSY, "it changed while it was read: run again when it is complete", str(path))
+    return stamp, content
+
+
+def storable(text: str) -> str:
+    """SQLite takes UTF-8 only, and a file's name may be anything."""
+    return text.encode(errors="backslashreplace").decode()
