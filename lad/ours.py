@@ -23,7 +23,16 @@ def is_work_directory(folder: Path) -> bool:
 
 
 def foreign_names(folder: Path) -> list[str]:
-    """The names that are taken in a folder where `lad` never worked, though it would write there."""
+    """The names that are taken in a folder where `lad` never worked, though it would write there.
+
+    An empty folder is nobody's: it may be where a disk is mounted.
+    """
     if any((folder / name).exists() for name in (DATABASE, JOURNAL, LOCK)):
         return []
-    return [name for name in NAMES if (folder / name).exists() or (folder / name).is_symlink()]
+    return [name for name in NAMES if _is_taken(folder / name)]
+
+
+def _is_taken(path: Path) -> bool:
+    if path.is_dir() and not path.is_symlink():
+        return any(path.iterdir())
+    return path.exists() or path.is_symlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import sys
@@ -48,9 +49,13 @@ def frame_folder(folder: Path, frames: int = FRAMES) -> None:
         cv2.imwrite(str(folder / f"{number + 1:03}.tif"), numbered_frame(number % 256, (32, 32)))
 
 
+FIRST_FRAMES = itertools.count()  # no two videos hold the same
+
+
 def video(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return write_video(path, FRAMES, size=(32, 32))
+    first = next(FIRST_FRAMES)
+    frames = (numbered_frame(number % 256, (32, 32)) for number in range(first, first + FRAMES))
+    return write_video(path, frames, size=(32, 32))
 
 
 def ucsd(root: Path, part: Part, clips: int) -> None:

@@ -428,7 +428,7 @@ main()
 
 def test_a_second_lad_says_who_holds_the_directory_and_a_killed_one_holds_nothing(data, finished, tmp_path):
     call = options(data, tmp_path / "work")
-    first = start(STALLED, "lad.work.manifest.file_sha256", "sleep", "run", *call)
+    first = start(STALLED, "lad.work.contents.file_sha256", "sleep", "run", *call)
     try:
         second = subprocess.run([sys.executable, "-m", "lad", "run", *call], capture_output=True, text=True)
         (line,) = errors(second.stderr)
@@ -509,7 +509,7 @@ GOES_ON = "interrupted: what is done is kept; the same command goes on from here
 @pytest.mark.parametrize(
     ("place", "how", "sent", "change"),
     [
-        ("lad.work.manifest.file_sha256", "sleep", signal.SIGTERM, None),
+        ("lad.work.contents.file_sha256", "sleep", signal.SIGTERM, None),
         ("lad.extract.extractor.FeatureExtractor.__call__", "long call", signal.SIGINT, None),
         ("lad.models.aed.multi_task_loss", "sleep", signal.SIGTERM, "train.seed=5"),
         ("lad.detector.scoring.score_features", "long call", signal.SIGTERM, "score.merge=max"),
@@ -543,7 +543,7 @@ def test_an_interrupt_anywhere_stops_in_5_seconds_and_says_how_to_go_on(
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_interrupt_stops_at_once(sent, data, tmp_path):
-    place = "lad.work.manifest.file_sha256"
+    place = "lad.work.contents.file_sha256"
     process = start(STALLED, place, "long call", "run", *options(data, tmp_path / "work"))
     time.sleep(0.2)
     process.send_signal(sent)

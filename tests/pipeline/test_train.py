@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -154,16 +155,20 @@ def test_too_few_events_are_an_error_that_says_so(folder, tmp_path, events_of, s
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["train", "score"])
 @pytest.mark.parametrize("kind", ["rgb", "times"])
-def test_damaged_features_are_named_and_made_anew_by_verify(folder, tmp_path, stage, kind):
+@pytest.mark.parametrize("times", ["its own", "as before"])
+def test_damaged_features_are_named_and_made_anew(folder, tmp_path, stage, kind, times):
     train(folder, tmp_path)
     damaged = tmp_path / "features" / kind / "0.npy"
-    whole = damaged.read_bytes()
-    damaged.write_bytes(b"broken" + whole[6:])  # of the same size, so that nobody sees it who does not look inside
+    whole, before = damaged.read_bytes(), damaged.stat()
+    damaged.write_bytes(b"broken" + whole[6:])  # of the same size
     config = load_config(None, ["data.dataset=dataset.csv", f"data.root={folder}", *SMALL])
-    said = pytest.raises(FeaturesError, match=rf"{kind}/0\.npy: not a plain \.npy array.*lad extract --verify")
+    said = pytest.raises(StageError, match=r"not as lad made them, or gone \(0\): run `lad extract` first")
+    if times == "as before":  # so that nobody sees it who does not look inside
+        os.utime(damaged, ns=(before.st_atime_ns, before.st_mtime_ns))
+        said = pytest.raises(FeaturesError, match=rf"{kind}/0\.npy: not a plain \.npy array.*lad extract --verify")
     with opened(config, tmp_path, force=True) as run, said:
         run.run(stage)
-    with opened(config, tmp_path, verify=True) as run:
+    with opened(config, tmp_path, verify=times == "as before") as run:
         run.run("extract", stage)
     assert damaged.read_bytes() == whole
 

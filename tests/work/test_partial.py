@@ -393,7 +393,7 @@ def test_what_cannot_be_reached_for_once_is_resumed_later(lad, video, tmp_path, 
         raise PermissionError(13, "Permission denied", str(video))
 
     with monkeypatch.context() as patch:
-        patch.setattr("lad.work.manifest.Manifest.content_sha256", failing)
+        patch.setattr("lad.work.contents.Contents.of_input", failing)
         status, _, err = lad(*words(video, work))
     assert status == 1 and "Permission denied" in err
     status, _, err = lad(*words(video, work))
