@@ -64,17 +64,21 @@ def plan(
     return Plan(fingerprints, unreadable)
 
 
-def check_splits(project: Project, recipe: FeatureRecipe, work: Work, asked: Asked) -> None:
+def check_splits(project: Project, recipe: FeatureRecipe, work: Work, asked: Asked) -> list[tuple[Video, Video]]:
     """See that nothing is learned from what is measured: no content is in two splits, whatever its name.
 
     The splits of published benchmarks are taken as they are: their numbers are those of others too.
 
+    Returns:
+        Videos that hold the same as another one of their split, and that one.
+
     Raises:
-        StageError: a content is.
+        StageError: a content is in two splits.
     """
     if project.named or project.config.data.benchmark not in (None, "folder"):
-        return
+        return []
     first: dict[tuple[str, ...], Video] = {}
+    copies: list[tuple[Video, Video]] = []
     for video in project.videos:
         paths = given_paths(video, recipe.streams) if video.is_features else [video.path]
         try:
@@ -87,6 +91,9 @@ def check_splits(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 f"{video.path} ({video.split}) holds the same as {other.path} ({other.split}): leave one of them out, "
                 "or put both in one split"
             )
+        if other is not video and other.split == video.split:
+            copies.append((video, other))
+    return copies
 
 
 def take_given(

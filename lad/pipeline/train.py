@@ -53,7 +53,9 @@ def train_detector(
     # The released protocol looks at the test videos too, for a number that is not used.
     test = [video for video in project.videos if video.split == "test" and config.protocol.released]
     features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
-    check_splits(project, recipe, work, asked)
+    for copy, other in check_splits(project, recipe, work, asked):
+        if copy.split == "train":
+            reporter.say(f"warning: {copy.id} holds the same as {other.id}: what it shows counts twice in training")
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     fitting = check_labels(work, chosen + test, features, result)
     usable = [video for video in fitting if video.split != "test"]
@@ -164,7 +166,7 @@ class _Training:
         folds = [fold for fold in divide(train, self.config.folds, self.config.seed) if fold]
         for number, held_out in enumerate(folds):
             rest = [video for fold in folds if fold is not held_out for video in fold]
-            curves.append(self._fold_curve(number, rest, held_out))
+            curves.append(self._fold_curve(number, len(folds), rest, held_out))
         best = best_evaluation(mean_curve(curves))
         self.reporter.say(f"train: {best.step} steps by cross-validation ({best.describe()})")
         history = self._fit("train", self.work.checkpoints, train, [], best.step, chosen=best, validated_on=train)
@@ -188,7 +190,7 @@ class _Training:
             outcome["released_protocol"] = max(tested, key=lambda pair: pair[0])[1].as_dict()
         return outcome
 
-    def _fold_curve(self, number: int, train: list[Video], val: list[Video]) -> list[Evaluation]:
+    def _fold_curve(self, number: int, folds: int, train: list[Video], val: list[Video]) -> list[Evaluation]:
         """The validation curve of one fold; a finished fold leaves its curve and nothing else."""
         folder = self.work.checkpoints / f"fold_{number}"
         curve = folder / "curve.json"
@@ -198,7 +200,7 @@ class _Training:
             if saved["fingerprint"] == self.today:
                 history = [Evaluation.from_dict(entry) for entry in saved["history"]]
         if history is None:
-            name = f"fold {number + 1}/{self.config.folds}"
+            name = f"fold {number + 1}/{folds}"
             history = self._fit(name, folder, train, val, self.config.steps, keep_best=False)
             write_json(curve, {"fingerprint": self.today, "history": [one.as_dict() for one in history]})
         (folder / "last.pt").unlink(missing_ok=True)  # a run that is killed now removes it the next time
@@ -262,7 +264,8 @@ class _Training:
 def how_selected(config: TrainConfig, videos: Sequence[Video]) -> str:
     """How the number of training steps is chosen, in words."""
     if config.selection == "cross-validation":
-        return f"cross-validation, {config.folds} folds"
+        sources = len({video.group for video in videos if video.split == "train"})
+        return f"cross-validation, {min(config.folds, sources)} folds"
     if any(video.split == "val" for video in videos):
         return "validation on the `val` videos"
     return f"validation on {config.val_fraction:.0%} of the training videos"

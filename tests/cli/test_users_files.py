@@ -120,6 +120,15 @@ def test_one_content_in_two_splits_is_refused_before_anything_is_learned(lad: La
     assert not (tmp_path / "work" / "checkpoints").exists()
 
 
+def test_a_copy_within_the_training_videos_is_warned_of(lad: Lad, data: Path, tmp_path: Path) -> None:
+    with (data / "dataset.csv").open("a") as table:
+        table.write("copy,copy.mp4,train,run,10-30\n")
+    shutil.copy(data / "0.mp4", data / "copy.mp4")
+    status, _, err = lad("run", *options(data, tmp_path / "work"))
+    assert status == 0, err
+    assert "warning: copy holds the same as 0: what it shows counts twice in training" in err
+
+
 # Files that change while they are read --------------------------------------------------------------------------------
 
 
