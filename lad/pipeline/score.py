@@ -28,7 +28,7 @@ from lad.version import code_version
 from lad.work.layout import Work
 
 STAGE = "score"
-CODE_VERSION = 4  # near events are one, blips are none; a detector's own classes are no part of what scores depend on
+CODE_VERSION = 5  # a row says where the video lies, and how high each event peaks
 
 
 def find_checkpoint(project: Project, work: Work) -> Path:
@@ -146,6 +146,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                     continue
                 write_scores(work.scores(video.id), scores)
                 info = scores_info(scores) | {
+                    "path": str(video.path.absolute()),
                     "checkpoint": checkpoint_sha256,
                     "doubt": scorer.doubt,
                     "lad": code_version(),
@@ -208,6 +209,7 @@ def scores_info(scores: Scores) -> dict[str, Any]:
                 "start_time": round(event.start_time, 3),
                 "end_time": round(event.end_time, 3),
                 "category": event.category,
+                "peak": round(event.peak, 6),
             }
             for event in scores.events
         ],

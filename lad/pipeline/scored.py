@@ -1,0 +1,104 @@
+"""What a work directory says of the videos that were scored in it: for whoever shows, cuts or exports their events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lad.dataset import Video, read_dataset
+from lad.ours import DATASET
+from lad.pipeline.reporter import StageError
+from lad.pipeline.score import STAGE
+from lad.work.layout import Work
+
+
+@dataclass(frozen=True)
+class FoundEvent:
+    """An event of a scored video.
+
+    Attributes:
+        start, end: frames, half-open.
+        start_time, end_time: seconds since the first frame.
+        category: what it looks like most.
+        peak: the highest score in it.
+    """
+
+    start: int
+    end: int
+    start_time: float
+    end_time: float
+    category: str
+    peak: float
+
+
+@dataclass(frozen=True)
+class ScoredVideo:
+    """A video as it was scored last.
+
+    Attributes:
+        id: its id.
+        path: the file or frame folder, absolute, or its given features; it may be gone by now.
+        frames: how many it has.
+        fps: average frames a second.
+        seconds: how long it lasts.
+        peak: its highest score.
+        category: what the whole of it looks like most.
+        threshold: what a frame has to exceed to be part of an event.
+        events: in order.
+        warnings: what was odd about it.
+        scores: its CSV: `frame,time,score` and a probability for each category.
+        known: what the work directory's dataset.csv says of it, but for its path; None: it is not in there.
+    """
+
+    id: str
+    path: Path
+    frames: int
+    fps: float
+    seconds: float
+    peak: float
+    category: str
+    threshold: float
+    events: list[FoundEvent] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    scores: Path = Path()
+    known: Video | None = None
+
+
+def scored_videos(work: Work) -> list[ScoredVideo]:
+    """The videos that the detector which scored last has scored, by id.
+
+    Raises:
+        StageError: nothing was scored here.
+        dataset.DatasetError: the dataset.csv of the work directory is not as lad wrote it.
+    """
+    prefix = work.item("")
+    rows = [row for (_, item), row in work.manifest.items(STAGE).items() if item.startswith(prefix)]
+    done = [row for row in rows if row.status == "done" and "path" in row.info]
+    if not done:
+        raise StageError(f"{work.folder}: no video was scored here: run `lad score` first")
+    detector = max(done, key=lambda row: row.sequence).info["checkpoint"]
+    table = work.folder / DATASET
+    known = {video.id: video for video in read_dataset(table)} if table.is_file() else {}
+    found = [
+        _scored(work, row.item.removeprefix(prefix), row.info, known) for row in done
+        if row.info["checkpoint"] == detector
+    ]  # fmt: skip
+    return sorted(found, key=lambda video: video.id)
+
+
+def _scored(work: Work, video_id: str, info: dict[str, Any], known: dict[str, Video]) -> ScoredVideo:
+    return ScoredVideo(
+        id=video_id,
+        path=Path(info["path"]),
+        frames=info["frames"],
+        fps=info["fps"],
+        seconds=info["seconds"],
+        peak=info["peak_score"],
+        category=info["category"],
+        threshold=info["threshold"],
+        events=[FoundEvent(**event) for event in info["events"]],
+        warnings=info["warnings"],
+        scores=work.scores(video_id),
+        known=known.get(video_id),
+    )
