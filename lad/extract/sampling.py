@@ -77,7 +77,10 @@ def resample(frames: Iterable[T], info: VideoInfo, rate: float | None) -> Iterat
     for number, frame in enumerate(frames):
         time = info.times[number]
         if time - last > MAX_GAP_SECONDS:
-            raise VideoError(f"frame {number} comes {time - last:.0f} s after the one before: its times are damaged")
+            raise VideoError(
+                f"frame {number} comes {time - last:.0f} s after the one before, which extract.fps would fill with one "
+                "picture: cut the file there, or leave extract.fps out"
+            )
         while shown is not None and sampled / rate + slack < time:
             yield shown
             sampled += 1
