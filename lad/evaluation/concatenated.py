@@ -2,7 +2,8 @@
 
 Their `list/ucf-i3d-test.list` has the path of a feature file on each line, on the disk of whoever wrote it. Their
 `gt-ucf.npy` has the labels of these videos' frames in that order: 0 or 1, 16 of them for each row of the features. In
-their test the score of each row is repeated 16 times (github.com/tianyu0207/RTFM: `test_10crop.py`, `list/make_gt_ucf.py`).
+their test the score of each row is repeated 16 times (github.com/tianyu0207/RTFM: `test_10crop.py`,
+`list/make_gt_ucf.py`).
 """
 
 from __future__ import annotations
