@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from lad.footage import VIDEO_SUFFIXES
 
 # What stands behind a video's name in the lists and downloads of RTFM, S3R, MGFN, TEVAD and their followers.
-FIELD_SUFFIXES = ("_i3d", "_c3d", "_clip", "_videomae", "_swin", "_rgb", "_flow", "_x264")
+FEATURE_SUFFIXES = ("_i3d", "_c3d", "_clip", "_videomae", "_swin", "_rgb", "_flow", "_{stream}")
+FIELD_SUFFIXES = (*FEATURE_SUFFIXES, "_x264")
 
 
 def last_part(name: str) -> str:
@@ -28,6 +29,11 @@ def plain_names(name: str) -> list[str]:
         if shorter in (longer, ""):
             return found
         found.append(shorter)
+
+
+def video_of_features(name: str) -> str:
+    """A feature file's name without `.npy`, and without what says that it holds features."""
+    return next((name.removesuffix(end) for end in FEATURE_SUFFIXES if name.endswith(end) and name != end), name)
 
 
 class Names:
