@@ -201,8 +201,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         row += [_number(beside[key]) if key in beside else ""]
         table.add_row(name, *row)
     _console().print(table)
+    undefined: dict[str, list[str]] = {}
     for key, reason in metrics["undefined"].items():
-        click.echo(f"{METRIC_NAMES.get(key, key)}: undefined, {reason}")
+        undefined.setdefault(reason, []).append(METRIC_NAMES.get(key, key.replace("_", " ")))
+    for reason, names in undefined.items():
+        click.echo(f"undefined: {'; '.join(names)}: {reason}")
     if splits:
         click.echo(f"frame AUC of each split: {', '.join(_number(split['auc']) for split in splits)}")
     for kind in ("precision", "recall") if metrics["events"] else ():

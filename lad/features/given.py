@@ -12,7 +12,7 @@ from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
 from lad.features.layout import OWN, read_layout
 from lad.features.recipe import EXTRACT
-from lad.features.video import FeatureFile, open_array, open_features
+from lad.features.video import FeatureFile, feature_file, open_array
 from lad.files import fingerprint, read_npy
 from lad.models.registry import BACKBONES
 
@@ -67,12 +67,13 @@ def read_headers(video: Video, streams: Sequence[str], asked: str) -> Headers:
         ValueError: it holds something else, or its axes cannot be told from each other; names it.
     """
     paths = given_paths(video, streams)
-    shape = open_array(paths[0]).shape
+    arrays = [open_array(path) for path in paths]
     try:
-        layout, why = read_layout(shape, asked, video.n_frames)
+        layout, why = read_layout(arrays[0].shape, asked, video.n_frames)
     except ValueError as error:
         raise ValueError(f"{paths[0]}: {error}") from error
-    return Headers([open_features(path, layout) for path in paths], layout, why)
+    files = [feature_file(path, array, layout) for path, array in zip(paths, arrays, strict=True)]
+    return Headers(files, layout, why)
 
 
 def given_layout(video: Video, streams: Sequence[str], asked: str) -> str:

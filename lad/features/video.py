@@ -81,7 +81,15 @@ def open_features(path: Path, layout: str = OWN) -> FeatureFile:
         OSError: it cannot be read.
         ValueError: it holds something else.
     """
-    array = open_array(path)
+    return feature_file(path, open_array(path), layout)
+
+
+def feature_file(path: Path, array: np.memmap, layout: str) -> FeatureFile:
+    """The features in a file whose array is open, its axes in the order that `layout` says.
+
+    Raises:
+        ValueError: it has another number of axes.
+    """
     try:
         names = axes_of(layout, array.ndim)
     except ValueError as error:
