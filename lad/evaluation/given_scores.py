@@ -13,8 +13,10 @@ import numpy as np
 
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
-from lad.files import read_npy
+from lad.files import check_readable, read_npy
 from lad.names import FIELD_SUFFIXES, last_part, plain_names
+
+MAX_BYTES = 16 << 30  # of a file of scores: a year of frames, written out
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def read_given(path: Path) -> np.ndarray:
     Raises:
         OSError, ValueError: the file cannot be read so, or a score is not finite.
     """
+    check_readable(path, MAX_BYTES)
     if path.suffix == ".npy":
         scores = np.atleast_1d(read_npy(path).squeeze())
     else:

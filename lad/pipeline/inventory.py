@@ -146,9 +146,10 @@ def _say_layouts(videos: Sequence[Video], looked_at: Sequence[Checked], reporter
     turned = [(video, found) for video, found in zip(videos, looked_at, strict=True) if found.why]
     if turned:
         video, found = turned[0]
+        many = f"{len(turned)} videos, such as" if len(turned) > 1 else "of"
         reporter.say(
-            f"warning: the features of {len(turned)} videos are read as {found.layout}, such as {video.path}: "
-            f"{found.why}; data.npy_layout says otherwise"
+            f"warning: features are read as {found.layout} ({many} {video.path}): {found.why}; "
+            "set data.npy_layout if their axes are others"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,16 @@ def test_lengths_that_do_not_agree_are_one_line_with_both_numbers(lad, root):
     for reason, words in said.items():
         err = refused(lad, *words)
         assert reason in err.splitlines()[-1], err
+
+
+@pytest.mark.parametrize("option", ["--scores", "--gt", "--list"])
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(lad, root, option):
+    os.mkfifo(root / "pipe.npy")
+    files = {"--scores": "pred.npy", "--gt": "gt.npy", "--list": "test.list"}
+    for place in (root / "pipe.npy", Path("/dev/zero")):
+        words = [word for name, file in (files | {option: str(place)}).items() for word in (name, str(root / file))]
+        err = refused(lad, "--work", str(root / "work"), *words)
+        assert str(place) in err and "not a regular file" in err
 
 
 def test_raw_scores_are_ranked_and_judged_at_no_threshold_that_nobody_asked_for(lad, root):

@@ -415,15 +415,15 @@ def test_crops_that_come_second_are_turned_and_said_once_or_named(lad, root, tmp
     shutil.rmtree(root)
     write_layout(root, lambda array: array * TEN_CROPS)
     status, out, err = lad("train", *benchmark(root, tmp_path / "ours"))
-    assert status == 0 and "are read as" not in err, out + err
+    assert status == 0 and "features are read as" not in err, out + err
     shutil.rmtree(root)
     write_layout(root, turned)
     for name, asked in {"auto": (), "named": ("data.npy_layout=clips, crops,dim",)}.items():
         status, out, err = lad("train", *benchmark(root, tmp_path / name, *asked))
         assert status == 0, out + err
-        said = [line for line in err.splitlines() if "are read as" in line]
+        said = [line for line in err.splitlines() if "features are read as" in line]
         assert len(said) == (not asked)
-        assert all("are read as clips,crops,dim" in line and "6 is no number of crops" in line for line in said)
+        assert all("are read as clips,crops,dim (" in line and "6 is no number of crops" in line for line in said)
         assert same_tensors(tensors(tmp_path / name / BEST), tensors(tmp_path / "ours" / BEST))
     status, _, err = lad("train", *benchmark(root, tmp_path / "wrong", "data.npy_layout=crops,clips,dim"))
     assert status == 2 and "(6, 10, 1024) as crops,clips,dim has 6 crops: there can be 1, 5 or 10" in err
