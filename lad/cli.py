@@ -173,23 +173,47 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, **options: Any) -> i
 @click.option("--checkpoint", type=PLACE, help="Score with this detector first.")
 @click.option(
     "--scores",
-    type=Place(path_type=Path, file_okay=False, exists=True),
-    help="Scores that somebody else made: a folder with a CSV or npy for each video.",
+    type=Place(path_type=Path, exists=True),
+    help="Scores that somebody else made, one a frame or one a clip: a folder with a CSV or npy for each video, or one "
+    "file of all videos, with --list or --gt.",
 )
-def evaluate(checkpoint: Path | None, scores: Path | None, **options: Any) -> int:
+@click.option(
+    "--list",
+    "listed",
+    type=Place(path_type=Path, exists=True, dir_okay=False),
+    help="In whose order the videos stand in the file of --scores: a feature file a line, as RTFM's ucf-i3d-test.list.",
+)
+@click.option(
+    "--gt",
+    type=Place(path_type=Path, exists=True, dir_okay=False),
+    help="Labels for the file of --scores: 0 or 1 for each frame of all videos, as RTFM's gt-ucf.npy. Needs no -c.",
+)
+def evaluate(checkpoint: Path | None, scores: Path | None, listed: Path | None, gt: Path | None, **options: Any) -> int:
     """Compare the scores of the `test` videos with their labels: metrics.json and plots.
+
+    Scores of somebody else are judged at a threshold only with -o score.threshold=T.
 
     \b
     Examples:
       lad evaluate -c surveillance --data ~/my_videos
       lad evaluate -c ped2-paper -o protocol.splits=1 --data ~/data/ped2 --scores ~/my_scores
+      lad evaluate --scores pred.npy --gt gt-ucf.npy --list ucf-i3d-test.list
     """
     if scores is None:
+        if listed or gt:
+            raise click.UsageError("--list and --gt go with --scores FILE")
         names = ["score", "evaluate"] if checkpoint else ["evaluate"]
         return _run_stages(names, (), begin(options, (), checkpoint))
     if checkpoint is not None:
         raise click.UsageError("--scores and --checkpoint: give one of them")
-    return _evaluate_given(scores, begin(options))
+    if scores.is_dir() and (listed or gt):
+        raise click.UsageError("--list and --gt go with one file of scores, and --scores is a folder")
+    if not scores.is_dir() and not (listed or gt):
+        raise click.UsageError(
+            "--scores FILE: say with --list LIST in which order the videos stand in it, or with --gt FILE what is true "
+            "of its frames"
+        )
+    return _evaluate_given(scores, listed, gt, begin(options, bare=gt is not None))
 
 
 @cli.command(name="run")
@@ -313,17 +337,15 @@ def _default_work(config_path: Path | None) -> Path:
     return Path("runs") / (load_config(config_path, []).name if config_path else "run")
 
 
-def _evaluate_given(scores: Path, session: Session) -> int:
+def _evaluate_given(scores: Path, listed: Path | None, gt: Path | None, session: Session) -> int:
     from lad import console
-    from lad.pipeline.evaluate_given import evaluate_given
+    from lad.pipeline.evaluate_array import evaluate_files
     from lad.pipeline.outcome import stages_data
-    from lad.pipeline.run import open_project
 
-    if session.config.protocol.splits > 1:
+    config, force = session.config, session.asked.force
+    if config.protocol.splits > 1:
         raise click.UsageError("--scores: of which split? Give -o protocol.splits=1 -o protocol.seed=N")
-    with open_project(session.config, session.work, reporter=session.reporter, force=session.asked.force) as opened:
-        project, work = opened
-        result, metrics, place = evaluate_given(project, work, session.reporter, scores)
+    result, metrics, place = evaluate_files(config, session.work, session.reporter, scores, gt, listed, force=force)
     data = {"work": str(place), "splits": 1, "stages": stages_data([result]), "metrics": metrics}
     if session.as_json:
         click.echo(json.dumps(data, indent=2))

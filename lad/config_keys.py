@@ -16,6 +16,7 @@ from lad.clip import CLIP_FRAMES, MAX_PIECE_CLIPS
 from lad.files import path_problem
 
 Stream = Literal["rgb", "flow"]
+AUTO_LAYOUT = "auto"
 IMPOSSIBLE = "impossible"  # pydantic's name for an error of values that do not go together
 
 
@@ -29,6 +30,14 @@ def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
         raise PydanticCustomError("device", "choose auto, cpu, cuda or cuda:<number>")
     return name
+
+
+def _layout(text: str) -> str:
+    names = [name.strip() for name in text.split(",")]
+    known = {"clips", "dim"} <= set(names) <= {"crops", "clips", "dim"} and len(set(names)) == len(names)
+    if text != AUTO_LAYOUT and not known:
+        raise PydanticCustomError("layout", "name each axis once, as in clips,crops,dim or dim,clips; or auto")
+    return ",".join(names)
 
 
 # Numbers have upper limits far beyond what anybody needs, so that a slip of the finger gets a line, not the machine.
@@ -71,6 +80,14 @@ class DataConfig(Section):
     root: Place | None = Field(None, description="`--data`: where the videos lie; the dataset.csv's folder by default")
     classes: list[str] | None = Field(
         None, description="the labels in the order of their index; alphabetical by default"
+    )
+    npy_layout: Annotated[str, AfterValidator(_layout)] = Field(
+        AUTO_LAYOUT,
+        description=(
+            "order of the axes of features that somebody else made: `clips,dim`, `crops,clips,dim`, `clips,crops,dim` "
+            "(RTFM's), `dim,clips`, ...; by default `crops,clips,dim`, or `clips,crops,dim` where only that gives 1, "
+            "5 or 10 crops"
+        ),
     )
     frame_folder_fps: float = Field(
         25.0, ge=1e-6, le=100_000, description="frames a second of a folder of frames that has none of its own"

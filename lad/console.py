@@ -201,11 +201,14 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         row += [_number(beside[key]) if key in beside else ""]
         table.add_row(name, *row)
     _console().print(table)
+    undefined: dict[str, list[str]] = {}
     for key, reason in metrics["undefined"].items():
-        click.echo(f"{METRIC_NAMES[key]}: undefined, {reason}")
+        undefined.setdefault(reason, []).append(METRIC_NAMES.get(key, key.replace("_", " ")))
+    for reason, names in undefined.items():
+        click.echo(f"undefined: {'; '.join(names)}: {reason}")
     if splits:
         click.echo(f"frame AUC of each split: {', '.join(_number(split['auc']) for split in splits)}")
-    for kind in ("precision", "recall"):
+    for kind in ("precision", "recall") if metrics["events"] else ():
         at = ", ".join(f"{iou}: {_number(value)}" for iou, value in metrics["events"][kind].items())
         click.echo(f"event {kind} at temporal IoU {at}")
     if optimistic := metrics.get("released_protocol"):
@@ -215,8 +218,10 @@ def print_metrics(metrics: dict[str, Any]) -> None:
 def _metrics_title(metrics: dict[str, Any]) -> str:
     if splits := metrics.get("splits"):
         return f"{len(splits)} random splits, seeds {splits[0]['seed']} to {splits[-1]['seed']}"
-    test = metrics["protocol"]["videos"]["test"] - len(metrics["protocol"]["left_out"])
-    return f"{test} test videos, {metrics['frames']} frames; threshold {metrics['threshold']:.3g}"
+    listed, left_out = metrics["protocol"]["videos"]["test"], len(metrics["protocol"]["left_out"])
+    test = "" if listed is None else f"{listed - left_out} test videos, "
+    threshold = "no threshold" if metrics["threshold"] is None else f"threshold {metrics['threshold']:.3g}"
+    return f"{test}{metrics['frames']} frames; {threshold}"
 
 
 def _number(value: float | None) -> str:

@@ -128,14 +128,21 @@ class Session:
     as_json: bool
 
 
-def begin(options: dict[str, Any], videos: Sequence[str] = (), checkpoint: Path | None = None) -> Session:
+def begin(
+    options: dict[str, Any], videos: Sequence[str] = (), checkpoint: Path | None = None, *, bare: bool = False
+) -> Session:
     """Read the configuration that the options describe; with a checkpoint and no configuration, the checkpoint's.
+
+    Args:
+        options: the common ones.
+        videos, checkpoint: as the command was given them.
+        bare: the command can do without a configuration.
 
     Raises:
         click.UsageError: nothing says what to work on.
         ConfigError, CheckpointError: the configuration or the checkpoint is wrong.
     """
-    if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint):
+    if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint or bare):
         raise click.UsageError("give -c CONFIG")
     from lad.config import load_config
     from lad.console import make_reporter

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from lad.dataset import MAX_PROBLEMS, DatasetError, Video, video_ids
+from lad.dataset import FEATURES_SUFFIX, MAX_PROBLEMS, DatasetError, Video, video_ids
 from lad.files import check_readable
 from lad.footage import VIDEO_SUFFIXES
+from lad.names import plain_names, video_of_features
 from lad.ours import is_work_directory
 
 Folders = dict[Path, list[str]]  # a folder -> the names of its files
@@ -58,6 +59,27 @@ def by_stem(folders: Folders, suffixes: Collection[str] = VIDEO_SUFFIXES) -> Fil
     return index
 
 
+def footage_by_stem(folders: Folders) -> FileIndex:
+    """The videos by their names without suffix; for a name that has none, the features that others made of it.
+
+    These are recognised by what the field writes behind a video's name: `Abuse001_x264_i3d.npy`, `a_rgb.npy` beside
+    `a_flow.npy`.
+    """
+    features: FileIndex = {}
+    for folder, names in folders.items():
+        for name in names:
+            bare, suffix = os.path.splitext(name)  # noqa: PTH122  (there may be many)
+            called = plain_names(bare)
+            if suffix != FEATURES_SUFFIX or len(called) == 1:
+                continue
+            stream = bare.rpartition("_")[2]
+            path = folder / (f"{video_of_features(bare)}_{{stream}}{suffix}" if stream in ("rgb", "flow") else name)
+            for one in called:
+                there = features.setdefault(one.lower(), [])
+                there += [] if path in there else [path]
+    return {**features, **by_stem(folders)}
+
+
 def find_by_stem(index: FileIndex, name: str) -> Path | None:
     """The file that a list calls `name` or `folder/name`. Case does not matter.
 
@@ -91,7 +113,12 @@ def name_below(root: Path, path: Path) -> str:
 def with_ids(videos: Iterable[Video], root: Path) -> list[Video]:
     """The videos in their order, with ids made of their paths below `root`."""
     found = list(videos)
-    ids = video_ids([video.path.absolute() for video in found], root)
+    paths = [video.path.absolute() for video in found]
+    named = [
+        path.with_name(f"{video_of_features(path.stem)}{path.suffix}") if video.is_features else path
+        for video, path in zip(found, paths, strict=True)
+    ]
+    ids = video_ids(named if len(set(named)) == len(named) else paths, root)
     return [replace(video, id=name) for video, name in zip(found, ids, strict=True)]
 
 

@@ -5,7 +5,8 @@ What is read may lie anywhere at or below the root:
 
 - the videos: `training/videos/01_001.avi` (330, all normal), `testing/frames/01_0014/*.jpg` (107, all with anomalies).
   `training/frames` and `testing/videos` are read too. Where a video is there in both forms, the official one is read,
-  from which somebody made the other: the file of a training video, the frames of a test video.
+  from which somebody made the other: the file of a training video, the frames of a test video. Where neither is there,
+  features that somebody made of it are (`01_0014_i3d.npy`).
 - the labels: `testing/test_frame_mask/01_0014.npy`, one number per frame, not zero if the frame is abnormal.
 - the split: `SH_Train.txt` (238 names) and `SH_Test.txt` (199). They are not in the official download but in
   `ShanghaiTech_new_split` of the public repository `jx-zhong-for-academic-purpose/GCN-Anomaly-Detection`.
@@ -23,9 +24,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lad.dataset import DatasetError, Video
+from lad.dataset import FEATURES_SUFFIX, DatasetError, Video
 from lad.datasets.common import Listing, Options
-from lad.datasets.downloads import find_below, folders_below, lines_of, name_below, stem, with_ids
+from lad.datasets.downloads import (
+    find_below,
+    folders_below,
+    footage_by_stem,
+    lines_of,
+    name_below,
+    stem,
+    with_ids,
+)
 from lad.events import events_of
 from lad.files import frame_files, read_npy
 from lad.footage import VIDEO_SUFFIXES
@@ -52,6 +61,9 @@ def read_shanghaitech(root: Path, options: Options) -> Listing:
             is_video = child.suffix.lower() in VIDEO_SUFFIXES
             if NAME.fullmatch(child.stem) and (is_video if folder.name == "videos" else child.is_dir()):
                 paths.setdefault(child.stem, child)
+    for name, files in footage_by_stem(found).items():
+        if NAME.fullmatch(name) and files[0].suffix == FEATURES_SUFFIX:
+            paths.setdefault(name, files[0])
     if not paths:
         raise DatasetError(
             f"{root}: no ShanghaiTech here: there is neither training/videos/01_001.avi nor testing/frames/01_0014, "
@@ -86,7 +98,7 @@ def read_shanghaitech(root: Path, options: Options) -> Listing:
             label=("abnormal" if events else "normal") if known else "",
             events=events,
             n_frames=images or (None if labels is None else len(labels)),
-            fps=FPS if images else None,
+            fps=FPS if images or path.suffix == FEATURES_SUFFIX else None,
             source=f"scene-{name[:2]}",
         )
         videos.append(video)

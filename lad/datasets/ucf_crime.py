@@ -3,7 +3,8 @@
 The download holds:
 
 - videos in folders named after 13 anomalies (`Anomaly-Videos-Part-1/Abuse/Abuse001_x264.mp4`) and in folders of normal
-  ones. The lists call these folders otherwise, so a video is found by its file name.
+  ones. The lists call these folders otherwise, so a video is found by its file name. Where it is not there, features
+  that somebody made of it are (`Abuse001_x264_i3d.npy`).
 - `Anomaly_Train.txt` (1,610 videos: 810 abnormal, 800 normal) and `Anomaly_Test.txt` (290: 140, 150), one
   `Folder/file.mp4` per line. Of an abnormal training video only the category is known: it is labelled as a whole, as in
   the LAD2000 paper.
@@ -22,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from lad.dataset import DatasetError, Video
 from lad.datasets.common import Listing, Options
-from lad.datasets.downloads import by_stem, find_below, find_by_stem, folders_below, lines_of, stem, with_ids
+from lad.datasets.downloads import find_below, find_by_stem, folders_below, footage_by_stem, lines_of, stem, with_ids
 from lad.events import WHOLE_VIDEO, Event
 
 NORMAL = "Normal"
@@ -48,7 +49,7 @@ def read_ucf_crime(root: Path, options: Options) -> Listing:
             understood.
     """
     folders = folders_below(root)
-    here = by_stem(folders)
+    here = footage_by_stem(folders)
     lists = {split: find_below(folders, name) for split, (name, _) in LISTS.items()}
     if not any(lists.values()):
         names = " nor ".join(name for name, _ in LISTS.values())

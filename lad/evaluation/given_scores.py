@@ -1,28 +1,96 @@
-"""Scores that somebody else made: found by their names and read, whatever wrote them."""
+"""Scores that somebody else made: found by their names and read, whatever wrote them, and one for each frame."""
 
 from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
-from lad.files import read_npy
+from lad.files import check_readable, read_npy
+from lad.names import FIELD_SUFFIXES, last_part, plain_names
+
+MAX_BYTES = 16 << 30  # of a file of scores: a year of frames, written out
 
 
-def find_given(folder: Path, video: Video, test: Sequence[Video]) -> Path:
-    """A video's file of scores: by its id, or by the last part of it where no other video shares that.
+@dataclass(frozen=True)
+class GivenScores:
+    """Somebody's scores of one video.
+
+    Attributes:
+        path: the file.
+        frames: `(frames,)` float64.
+        a_clip: whether the file has one score a clip, which is repeated here for the frames of the clip.
+    """
+
+    path: Path
+    frames: np.ndarray
+    a_clip: bool = False
+
+
+def scores_in_folder(
+    folder: Path, test: Sequence[Video], frames: Mapping[str, int]
+) -> tuple[dict[str, GivenScores], dict[str, str]]:
+    """The scores of videos in a folder: a `<video id>.csv` or `.npy` for each, with a score a frame or a clip.
+
+    Args:
+        folder: of the files.
+        test: the videos.
+        frames: video id -> how many frames it has, for those of which that is known.
+
+    Returns:
+        video id -> its scores, and video id -> why it has none.
+    """
+    exact = Counter(last_part(video.id) for video in test)
+    plain = Counter(name for video in test for name in plain_names(video.id))
+    found: dict[str, GivenScores] = {}
+    failed: dict[str, str] = {}
+    for video in test:
+        try:
+            path = _find(folder, video, exact, plain)
+            scores, count = read_given(path), frames.get(video.id, 0)
+        except (OSError, ValueError) as error:
+            failed[video.id] = str(error)
+            continue
+        a_clip = len(scores) != count and len(scores) in (count // CLIP_FRAMES, -(-count // CLIP_FRAMES))
+        found[video.id] = GivenScores(path, by_frame(scores, count, a_clip=True) if a_clip else scores, a_clip)
+    if any(given.a_clip for given in found.values()):  # then nobody can say what those of the others are
+        for video_id in [video_id for video_id in found if video_id not in frames]:
+            given = found.pop(video_id)
+            failed[video_id] = (
+                f"{given.path}: {len(given.frames)} scores, one a clip or one a frame? "
+                "Write how many frames the video has in the column n_frames of the dataset.csv"
+            )
+    return found, failed
+
+
+def by_frame(scores: np.ndarray, frames: int, *, a_clip: bool) -> np.ndarray:
+    """`(frames,)` scores out of one a frame, or one a clip of 16; what is left at the end has the last one."""
+    place = np.arange(frames) // (CLIP_FRAMES if a_clip else 1)
+    return scores[np.minimum(place, len(scores) - 1)]
+
+
+def _find(folder: Path, video: Video, exact: Counter[str], plain: Counter[str]) -> Path:
+    """A video's file of scores: by its id, or by what the field calls it where no other video is called so.
+
+    Args:
+        folder: of the files.
+        video: whose scores are wanted.
+        exact, plain: how many videos have a name as the last part of their id, and among their plain names.
 
     Raises:
         ValueError: there is none.
     """
-    last = video.id.rpartition("/")[2]
-    names = [video.id]
-    if sum(other.id.rpartition("/")[2] == last for other in test) == 1:
-        names.append(last)
+    names, last = [video.id], last_part(video.id)
+    if exact[last] == 1:
+        names += [last, *(name for name in plain_names(last)[1:] if plain[name] == 1)]
+        names += [name for suffix in (*FIELD_SUFFIXES, ".mp4", ".avi") if not plain[name := f"{last}{suffix}"]]
     for name in names:
         for suffix in (".csv", ".npy"):
             if (path := folder / f"{name}{suffix}").is_file():
@@ -36,6 +104,7 @@ def read_given(path: Path) -> np.ndarray:
     Raises:
         OSError, ValueError: the file cannot be read so, or a score is not finite.
     """
+    check_readable(path, MAX_BYTES)
     if path.suffix == ".npy":
         scores = np.atleast_1d(read_npy(path).squeeze())
     else:

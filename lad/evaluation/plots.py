@@ -33,7 +33,8 @@ def draw_evaluation(
 ) -> list[Path]:
     """ROC, confusion matrix, how reliable scores are, and a score curve a video; returns the files."""
     drawn = [_save(_roc(scored, metrics), folder / "roc.png")]
-    drawn.append(_save(_confusion(metrics, classes), folder / "confusion.png"))
+    if classes:
+        drawn.append(_save(_confusion(metrics, classes), folder / "confusion.png"))
     if metrics["reliability"]:
         drawn.append(_save(_reliability(metrics), folder / "reliability.png"))
     for one in scored:
@@ -121,7 +122,7 @@ def _reliability(metrics: dict[str, Any]) -> Figure:
     return figure
 
 
-def _curves(scored: Sequence[ScoredVideo], threshold: float, columns: int) -> Figure:
+def _curves(scored: Sequence[ScoredVideo], threshold: float | None, columns: int) -> Figure:
     columns = min(columns, len(scored))
     rows = -(-len(scored) // columns)
     figure = _new_figure(7 if columns == 1 else 4 * columns, 2.6 if rows == 1 else 1.7 * rows)
@@ -132,8 +133,11 @@ def _curves(scored: Sequence[ScoredVideo], threshold: float, columns: int) -> Fi
         axes.plot(frames, one.scores[::step], color=SCORE, linewidth=1.5)
         for start, end in intervals(one.truth):
             axes.axvspan(start, end, color=TRUTH, alpha=0.2, linewidth=0)
-        axes.axhline(threshold, color=QUIET, linestyle=":", linewidth=1)
-        axes.set(ylim=(0, 1.05), xlim=(0, len(one.scores)))
+        if threshold is not None:
+            axes.axhline(threshold, color=QUIET, linestyle=":", linewidth=1)
+        if one.scores.min() >= 0 and one.scores.max() <= 1:  # those of somebody else may have any range
+            axes.set(ylim=(0, 1.05))
+        axes.set(xlim=(0, len(one.scores)))
         axes.set_title(one.video.id, fontsize=9, parse_math=False)  # a name with two dollar signs is no formula
     for axes in list(panels)[len(scored) :]:
         axes.set_axis_off()

@@ -36,6 +36,11 @@ UNDEFINED = {
     "accuracy_window": "the test videos have no labels, or the scores come without categories",
     "accuracy_video": "the test videos have no labels, or the scores come without categories",
 }
+JUDGED = ("far_all", "far_normal", "far_abnormal", "false_alarms_hour")  # at a threshold
+UNJUDGED = "the scores come without a threshold: set score.threshold to judge them at one"
+NO_PROBABILITIES = "a score is not within 0 and 1: 0.5 means nothing"
+PER_VIDEO = ("auc_abnormal", "far_normal", "far_abnormal", "false_alarms_hour")
+UNDIVIDED = "nobody says where one video ends and the next begins"
 
 
 @dataclass(frozen=True)
@@ -75,18 +80,20 @@ def label_indices(video: Video, classes: Sequence[str]) -> tuple[int, ...]:
 def compute_metrics(
     scored: Sequence[ScoredVideo],
     classes: Sequence[str],
-    threshold: float,
+    threshold: float | None,
     *,
     merge_seconds: float = 0.0,
     min_seconds: float = 0.0,
+    divided: bool = True,
 ) -> dict[str, Any]:
     """Every number of `lad evaluate` over `scored`; an undefined one is None, with its reason under `undefined`.
 
     Args:
         scored: the test videos.
         classes: names of the categories.
-        threshold: of events and alarms.
+        threshold: of events and alarms; None: there is none, and nothing is judged at one.
         merge_seconds, min_seconds: of events, as `intervals.events_above` has them.
+        divided: whether each of `scored` is one video, and not all of them one after the other.
     """
     everything = _frames(scored)
     labelled = [one for one in scored if one.labels and one.predicted is not None]
@@ -95,22 +102,29 @@ def compute_metrics(
     rows = [one.row for one in labelled if one.row is not None]
     columns = [one.predicted for one in labelled if one.predicted is not None]
     matrix = confusion_matrix(rows, columns, len(classes))
-    at_threshold = numbers_at(scored, threshold, merge_seconds, min_seconds)
     bins = reliability(*everything)
+    fixed = FIXED_THRESHOLD if bins is not None else None
+    at_threshold, at_fixed = (
+        numbers_at(scored, at, merge_seconds, min_seconds, divided=divided) for at in (threshold, fixed)
+    )
     numbers: dict[str, Any] = {
         "auc": roc_auc(*everything),
-        "auc_abnormal": roc_auc(*_frames([one for one in scored if one.video.is_abnormal])),
+        "auc_abnormal": roc_auc(*_frames([one for one in scored if one.video.is_abnormal])) if divided else None,
         "ap": average_precision(*everything),
-        **{name: at_threshold[name] for name in ("far_all", "far_normal", "far_abnormal", "false_alarms_hour")},
+        **{name: at_threshold[name] for name in JUDGED},
         "threshold": threshold,
         "calibration_error": calibration_error(bins) if bins else None,
         "accuracy_window": right / windows if windows else None,
         "accuracy_video": accuracy([one.labels for one in labelled], columns),
     }
+    reasons = UNDEFINED | ({} if divided else dict.fromkeys(PER_VIDEO, UNDIVIDED))
+    if threshold is None:
+        reasons |= dict.fromkeys(("threshold", *JUDGED), UNJUDGED)
+    undefined = {name: reasons[name] for name, value in numbers.items() if value is None}
     return numbers | {
-        "undefined": {name: UNDEFINED[name] for name, value in numbers.items() if value is None},
+        "undefined": undefined | ({f"at_{FIXED_THRESHOLD}": NO_PROBABILITIES} if fixed is None else {}),
         "events": at_threshold["events"],
-        f"at_{FIXED_THRESHOLD}": numbers_at(scored, FIXED_THRESHOLD, merge_seconds, min_seconds),
+        f"at_{FIXED_THRESHOLD}": at_fixed,
         "reliability": bins,
         "frames": len(everything[0]),
         "anomalous_frames": int(everything[0].sum()),
@@ -120,9 +134,20 @@ def compute_metrics(
 
 
 def numbers_at(
-    scored: Sequence[ScoredVideo], threshold: float, merge_seconds: float = 0.0, min_seconds: float = 0.0
+    scored: Sequence[ScoredVideo],
+    threshold: float | None,
+    merge_seconds: float = 0.0,
+    min_seconds: float = 0.0,
+    *,
+    divided: bool = True,
 ) -> dict[str, Any]:
-    """What depends on a threshold: false alarms, by frame and by event, and how well events are found."""
+    """What depends on a threshold: false alarms, by frame and by event, and how well events are found.
+
+    All of it is None where there is no threshold, and all but `far_all` where the videos are not divided.
+    """
+    if threshold is None or not divided:
+        far_all = None if threshold is None else false_alarm_rate(*_frames(scored), threshold)
+        return {**dict.fromkeys(JUDGED), "far_all": far_all, "events": None}
     videos, alarms = [], 0
     for one in scored:
         true = intervals(one.truth)

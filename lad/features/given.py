@@ -10,12 +10,28 @@ import numpy as np
 
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
+from lad.features.layout import OWN, read_layout
 from lad.features.recipe import EXTRACT
-from lad.features.video import open_features
-from lad.files import fingerprint
+from lad.features.video import FeatureFile, feature_file, open_array
+from lad.files import fingerprint, read_npy
 from lad.models.registry import BACKBONES
 
 GIVEN = "given"  # stands for the stream in the manifest's items of such features
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What the headers of a video's given features say.
+
+    Attributes:
+        files: one for each path.
+        layout: the order of their axes.
+        why: why they are read in that order, where it is not lad's own and nobody asked for it; else empty.
+    """
+
+    files: list[FeatureFile]
+    layout: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -26,11 +42,15 @@ class Checked:
         frames: how many they tell of.
         warnings: what is odd about them.
         refusal: why they cannot be used; empty: they can.
+        layout: the order of the files' axes.
+        why: as `Headers` has it.
     """
 
     frames: int = 0
     warnings: tuple[str, ...] = ()
     refusal: str = ""
+    layout: str = OWN
+    why: str = ""
 
 
 def given_paths(video: Video, streams: Sequence[str]) -> list[Path]:
@@ -39,7 +59,34 @@ def given_paths(video: Video, streams: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def given_fingerprint(video: Video, contents: Sequence[str], backbone: str, streams: Sequence[str], fps: float) -> str:
+def read_headers(video: Video, streams: Sequence[str], asked: str) -> Headers:
+    """Read the headers of a video's given features; `asked`: `data.npy_layout`.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: it holds something else, or its axes cannot be told from each other; names it.
+    """
+    paths = given_paths(video, streams)
+    arrays = [open_array(path) for path in paths]
+    try:
+        layout, why = read_layout(arrays[0].shape, asked, video.n_frames)
+    except ValueError as error:
+        raise ValueError(f"{paths[0]}: {error}") from error
+    files = [feature_file(path, array, layout) for path, array in zip(paths, arrays, strict=True)]
+    return Headers(files, layout, why)
+
+
+def given_layout(video: Video, streams: Sequence[str], asked: str) -> str:
+    """The order of the axes of a video's given features; empty where `check_given` will say why there is none."""
+    try:
+        return read_headers(video, streams, asked).layout
+    except (OSError, ValueError):
+        return ""
+
+
+def given_fingerprint(
+    video: Video, contents: Sequence[str], backbone: str, streams: Sequence[str], fps: float, layout: str
+) -> str:
     """What the use of a video's given features depends on.
 
     Args:
@@ -47,6 +94,7 @@ def given_fingerprint(video: Video, contents: Sequence[str], backbone: str, stre
         contents: hashes of their files.
         backbone, streams: what they are checked against.
         fps: frames a second, since they say nothing of times.
+        layout: the order of their axes.
     """
     return fingerprint(
         {
@@ -55,39 +103,56 @@ def given_fingerprint(video: Video, contents: Sequence[str], backbone: str, stre
             "of": [backbone, *streams],
             "frames": video.n_frames,
             "fps": fps,
+            **({"layout": layout} if layout != OWN else {}),  # left out, as rows of an older lad have it
         }
     )
 
 
-def check_given(video: Video, backbone: str, streams: Sequence[str]) -> Checked:
-    """Look at a video's given features: are they features, of these streams, of as many frames as are labelled?"""
-    paths = given_paths(video, streams)
-    shapes = []
-    for path in paths:
-        try:
-            features = open_features(path)
-            numbers = features[:]
-        except OSError as error:
-            return Checked(refusal=f"{path}: cannot be read: {error.strerror or error}")
-        except ValueError as error:
-            return Checked(refusal=str(error))
-        if not np.isfinite(numbers.min() + numbers.max()):  # as they are not where any number is not
-            return Checked(refusal=f"{path}: holds numbers that are not finite")
-        shapes.append(features.shape)
-    dim, wanted = sum(shape[2] for shape in shapes), BACKBONES[backbone].feature_dim * len(streams)
-    if dim != wanted:
-        return Checked(
-            refusal=f"{paths[0]}: {dim} numbers a clip, {backbone} {' + '.join(streams)} has {wanted}: set "
-            "extract.streams to what it holds, or say {stream} in the dataset.csv's path where each stream has a file"
-        )
-    if len({shape[:2] for shape in shapes}) > 1:
-        return Checked(refusal=f"{paths[0]}: {shapes[0]} does not go with {paths[-1]}: {shapes[-1]}")
-    clips = shapes[0][1]
+def dim_misfit(files: Sequence[FeatureFile], backbone: str, streams: Sequence[str]) -> str:
+    """Why the features of one video are of another length than those of the backbone and streams; empty: they fit."""
+    dim, wanted = sum(file.shape[2] for file in files), BACKBONES[backbone].feature_dim * len(streams)
+    if dim == wanted:
+        return ""
+    said = f"{files[0].path}: {dim} numbers a clip, {backbone} {' + '.join(streams)} has {wanted}: "
+    if wanted // len(files) in files[0].shape[:2]:
+        stored = tuple(read_npy(files[0].path).shape)
+        return f"{said}its axes are {stored}: say which is which with data.npy_layout, such as dim,clips"
+    return (
+        f"{said}set extract.streams to what it holds, or say {{stream}} in the dataset.csv's path where each stream "
+        "has a file"
+    )
+
+
+def check_given(video: Video, backbone: str, streams: Sequence[str], asked: str) -> Checked:
+    """Look at a video's given features: are they features, of these streams, of as many frames as are labelled?
+
+    Args:
+        video: of the features.
+        backbone, streams: what they should be of.
+        asked: `data.npy_layout`.
+    """
+    try:
+        headers = read_headers(video, streams, asked)
+        if misfit := dim_misfit(headers.files, backbone, streams):
+            return Checked(refusal=misfit)
+        for file in headers.files:
+            numbers = file[:]
+            if not np.isfinite(numbers.min() + numbers.max()):  # as they are not where any number is not
+                return Checked(refusal=f"{file.path}: holds numbers that are not finite")
+    except OSError as error:
+        return Checked(refusal=f"{error.filename or video.path}: cannot be read: {error.strerror or error}")
+    except ValueError as error:
+        return Checked(refusal=str(error))
+    first, last = headers.files[0], headers.files[-1]
+    if len({file.shape[:2] for file in headers.files}) > 1:
+        return Checked(refusal=f"{first.path}: {first.shape} does not go with {last.path}: {last.shape}")
+    clips = first.shape[1]
     frames = video.n_frames or clips * CLIP_FRAMES
     if abs(clips * CLIP_FRAMES - frames) > CLIP_FRAMES:
         return Checked(
-            refusal=f"{paths[0]}: {clips} clips are {clips * CLIP_FRAMES} frames, its labels are for {frames}: "
+            refusal=f"{first.path}: {clips} clips are {clips * CLIP_FRAMES} frames, its labels are for {frames}: "
             "more than a clip apart"
         )
     expected = {frames // CLIP_FRAMES, -(-frames // CLIP_FRAMES)}
-    return Checked(frames, () if clips in expected else (f"{clips} clips for {frames} labelled frames",))
+    odd = () if clips in expected else (f"{clips} clips for {frames} labelled frames",)
+    return Checked(frames, odd, layout=headers.layout, why=headers.why)

@@ -10,13 +10,14 @@ import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from lad.clip import CLIP_FRAMES
 from lad.errors import LadError
 from lad.extract.sampling import Timeline, evenly_spaced
+from lad.features.layout import OWN, axes_of
 from lad.files import read_npy
 
 
@@ -29,16 +30,16 @@ class FeatureFile:
     """A `.npy` file of features, which is opened for each look at it: neither memory nor open files grow with them.
 
     Attributes:
-        shape: `(crops, clips, dim)`.
+        shape: `(crops, clips, dim)`, whatever the order in which they are stored.
         offset: bytes before the first number.
-        order: `C` or `F`, of the numbers.
+        strides: bytes from one number to the next along each axis of `shape`.
     """
 
     path: Path
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     offset: int
-    order: Literal["C", "F"]
+    strides: tuple[int, ...]
 
     def __getitem__(self, place: Any) -> np.ndarray:
         """What an array of its shape has at `place`.
@@ -49,25 +50,54 @@ class FeatureFile:
         with self.path.open("rb", buffering=0) as file:
             try:
                 content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                return np.ndarray(self.shape, self.dtype, content, self.offset, order=self.order)[place]
+                return np.ndarray(self.shape, self.dtype, content, self.offset, self.strides)[place]
             except (ValueError, TypeError) as error:  # of an empty file, of too short a one
                 raise OSError(errno.EIO, "became shorter while it was in use", str(self.path)) from error
 
 
-def open_features(path: Path) -> FeatureFile:
-    """Read the header of a feature file, `(clips, dim)` or `(crops, clips, dim)`.
+def open_array(path: Path) -> np.memmap:
+    """The array of a feature file, its axes as they are stored.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it holds something else.
+        ValueError: it holds something else; names it.
     """
     array = read_npy(path)
     if array.ndim not in (2, 3) or not np.issubdtype(array.dtype, np.floating) or 0 in array.shape:
         raise ValueError(
             f"{path}: holds {array.dtype} {array.shape}; features are float (clips, dim) or (crops, clips, dim)"
         )
-    crops, clips, dim = array.shape if array.ndim == 3 else (1, *array.shape)
-    return FeatureFile(path, (crops, clips, dim), array.dtype, array.offset, "C" if array.flags.c_contiguous else "F")
+    return array
+
+
+def open_features(path: Path, layout: str = OWN) -> FeatureFile:
+    """Read the header of a feature file, two axes or three.
+
+    Args:
+        path: the file.
+        layout: the order of its axes; those of a file of two are the same without crops.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds something else.
+    """
+    return feature_file(path, open_array(path), layout)
+
+
+def feature_file(path: Path, array: np.memmap, layout: str) -> FeatureFile:
+    """The features in a file whose array is open, its axes in the order that `layout` says.
+
+    Raises:
+        ValueError: it has another number of axes.
+    """
+    try:
+        names = axes_of(layout, array.ndim)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    turned = array.transpose([names.index(axis) for axis in axes_of(OWN, array.ndim)])
+    view = turned if turned.ndim == 3 else turned[None]
+    crops, clips, dim = view.shape
+    return FeatureFile(path, (crops, clips, dim), array.dtype, array.offset, view.strides)
 
 
 @dataclass(frozen=True)
@@ -103,7 +133,7 @@ class VideoFeatures:
     """The features of one video, as files, and the frames that they tell of.
 
     Attributes:
-        paths: `.npy` files, `(clips, dim)` or `(crops, clips, dim)`, one for each configured stream or one of all.
+        paths: `.npy` files of two or three axes, one for each configured stream or one of all.
         times_path: `.npy`, `(frames,)` float64, seconds since the first frame; None: the frames are evenly spaced.
         frames: how many the video has.
         fps: average frames a second.
@@ -111,6 +141,7 @@ class VideoFeatures:
         stride: frames from one clip's start to the next.
         fingerprint: of all files together.
         warnings: what was odd about the video.
+        layout: the order of the files' axes.
     """
 
     paths: list[Path]
@@ -121,6 +152,7 @@ class VideoFeatures:
     stride: int = CLIP_FRAMES
     fingerprint: str = ""
     warnings: tuple[str, ...] = ()
+    layout: str = OWN
 
     def open(self) -> ClipFeatures:
         """The features, which stay on the disk.
@@ -130,7 +162,7 @@ class VideoFeatures:
             FeaturesError: a file is not as it was made.
         """
         try:
-            return ClipFeatures([open_features(path) for path in self.paths])
+            return ClipFeatures([open_features(path, self.layout) for path in self.paths])
         except ValueError as error:
             raise _damaged(error) from error
 

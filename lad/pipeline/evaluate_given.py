@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lad.detector.checkpoint import DEFAULT_THRESHOLD
-from lad.evaluation.given_scores import find_given, read_given
+from lad.clip import CLIP_FRAMES
+from lad.config import Config
+from lad.dataset import Video
+from lad.evaluation.concatenated import scores_in_array
+from lad.evaluation.given_scores import GivenScores, scores_in_folder
 from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
+from lad.extract.count import promised_frames
 from lad.extract.sampling import evenly_spaced
+from lad.features.given import read_headers
 from lad.features.labels import labelled_frames, labels_misfit, with_events_in_frames
 from lad.pipeline.evaluate import STAGE, protocol, write_evaluation
 from lad.pipeline.labels import test_videos
@@ -20,75 +26,123 @@ from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.version import code_version
 from lad.work.layout import Work
 
+KEPT = ("data", "split", "seed", "videos", "left_out", "false_alarms_hour", "events", "merge_seconds", "min_seconds")
+
 
 def evaluate_given(
-    project: Project, work: Work, reporter: Reporter, folder: Path
+    project: Project, work: Work, reporter: Reporter, scores: Path, listed: Path | None = None
 ) -> tuple[StageResult, dict[str, Any], Path]:
-    """Evaluate scores that somebody else made of the `test` videos: a `<video id>.csv` or `.npy` for each.
+    """Evaluate scores that somebody else made of the `test` videos, by the labels of the dataset.
+
+    Args:
+        project: of the videos.
+        work: where to write.
+        reporter: who is told.
+        scores: a folder with a `<video id>.csv` or `.npy` for each video, or one file of all of them.
+        listed: of one file: the list in whose order the videos stand in it.
 
     Returns:
         what came of the videos, the metrics, and the folder where they were written.
 
     Raises:
-        StageError: there is no test video, or none of them has scores there.
+        StageError: there is no test video, or none of them has scores there, or the file does not go with the list.
     """
     result = StageResult(STAGE)
-    scored: list[ScoredVideo] = []
     test, classes = test_videos(project.videos), project.classes
+    frames = known_frames(project, test)
+    try:
+        if listed is None:
+            found, lacking = scores_in_folder(scores, test, frames)
+        else:
+            found, lacking = scores_in_array(scores, listed, test, frames)
+    except (OSError, ValueError) as error:
+        raise StageError(str(error)) from error
+    result.failed = {video_id: f"{video_id}: {reason}" for video_id, reason in lacking.items()}
+    how = say_how(found.values(), reporter)
+    scored: list[ScoredVideo] = []
     for one in test:
-        try:
-            path = find_given(folder, one, test)
-            scores = read_given(path)
-        except (OSError, ValueError) as error:
-            result.failed[one.id] = f"{one.id}: {error}"
+        if one.id not in found:
             continue
-        video = with_events_in_frames(one, partial(evenly_spaced, len(scores), project.folder_fps(one)))
-        if reason := labels_misfit(video, len(scores), path):
+        given = found[one.id].frames
+        video = with_events_in_frames(one, partial(evenly_spaced, len(given), project.folder_fps(one)))
+        if reason := labels_misfit(video, len(given), found[one.id].path):
             result.failed[video.id] = f"{video.id}: {reason}"
             continue
-        if (labelled := labelled_frames(video, len(scores))) != len(scores):
-            result.warnings[video.id] = [f"{len(scores)} scores for {labelled} labelled frames"]
+        if (labelled := labelled_frames(video, len(given))) != len(given):
+            result.warnings[video.id] = [f"{len(given)} scores for {labelled} labelled frames"]
             reporter.say(f"warning: {video.id}: {result.warnings[video.id][0]}")
         scored.append(
             ScoredVideo(
                 video=video,
-                truth=video.frame_labels(len(scores)),
-                scores=scores,
-                seconds=len(scores) / project.folder_fps(video),
+                truth=video.frame_labels(len(given)),
+                scores=given,
+                seconds=len(given) / project.folder_fps(video),
                 labels=label_indices(video, classes),
                 predicted=None,
                 votes=np.zeros(len(classes), dtype=np.int64),
             )
         )
     if not scored:
-        raise StageError(f"{folder}: no test video has scores there: {next(iter(result.failed.values()))}")
-    threshold = project.config.score.threshold
-    score = project.config.score
+        raise StageError(f"{scores}: no test video has scores there: {next(iter(result.failed.values()))}")
+    made = protocol(project, work, sorted(result.failed))
+    measured_on = {"scores": str(scores), "list": str(listed) if listed else None, "scores_are": how}
+    measured_on |= {name: made[name] for name in KEPT}
+    metrics, place = measure(scored, project.config, work, reporter, scores, measured_on, classes)
+    result.done = len(scored)
+    return result, metrics, place
+
+
+def known_frames(project: Project, videos: Sequence[Video]) -> dict[str, int]:
+    """Video id -> how many frames it has: as the dataset says, as its given features tell, or as it says itself."""
+    frames = {video.id: video.n_frames for video in videos if video.n_frames}
+    unknown = [video for video in videos if video.id not in frames]
+    for video in unknown:
+        if video.is_features:
+            try:
+                headers = read_headers(video, project.config.extract.streams, project.config.data.npy_layout)
+            except (OSError, ValueError):  # what cannot be read says nothing
+                continue
+            frames[video.id] = headers.files[0].shape[1] * CLIP_FRAMES
+    there = {video.path: video.id for video in unknown if not video.is_features and video.path.exists()}
+    promised = promised_frames(list(there))
+    return frames | {there[path]: count for path, (count, _) in promised.items()}
+
+
+def say_how(found: Iterable[GivenScores], reporter: Reporter) -> str:
+    """Whether scores are one a frame or one a clip; that they are repeated is said."""
+    clips = [given.a_clip for given in found]
+    if not any(clips):
+        return "one a frame"
+    how = f"one a clip, repeated for its {CLIP_FRAMES} frames"
+    which = "" if all(clips) else f"of {sum(clips)} of {len(clips)} videos: "
+    reporter.say(f"scores: {which}{how}")
+    return f"{which}{how}"
+
+
+def measure(
+    scored: Sequence[ScoredVideo],
+    config: Config,
+    work: Work,
+    reporter: Reporter,
+    scores: Path,
+    measured_on: Mapping[str, Any],
+    classes: Sequence[str] = (),
+    *,
+    divided: bool = True,
+) -> tuple[dict[str, Any], Path]:
+    """The metrics of somebody's scores, and the folder where they are written.
+
+    Nothing is judged at a threshold that nobody asked for: scores of others may be logits or distances.
+    """
     metrics = compute_metrics(
         scored,
         classes,
-        DEFAULT_THRESHOLD if threshold is None else threshold,
-        merge_seconds=score.merge_seconds,
-        min_seconds=score.min_seconds,
+        config.score.threshold,
+        merge_seconds=config.score.merge_seconds,
+        min_seconds=config.score.min_seconds,
+        divided=divided,
     )
-    made = protocol(project, work, sorted(result.failed))
-    kept = (
-        "data",
-        "split",
-        "seed",
-        "videos",
-        "left_out",
-        "false_alarms_hour",
-        "events",
-        "merge_seconds",
-        "min_seconds",
-    )
-    metrics |= {
-        "protocol": {"scores": str(folder), **{name: made[name] for name in kept}},
-        "weights": {},
-        "lad": code_version(),
-    }
-    place = work.folder / "evaluations" / folder.resolve().name  # of `..` too
+    metrics |= {"protocol": dict(measured_on), "weights": {}, "lad": code_version()}
+    place = work.folder / "evaluations" / scores.resolve().name.removesuffix(".npy")  # of `..` too
     write_evaluation(place, scored, metrics, classes, reporter)
-    result.done = len(scored)
-    return result, metrics, place
+    return metrics, place

@@ -7,8 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from lad.dataset import Video
-from lad.features.given import GIVEN, check_given, given_fingerprint, given_paths
+from lad.features.given import (
+    GIVEN,
+    Checked,
+    check_given,
+    dim_misfit,
+    given_fingerprint,
+    given_layout,
+    given_paths,
+    read_headers,
+)
 from lad.features.labels import labelled_frames, labels_misfit, with_events_in_frames
+from lad.features.layout import OWN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import READERS, fingerprint
@@ -51,7 +61,8 @@ def plan(
                 if video.is_features:
                     paths = given_paths(video, recipe.streams)
                     contents = [manifest.contents.of_input(path, verify=asked.verify) for path in paths]
-                    today = given_fingerprint(video, contents, recipe.backbone, recipe.streams, fps)
+                    layout = given_layout(video, recipe.streams, project.config.data.npy_layout)
+                    today = given_fingerprint(video, contents, recipe.backbone, recipe.streams, fps, layout)
                     fingerprints[video.id] = {f"{GIVEN}/{video.id}": today}
                 else:
                     content = manifest.contents.of_input(video.path, verify=asked.verify)
@@ -111,8 +122,10 @@ def take_given(
             ((item, now),) = fingerprints[video.id].items()
             if not work.manifest.is_done(work.manifest.get(EXTRACT, item), now):
                 todo.append((video, item, now))
+    asked = project.config.data.npy_layout
     with ThreadPoolExecutor(READERS) as readers:
-        looked_at = list(readers.map(lambda one: check_given(one[0], recipe.backbone, recipe.streams), todo))
+        looked_at = list(readers.map(lambda one: check_given(one[0], recipe.backbone, recipe.streams, asked), todo))
+    _say_layouts([video for video, _, _ in todo], looked_at, reporter)
     refused: dict[str, str] = {}
     with work.manifest.transaction():
         for (video, item, now), found in zip(todo, looked_at, strict=True):
@@ -129,9 +142,46 @@ def take_given(
                 "fps": project.folder_fps(video),
                 "reader": GIVEN,
                 "warnings": list(found.warnings),
+                "layout": found.layout,
             }
             work.manifest.finish(EXTRACT, item, given_paths(video, recipe.streams), info)
     return refused
+
+
+def _say_layouts(videos: Sequence[Video], looked_at: Sequence[Checked], reporter: Reporter) -> None:
+    """Say once which features are read in another order of axes than lad's own, and why."""
+    turned = [(video, found) for video, found in zip(videos, looked_at, strict=True) if found.why]
+    if turned:
+        video, found = turned[0]
+        many = f"{len(turned)} videos, such as" if len(turned) > 1 else "of"
+        reporter.say(
+            f"warning: features are read as {found.layout} ({many} {video.path}): {found.why}; "
+            "set data.npy_layout if their axes are others"
+        )
+
+
+def check_headers(project: Project, recipe: FeatureRecipe) -> None:
+    """See, before anything is read whole, that the given features are of the configured length.
+
+    Where those of a few videos are not, these fail by name, as any other that cannot be used.
+
+    Raises:
+        StageError: none is.
+    """
+    misfit = ""
+    for video in project.videos:
+        if not video.is_features:
+            continue
+        try:
+            files = read_headers(video, recipe.streams, project.config.data.npy_layout).files
+        except (OSError, ValueError):  # said of the video when its turn comes
+            continue
+        found = dim_misfit(files, recipe.backbone, recipe.streams)
+        if not found:
+            return
+        misfit = misfit or found
+    if misfit:
+        raise StageError(misfit)
 
 
 def find_features(
@@ -189,7 +239,8 @@ def _video_features(recipe: FeatureRecipe, work: Work, video: Video, row: Item, 
     frames, fps, warnings = row.info["frames"], row.info["fps"], tuple(row.info["warnings"])
     if video.is_features:
         paths = given_paths(video, recipe.streams)
-        return VideoFeatures(paths, None, frames, fps, fingerprint=today, warnings=warnings)
+        layout = row.info.get("layout", OWN)  # rows of an older lad knew no other
+        return VideoFeatures(paths, None, frames, fps, fingerprint=today, warnings=warnings, layout=layout)
     return VideoFeatures(
         paths=[work.features(stream, video.id) for stream in recipe.streams],
         times_path=work.times(video.id),

@@ -18,6 +18,7 @@ from lad.files import write_bytes, write_json
 from lad.models import weights
 from lad.ours import CONFIG, DATASET
 from lad.pipeline.checks import check_config
+from lad.pipeline.inventory import check_headers
 from lad.pipeline.labels import check_labels_of, warn_of_misfits
 from lad.pipeline.project import Asked, Project, load_project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -129,14 +130,21 @@ def run_stages(
     Raises:
         LadError: a stage cannot begin.
     """
+    from lad.pipeline.score import check_detector_fits
+
     total = {name: StageResult(name) for name in names}
     later = [name for name in names if name != "extract"]
     parts = split_parts(project, work, reporter) if later else []
     for part in parts:
         _check_labels(names, part)
+    check_headers(project, recipe)
     if "extract" in names and later:
         known = {item.partition("/")[2] for _, item in work.manifest.items(EXTRACT)}
-        warn_of_misfits([video for video in project.videos if video.id not in known], project.config, reporter.say)
+        new = [video for video in project.videos if video.id not in known]
+        if new and "score" in later and "train" not in later:
+            for part in parts:
+                check_detector_fits(part.project, recipe, part.work)
+        warn_of_misfits(new, project.config, reporter.say)
 
     def run_stage(name: str, part: Part) -> bool:
         prefix = f"{part.work.name}: " if part.work.name else ""

@@ -17,6 +17,7 @@ from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
+from lad.models.registry import BACKBONES
 from lad.pipeline.alarm import sound_alarm
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
@@ -43,6 +44,20 @@ def find_checkpoint(project: Project, work: Work) -> Path:
     if not path.is_file():
         raise StageError(f"{path}: no such checkpoint: run `lad train`, or name one with --checkpoint")
     return path
+
+
+def check_detector_fits(project: Project, recipe: FeatureRecipe, work: Work) -> None:
+    """See that the detector takes features of the configured length, before any are made.
+
+    Raises:
+        StageError, CheckpointError: it does not, or it is not there or none.
+    """
+    path = find_checkpoint(project, work)
+    dim = _scorer(project, recipe, load_checkpoint(path), path).detector.feature_dim
+    wanted = BACKBONES[recipe.backbone].feature_dim * len(recipe.streams)
+    if dim != wanted:
+        streams = " + ".join(recipe.streams)
+        raise CheckpointError(f"{path}: made for features of {dim} numbers a clip, these have {wanted} ({streams})")
 
 
 def _check_detector(project: Project, work: Work, path: Path, *, verify: bool) -> None:

@@ -249,3 +249,20 @@ def test_the_real_lists_and_masks_have_the_published_counts(shared_data: Path, t
     assert sum(int(video.frame_labels(video.n_frames or 0).sum()) for video in abnormal) == 17_326
     learned = {video.source for video in abnormal if video.split == "train"}
     assert len(learned) == 12  # enough scenes with anomalies to hold some out
+
+
+def test_features_of_the_field_stand_for_videos_that_are_not_there(tmp_path: Path) -> None:
+    lists(tmp_path)
+    touch(tmp_path / "training/videos" / f"{NORMAL[0]}.avi")
+    (tmp_path / "testing/test_frame_mask").mkdir(parents=True)
+    np.save(tmp_path / "testing/test_frame_mask" / f"{ABNORMAL[0]}.npy", MASK)
+    for name in (NORMAL[0], NORMAL[1], ABNORMAL[0]):
+        touch(tmp_path / "SH_ten_crop_i3d" / f"{name}_i3d.npy")
+    found = by_id(read_shanghaitech(tmp_path, Options()))
+    assert set(found) == {
+        f"training/videos/{NORMAL[0]}",
+        f"SH_ten_crop_i3d/{NORMAL[1]}",
+        f"SH_ten_crop_i3d/{ABNORMAL[0]}",
+    }
+    video = found[f"SH_ten_crop_i3d/{ABNORMAL[0]}"]
+    assert video.is_features and video.events == EVENTS and (video.n_frames, video.fps) == (len(MASK), 24.0)

@@ -109,6 +109,25 @@ def test_what_is_missing_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     assert len(listing.videos) == 3
 
 
+def test_features_of_the_field_stand_for_videos_that_are_not_there(tmp_path: Path) -> None:
+    small(tmp_path)
+    for video in (TRAIN[1], *TEST):
+        (tmp_path / video).unlink()
+    for name in ("Normal_Videos001_x264_i3d", "Arson011_x264_i3d", "Abuse001_x264_i3d", "Test_Spatial_Annotation"):
+        touch(tmp_path / "ten_crop_i3d" / f"{name}.npy")
+    for stream in ("rgb", "flow"):
+        touch(tmp_path / "two" / f"Burglary035_x264_{stream}.npy")
+    listing = read_ucf_crime(tmp_path, Options())
+    assert {video.id: video.path.relative_to(tmp_path).as_posix() for video in listing.videos} == {
+        "Abuse/Abuse001_x264": "Abuse/Abuse001_x264.mp4",
+        "ten_crop_i3d/Normal_Videos001_x264": "ten_crop_i3d/Normal_Videos001_x264_i3d.npy",
+        "ten_crop_i3d/Arson011_x264": "ten_crop_i3d/Arson011_x264_i3d.npy",
+        "two/Burglary035_x264": "two/Burglary035_x264_{stream}.npy",
+    }
+    assert set(listing.missing) == SHORT | {TEST[2]}
+    assert {video.is_features for video in listing.videos} == {True, False}
+
+
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
     small(tmp_path)
     (tmp_path / "Anomaly_Train.txt").unlink()

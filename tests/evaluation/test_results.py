@@ -39,6 +39,8 @@ FOLDS = ("-o", "train.selection=cross-validation", "-o", "train.folds=2")
 DESIGN = {"auc", "auc_abnormal", "ap", "far_all", "far_normal", "far_abnormal", "threshold", "accuracy_window"}
 DESIGN |= {"accuracy_video", "protocol", "weights"}  # shared/design.md, "The command line"
 
+JUDGED = ("-o", "score.threshold=0.5")  # of somebody else's scores nothing is judged unless one asks
+
 Row = list[object]
 Lad = Callable[..., tuple[int, str, str]]
 
@@ -93,7 +95,7 @@ def write_scores(path: Path, scores: np.ndarray) -> None:
 
 def given(root: Path, *more: str, scores: str = "theirs", work: str = "work") -> list[str]:
     config = ["-c", str(root / "small.yaml"), "--data", str(root), "--work", str(root.parent / work)]
-    return ["evaluate", *config, "--scores", str(root / scores), *more]
+    return ["evaluate", *config, *JUDGED, "--scores", str(root / scores), *more]
 
 
 def test_given_scores_have_the_numbers_that_one_works_out_by_hand(lad, by_hand):

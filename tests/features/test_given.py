@@ -334,11 +334,11 @@ def test_what_failed_under_other_streams_is_judged_anew(lad, root, tmp_path):
     prepared(lad, root)
     work = tmp_path / "work"
     status, _, err = lad("extract", *dataset(root, work, "extract.streams=[rgb]"))
-    assert status == 1 and "2048 numbers a clip, i3d rgb has 1024: set extract.streams" in err
+    assert status == 2 and "2048 numbers a clip, i3d rgb has 1024: set extract.streams" in err
     status, out, err = lad("extract", *dataset(root, work))
     assert status == 0, out + err
     status, _, err = lad("extract", *dataset(root, work, "extract.streams=[rgb]"))
-    assert status == 1 and "set extract.streams" in err, "these are still not rgb features"
+    assert status == 2 and "set extract.streams" in err, "these are still not rgb features"
 
 
 def test_training_alone_names_features_that_cannot_be_used(lad, root, tmp_path):
@@ -382,10 +382,12 @@ def test_the_form_of_the_files_does_not_move_the_results(lad, tmp_path):
     assert not same_tensors(tensors(tmp_path / "streams" / BEST), moved), "or the comparison would prove nothing"
 
 
+TEN_CROPS = np.repeat(np.array([1, -1, 0.5], np.float32), [4, 3, 3])[:, None, None]
+
+
 def test_features_of_several_crops_train_and_their_scores_are_the_mean(lad, root, tmp_path):
     shutil.rmtree(root)
-    crops = np.array([1, -1, 0.5], np.float32)[:, None, None]
-    write_layout(root, lambda array: array * crops)
+    write_layout(root, lambda array: array * TEN_CROPS)
     status, out, err = lad("train", *benchmark(root, tmp_path / "crops"))
     assert status == 0, out + err
     content = torch.load(tmp_path / "crops/checkpoints/best.pt", weights_only=True)
@@ -395,13 +397,99 @@ def test_features_of_several_crops_train_and_their_scores_are_the_mean(lad, root
     assert lad("score", *benchmark(root, tmp_path / "crops"), *plain)[0] == 0
     found = scores(tmp_path / "crops", "crash_1")
     each = []
-    for number in range(3):
-        alone = write_layout(tmp_path / f"crop{number}", lambda array, number=number: array * crops[number])
+    for number, factor in enumerate((1, -1, 0.5)):
+        alone = write_layout(tmp_path / f"crop{number}", lambda array, factor=factor: array * np.float32(factor))
         work = tmp_path / f"crop{number}" / "work"
         assert lad("score", *benchmark(alone, work), *plain)[0] == 0
         each.append(scores(work, "crash_1"))
     assert np.ptp(each, axis=0).max() > 1e-5, "or the mean would prove nothing"
-    np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
+    np.testing.assert_allclose(found, np.average(each, axis=0, weights=[4, 3, 3]), atol=1e-6)
+
+
+def turned(array: np.ndarray) -> np.ndarray:
+    """As RTFM's extractors write ten crops: `(clips, crops, dim)`."""
+    return (array * TEN_CROPS).transpose(1, 0, 2)
+
+
+def test_crops_that_come_second_are_turned_and_said_once_or_named(lad, root, tmp_path):
+    shutil.rmtree(root)
+    write_layout(root, lambda array: array * TEN_CROPS)
+    status, out, err = lad("train", *benchmark(root, tmp_path / "ours"))
+    assert status == 0 and "features are read as" not in err, out + err
+    shutil.rmtree(root)
+    write_layout(root, turned)
+    for name, asked in {"auto": (), "named": ("data.npy_layout=clips, crops,dim",)}.items():
+        status, out, err = lad("train", *benchmark(root, tmp_path / name, *asked))
+        assert status == 0, out + err
+        said = [line for line in err.splitlines() if "features are read as" in line]
+        assert len(said) == (not asked)
+        assert all("are read as clips,crops,dim (" in line and "6 is no number of crops" in line for line in said)
+        assert same_tensors(tensors(tmp_path / name / BEST), tensors(tmp_path / "ours" / BEST))
+    status, _, err = lad("train", *benchmark(root, tmp_path / "wrong", "data.npy_layout=crops,clips,dim"))
+    assert status == 2 and "(6, 10, 1024) as crops,clips,dim has 6 crops: there can be 1, 5 or 10" in err
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames", "reason"),
+    [
+        ((10, 10, 128), "160", "is 10 crops of 10 clips, or 10 clips of 10 crops: set data.npy_layout"),
+        ((5, 10, 128), "", "is 5 crops of 10 clips, or 5 clips of 10 crops: set data.npy_layout"),
+        ((3, 6, 128), "", "neither 3 nor 6 is a number of crops, which is 1, 5 or 10"),
+        ((128, 6), "", "6 numbers a clip, tiny rgb has 128: its axes are (128, 6): say which is which"),
+        ((10, 128, 6), "", "its axes are (10, 128, 6): say which is which with data.npy_layout"),
+    ],
+)
+def test_axes_that_cannot_be_told_apart_are_refused_in_one_line(lad, tmp_path, shape, frames, reason):
+    status, out = extracted(lad, tmp_path, np.zeros(shape, np.float32), frames)
+    said = out.splitlines()[-1]
+    assert status in (1, 2) and reason in said and str(tmp_path / "a.npy") in said
+
+
+@pytest.mark.parametrize(
+    ("shape", "frames", "asked", "read"),
+    [
+        ((6, 10, 128), "", "auto", 96),
+        ((6, 10, 128), "96", "clips,crops,dim", 96),
+        ((5, 10, 128), "160", "auto", 160),
+        ((5, 10, 128), "80", "auto", 80),
+        ((10, 10, 128), "", "clips,crops,dim", 160),
+        ((128, 6), "", "dim,clips", 96),
+        ((10, 128, 6), "", "crops,dim,clips", 96),
+        ((1, 1, 128), "", "auto", 16),
+        ((7, 128), "", "clips,crops,dim", 112),
+    ],
+)
+def test_axes_are_read_as_named_or_as_the_only_way_that_gives_crops(lad, tmp_path, shape, frames, asked, read):
+    status, out = extracted(lad, tmp_path, np.zeros(shape, np.float32), frames, f"data.npy_layout={asked}")
+    assert status == 0, out
+    assert items(tmp_path / "work", "extract")["given/a"].info["frames"] == read
+
+
+def extracted(lad, folder: Path, array: np.ndarray, frames: str, *overrides: str) -> tuple[int, str]:
+    np.save(folder / "a.npy", array)
+    (folder / "dataset.csv").write_text(f"video,path,n_frames\na,a.npy,{frames}\n")
+    settings = ["extract.backbone=tiny", f"data.dataset={folder / 'dataset.csv'}", *overrides]
+    words = [word for setting in settings for word in ("-o", setting)]
+    status, out, err = lad("extract", "--work", str(folder / "work"), *words)
+    return status, out + err
+
+
+def test_ten_crops_as_rtfm_writes_them_are_not_taken_for_clips(lad, tmp_path, shared_cases):
+    status, out = extracted(lad, tmp_path, np.load(shared_cases / "ten_crops_last.npy"), "")
+    assert status == 0 and "read as clips,crops,dim" in out and "6 is no number of crops" in out
+    assert items(tmp_path / "work", "extract")["given/a"].info["frames"] == 96
+
+
+@pytest.mark.parametrize("asked", ["clips", "clips,clips,dim", "dim,time", "crops,clips,dim,dim"])
+def test_a_layout_of_other_axes_is_refused(lad, tmp_path, asked):
+    status, out = extracted(lad, tmp_path, np.zeros((6, 128), np.float32), "", f"data.npy_layout={asked}")
+    assert status == 2 and "name each axis once" in out
+
+
+def test_features_of_another_length_are_refused_before_any_is_read_whole(lad, root, tmp_path, monkeypatch):
+    monkeypatch.setattr("lad.pipeline.run.stages", lambda: pytest.fail("a stage begins"))
+    status, _, err = lad("run", *benchmark(root, tmp_path / "work", "extract.backbone=tiny"))
+    assert status == 2 and "2048 numbers a clip, tiny rgb + flow has 256" in err, err
 
 
 def test_a_clip_more_or_less_than_labelled_is_a_warning_and_two_are_an_error(lad, root, tmp_path):
@@ -474,7 +562,7 @@ def test_a_feature_file_is_scored_as_it_is_without_a_configuration(lad, root, tm
     np.testing.assert_array_equal(scores(work, name)[:90], scores(tmp_path / "trained", "crash_1"))
     np.save(video, features("crash_1", "rgb"))
     status, _, err = lad("score", "--checkpoint", best, str(video), "--work", str(work))
-    assert status == 1 and f"{video}: 1024 numbers a clip, i3d rgb + flow has 2048" in err
+    assert status == 2 and f"{video}: 1024 numbers a clip, i3d rgb + flow has 2048" in err
 
 
 @pytest.mark.parametrize(("dim", "streams"), [(2048, "[rgb, flow]"), (1024, "[rgb]")])
@@ -494,13 +582,14 @@ def test_a_released_checkpoint_needs_no_configuration(lad, root, tmp_path, dim, 
     assert "preset: wan2021" in made and "window: 3" in made and ("- flow" in made) == (streams != "[rgb]")
 
 
-def test_a_released_checkpoint_of_other_features_asks_for_a_configuration(lad, root, tmp_path):
+def test_a_released_checkpoint_of_other_features_asks_for_a_configuration(lad, root, tmp_path, monkeypatch):
     path = checkpoint(tmp_path, dim=512)
     np.save(tmp_path / "some.npy", np.ones((4, 512), np.float32))
     words = ["score", "--checkpoint", str(path), str(tmp_path / "some.npy"), "--work", str(tmp_path / "work")]
     status, _, err = lad(*words)
     assert status == 2 and len(err.splitlines()) == 1
     assert str(path) in err and "512 numbers a clip" in err and "-c CONFIG" in err
+    monkeypatch.setattr("lad.pipeline.run.stages", lambda: pytest.fail("a stage begins"))
     status, _, err = lad("score", "--checkpoint", str(path), *benchmark(root, tmp_path / "work"))
     assert status == 2 and err.splitlines()[-1] == (
         f"error: {path}: made for features of 512 numbers a clip, these have 2048 (rgb + flow)"

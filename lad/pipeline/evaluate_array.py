@@ -1,0 +1,181 @@
+"""`lad evaluate --scores FILE --gt FILE`: one array of scores by one array of labels, as RTFM and others keep them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lad.clip import CLIP_FRAMES
+from lad.config import Config
+from lad.dataset import Video, is_safe_id
+from lad.evaluation.concatenated import cut, ids_of, read_list, read_truth
+from lad.evaluation.given_scores import GivenScores, by_frame, read_given
+from lad.evaluation.results import ScoredVideo
+from lad.events import events_of
+from lad.features.given import read_headers
+from lad.names import last_part
+from lad.pipeline.evaluate import STAGE
+from lad.pipeline.evaluate_given import evaluate_given, known_frames, measure, say_how
+from lad.pipeline.labels import test_videos
+from lad.pipeline.project import Project
+from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.pipeline.run import open_project
+from lad.work.layout import Work
+from lad.work.manifest import open_manifest
+
+
+def evaluate_files(
+    config: Config,
+    folder: Path,
+    reporter: Reporter,
+    scores: Path,
+    gt: Path | None,
+    listed: Path | None,
+    *,
+    force: bool = False,
+) -> tuple[StageResult, dict[str, Any], Path]:
+    """Evaluate somebody's scores by the labels of the configured dataset, or by those of `gt`, which needs no dataset.
+
+    Args:
+        config: whose dataset it is, if it has one.
+        folder: the work directory.
+        reporter: who is told.
+        scores, gt, listed: as `evaluate_given` and `evaluate_array` have them.
+        force: replace other people's files.
+
+    Raises:
+        LadError: as these two, and `open_project`.
+    """
+    if gt and not (config.data.benchmark or config.data.dataset):
+        with open_manifest(folder, force=force) as manifest:
+            return evaluate_array(config, None, Work(manifest), reporter, scores, gt, listed)
+    with open_project(config, folder, reporter=reporter, force=force) as (project, work):
+        if gt:
+            return evaluate_array(config, project, work, reporter, scores, gt, listed)
+        return evaluate_given(project, work, reporter, scores, listed)
+
+
+def evaluate_array(
+    config: Config,
+    project: Project | None,
+    work: Work,
+    reporter: Reporter,
+    scores: Path,
+    gt: Path,
+    listed: Path | None = None,
+) -> tuple[StageResult, dict[str, Any], Path]:
+    """Evaluate scores of many videos in one file by the labels of their frames in another.
+
+    Args:
+        config: of the threshold and of events.
+        project: its test videos tell how long they are where the files of the list are not here; None: there is none.
+        work: where to write.
+        reporter: who is told.
+        scores: one a frame or one a clip.
+        gt: 0 or 1 for each frame.
+        listed: the feature files in whose order the videos stand in both.
+
+    Returns:
+        what came of the videos, the metrics, and the folder where they were written.
+
+    Raises:
+        StageError: the files do not go together.
+    """
+    try:
+        truth, given = read_truth(gt), read_given(scores)
+        names = read_list(listed) if listed else []
+        frames = _lengths(config, project, listed, names) if listed else None
+        if frames:
+            truths, _ = cut(truth, frames, str(gt), a_frame=True)
+            parts, a_clip = cut(given, [len(part) for part in truths], str(scores))
+        else:
+            a_clip = _is_a_clip(given, truth, scores, gt)
+            truths, parts = [truth], [given]
+    except (OSError, ValueError) as error:
+        raise StageError(str(error)) from error
+    if names and not frames:
+        reporter.say(
+            f"warning: {listed}: its feature files are not here, so nobody can say where one video ends: "
+            "numbers of single videos are undefined"
+        )
+    found = [
+        GivenScores(scores, by_frame(part, len(true), a_clip=a_clip), a_clip)
+        for part, true in zip(parts, truths, strict=True)
+    ]
+    how = say_how(found, reporter)
+    fps = config.data.frame_folder_fps
+    scored = [
+        ScoredVideo(
+            video=Video(video_id, Path(video_id), split="test", events=events_of(true), n_frames=len(true)),
+            truth=true,
+            scores=one.frames,
+            seconds=len(true) / fps,
+            labels=(),
+            predicted=None,
+            votes=np.zeros(0, dtype=np.int64),
+        )
+        for video_id, one, true in zip(_ids(names if frames else [scores.stem]), found, truths, strict=True)
+    ]
+    measured_on: dict[str, Any] = {
+        "scores": str(scores),
+        "gt": str(gt),
+        "list": str(listed) if listed else None,
+        "scores_are": how,
+        "fps": fps,
+        "videos": {"test": len(names) or None},
+        "left_out": [],
+        "merge_seconds": config.score.merge_seconds,
+        "min_seconds": config.score.min_seconds,
+    }
+    metrics, place = measure(scored, config, work, reporter, scores, measured_on, divided=bool(frames))
+    return StageResult(STAGE, done=len(names) or 1), metrics, place
+
+
+def _is_a_clip(given: np.ndarray, truth: np.ndarray, scores: Path, gt: Path) -> bool:
+    """Whether scores are one a clip of the labelled frames, all videos together.
+
+    Raises:
+        ValueError: they are neither that nor one a frame.
+    """
+    if len(given) not in (len(truth), len(truth) / CLIP_FRAMES):
+        raise ValueError(
+            f"{scores}: holds {len(given)} scores, {gt} {len(truth)} labels: there must be one a frame, or one for "
+            f"{CLIP_FRAMES} frames ({len(truth) / CLIP_FRAMES:g}); name the list of feature files with --list where "
+            "their lengths are to be read"
+        )
+    return len(given) != len(truth)
+
+
+def _lengths(config: Config, project: Project | None, listed: Path, names: Sequence[str]) -> list[int] | None:
+    """How many frames each video of a list has: by its feature file, or by the dataset; None: nobody says.
+
+    Raises:
+        ValueError: a feature file is none, or the list does not go with the dataset.
+    """
+    files = [_feature_file(listed, name) for name in names]
+    if all(files):
+        videos = [Video(str(file), file) for file in files if file]
+        headers = [read_headers(video, config.extract.streams[:1], config.data.npy_layout) for video in videos]
+        return [one.files[0].shape[1] * CLIP_FRAMES for one in headers]
+    if project is None:
+        return None
+    test = test_videos(project.videos)
+    frames = known_frames(project, test)
+    ids = ids_of(listed, test)
+    return [frames[video_id] for video_id in ids] if frames.keys() >= set(ids) else None
+
+
+def _feature_file(listed: Path, line: str) -> Path | None:
+    """Where the file of a line is: as it says, or beside the list, since lists name other people's disks."""
+    places = (Path(line), listed.parent / line, listed.parent / last_part(line))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _ids(names: Sequence[str]) -> list[str]:
+    """What the videos of a list are called in the plots' names."""
+    short = [last_part(name).removesuffix(".npy") for name in names]
+    usable = len(set(short)) == len(short) and all(map(is_safe_id, short))
+    return short if usable else [f"video_{number}" for number in range(len(short))]
