@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from lad.text import printable
+from lad.text import name_splits, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -245,6 +245,8 @@ def print_status(data: dict[str, Any], *, failed_only: bool) -> None:
         for stage, counts in data["stages"].items():
             table.add_row(stage, *(str(counts[name]) for name in ("done", "failed", "running", "pending")))
         _console().print(table)
+        if numbers := data.get("splits_not_counted"):
+            click.echo(f"{name_splits(numbers)} of an earlier run and not counted")
     for failure in data["failed"]:
         click.echo(printable(f"{failure['stage']} {failure['item']}: {failure['error']} ({failure['failure']})"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from lad.work.manifest import Item
 
 STAGE = "evaluate"
 ITEM = "metrics"
-CODE_VERSION = 5  # near events are one, blips are none
+CODE_VERSION = 6  # seconds, operating point and normal videos in the plots
 
 
 def evaluate_videos(
@@ -68,7 +69,10 @@ def evaluate_videos(
     if not asked.force and manifest.is_done(manifest.get(STAGE, item), today, verify=asked.verify):
         result.skipped = 1
         return result
+    before = manifest.get(STAGE, item)
     manifest.start(STAGE, item, today)
+    if before:
+        remove_outputs(work, before)  # there may be pictures of videos that are tested no more
     for video_id, said in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(said)}")
     scored = read_scored(project, work, usable)
@@ -90,6 +94,16 @@ def evaluate_videos(
     manifest.finish(STAGE, item, outputs, {"videos": len(scored)})
     result.done = 1
     return result
+
+
+def remove_outputs(work: Work, row: Item) -> None:
+    """Remove the metrics and plots that an evaluation left, and the folders that are empty without them."""
+    for output in row.outputs:
+        path = work.home / output.path
+        path.unlink(missing_ok=True)
+        for folder in path.relative_to(work.home).parents[:-1]:
+            with suppress(OSError):  # something else is in it
+                (work.home / folder).rmdir()
 
 
 def mended(row: Item) -> list[int]:
