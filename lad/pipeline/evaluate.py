@@ -20,7 +20,7 @@ from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.pipeline.score import STAGE as SCORE
-from lad.pipeline.score import detector_repairs, is_own, read_scores, score_fingerprints
+from lad.pipeline.score import detector_repairs, is_own, read_times_and_scores, score_fingerprints
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.version import code_version
@@ -90,7 +90,7 @@ def evaluate_videos(
             "step": optimistic["step"],
             "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
         }
-    outputs = write_evaluation(work.folder, scored, metrics, project.classes, reporter)
+    outputs = write_evaluation(work.folder, scored, metrics, reporter)
     manifest.finish(STAGE, item, outputs, {"videos": len(scored)})
     result.done = 1
     return result
@@ -179,14 +179,14 @@ def _protocol_of_detector(
 
 
 def write_evaluation(
-    folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], classes: Sequence[str], reporter: Reporter
+    folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], reporter: Reporter
 ) -> list[Path]:
     """Write `metrics.json` and the plots below `folder`; returns the files."""
     from lad.evaluation import plots
 
     write_json(folder / "metrics.json", metrics)
     with reporter.progress("plots", len(scored)) as bar:
-        drawn = plots.draw_evaluation(folder / "plots", scored, metrics, classes, on_plot=bar.advance)
+        drawn = plots.draw_evaluation(folder / "plots", scored, metrics, on_plot=bar.advance)
     return [folder / "metrics.json", *drawn]
 
 
@@ -239,7 +239,7 @@ def read_scored(project: Project, work: Work, videos: Sequence[Video]) -> list[S
 
 
 def _read(project: Project, work: Work, video: Video, row: Item) -> ScoredVideo:
-    scores, classes = read_scores(work.scores(video.id)), project.classes
+    (times, scores), classes = read_times_and_scores(work.scores(video.id)), project.classes
     votes = np.array([row.info["votes"].get(name, 0) for name in classes])
     if row.info["category"] not in classes:
         raise StageError(
@@ -253,4 +253,5 @@ def _read(project: Project, work: Work, video: Video, row: Item) -> ScoredVideo:
         labels=label_indices(video, classes),
         predicted=classes.index(row.info["category"]),
         votes=votes,
+        times=times,
     )

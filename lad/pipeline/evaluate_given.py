@@ -58,6 +58,7 @@ def evaluate_given(
                 labels=label_indices(video, classes),
                 predicted=None,
                 votes=np.zeros(len(classes), dtype=np.int64),
+                times=np.arange(len(scores)) / project.folder_fps(video),
             )
         )
     if not scored:
@@ -89,6 +90,6 @@ def evaluate_given(
         "lad": code_version(),
     }
     place = work.folder / "evaluations" / folder.resolve().name  # of `..` too
-    write_evaluation(place, scored, metrics, classes, reporter)
+    write_evaluation(place, scored, metrics, reporter)
     result.done = len(scored)
     return result, metrics, place

@@ -151,9 +151,9 @@ def run_stages(
         announce(f"{prefix}{result.summary()}")
         return len(result.failed) < len(part.project.videos)  # else nothing is left, and the failures say why
 
-    if not project.named and {"train", "evaluate"} & set(names):
-        if kept := set_aside(work, [part.work for part in parts]):
-            reporter.say(kept)
+    measures = not project.named and not {"train", "evaluate"}.isdisjoint(names)
+    if measures and (kept := set_aside(work, [part.work for part in parts])):
+        reporter.say(kept)
 
     whole = Part(project, work, reporter)
     reached = [name for name in names if name == "extract"]

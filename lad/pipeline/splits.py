@@ -1,7 +1,7 @@
 """Random splits that an earlier run left in a work directory and that count no more: `protocol.splits` was larger.
 
-What is cheap to make again goes: metrics, plots, the list of videos. What is not stays: detectors and scores. A run that
-counts a split again takes it up where it was.
+What is cheap to make again goes: metrics, plots, the list of videos. What is not stays: detectors and scores. A run
+that counts a split again takes it up where it was.
 """
 
 from __future__ import annotations
