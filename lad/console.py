@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +51,7 @@ RESULT_PLACES = {
     "evaluate": "metrics.json",
 }
 
+WIDE = 200  # columns of what is printed to a file
 BLOCKS = "▁▂▃▄▅▆▇█"  # a score from 0 to 1
 
 
@@ -210,6 +211,23 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         click.echo(f"event {kind} at temporal IoU {at}")
     if optimistic := metrics.get("released_protocol"):
         click.echo(f"released protocol: frame AUC {_number(optimistic['auc'])} ({optimistic['how']})")
+
+
+def print_tables(tables: Iterable[tuple[Sequence[str], Sequence[Sequence[str]]]], title: str = "") -> None:
+    """Print tables of a header and rows, the first below a title; no word in them is torn where there is room."""
+    console = _console()
+    if not console.is_terminal:  # whoever reads a file wants no line folded
+        console = _console(width=WIDE)
+    for header, rows in tables:
+        table = Table(title=title or None, title_justify="left", show_lines=any("\n" in c for row in rows for c in row))
+        title = ""
+        for number, name in enumerate(header):
+            words = [*name.split(), *(line for row in rows for line in row[number].splitlines())] if number else []
+            longest = max(map(len, words), default=0)
+            table.add_column(printable(name), justify="right" if number else "left", overflow="fold", min_width=longest)
+        for row in rows:
+            table.add_row(*map(printable, row))
+        console.print(table)
 
 
 def _metrics_title(metrics: dict[str, Any]) -> str:
