@@ -21,7 +21,7 @@ NUMBERS = ("auc", "ap")
 
 
 @dataclass(frozen=True)
-class Tested:
+class Measured:
     """A test video.
 
     Attributes:
@@ -37,7 +37,7 @@ class Tested:
     scores: np.ndarray
 
 
-def resampled(splits: Sequence[Sequence[Tested]]) -> dict[str, np.ndarray]:
+def resampled(splits: Sequence[Sequence[Measured]]) -> dict[str, np.ndarray]:
     """Frame AUC and AP, the mean over the splits, of each resampling of the sources.
 
     Args:
@@ -79,7 +79,7 @@ def share_above_zero(differences: np.ndarray) -> float | None:
     return float((known > 0).mean()) if len(known) else None
 
 
-def _of_split(split: Sequence[Tested], place: dict[str, int], draws: np.ndarray) -> np.ndarray:
+def _of_split(split: Sequence[Measured], place: dict[str, int], draws: np.ndarray) -> np.ndarray:
     """`(NUMBERS, RESAMPLINGS)` of one split.
 
     The work grows with frames and with sources, not with their product: frames are counted once by source and score.

@@ -15,7 +15,7 @@ import numpy as np
 
 from lad.dataset import Video, read_dataset
 from lad.errors import LadError
-from lad.evaluation.bootstrap import NUMBERS, RESAMPLINGS, Tested, interval, resampled, share_above_zero
+from lad.evaluation.bootstrap import NUMBERS, RESAMPLINGS, Measured, interval, resampled, share_above_zero
 from lad.evaluation.metrics import roc_auc
 from lad.extract.sampling import Timeline
 from lad.features.labels import with_events_in_frames
@@ -56,7 +56,7 @@ class Run:
 
     folder: Path
     metrics: dict[str, Any]
-    tested: list[list[Tested]] = field(default_factory=list)
+    tested: list[list[Measured]] = field(default_factory=list)
     reason: str = ""
 
     @property
@@ -201,7 +201,7 @@ def _splits(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [one for one in splits if isinstance(one, dict)] if isinstance(splits, list) else []
 
 
-def _read_tested(folder: Path, metrics: Mapping[str, Any]) -> list[Tested]:
+def _read_tested(folder: Path, metrics: Mapping[str, Any]) -> list[Measured]:
     """The test videos that the numbers are of.
 
     Raises:
@@ -223,14 +223,14 @@ def _read_tested(folder: Path, metrics: Mapping[str, Any]) -> list[Tested]:
     return tested
 
 
-def _read_video(folder: Path, video: Video) -> Tested:
+def _read_video(folder: Path, video: Video) -> Measured:
     path = folder / "scores" / f"{video.id}.csv"
     if not path.is_file():
         raise LadError(f"{path}: not there: run `lad score` and `lad evaluate` first")
     times, scores = read_times_and_scores(path)
     fps = (len(times) - 1) / times[-1] if len(times) > 1 and times[-1] > 0 else 1.0
     video = with_events_in_frames(video, partial(Timeline, times, fps))
-    return Tested(video.id, video.group, video.frame_labels(len(scores)), scores)
+    return Measured(video.id, video.group, video.frame_labels(len(scores)), scores)
 
 
 # As text ---------------------------------------------------------------------------------------------------------
