@@ -186,7 +186,7 @@ def _reliability(metrics: dict[str, Any]) -> Figure:
     upper.set_title(f"Reliability: scores are {metrics['calibration_error']:.3f} off on average")
     upper.legend(loc="upper left", frameon=False)
     upper.grid(color="#e9ecef", linewidth=0.8)
-    places = (np.minimum((scores * BINS).astype(int), BINS - 1) + 0.5) / BINS
+    places = (np.minimum((scores * BINS).round(9).astype(int), BINS - 1) + 0.5) / BINS  # 0.7 may be 0.69999...
     bars = lower.bar(places, frames, width=0.92 / BINS, color=QUIET)
     lower.bar_label(bars, [_short_count(count) for count in frames], fontsize=9, padding=1)
     lower.set(xlabel="score", ylabel="frames in the bin")
