@@ -86,7 +86,7 @@ def _of_split(split: Sequence[Measured], place: dict[str, int], draws: np.ndarra
     """
     own = sorted({place[one.source] for one in split})
     row = {source: index for index, source in enumerate(own)}
-    levels = _levels(np.concatenate([one.scores for one in split]))
+    levels = _levels(np.concatenate([one.truth for one in split]), np.concatenate([one.scores for one in split]))
     counts = np.zeros((2, len(own), len(levels)), dtype=np.float32)  # normal and anomalous, by falling score
     for one in split:
         level = np.searchsorted(levels, one.scores, side="right") - 1
@@ -96,11 +96,16 @@ def _of_split(split: Sequence[Measured], place: dict[str, int], draws: np.ndarra
     return np.hstack([_auc_and_ap(part @ counts[0], part @ counts[1]) for part in parts])
 
 
-def _levels(scores: np.ndarray) -> np.ndarray:
-    """Rising lower ends of at most `LEVELS` pieces, each with as many frames as the next where that can be."""
+def _levels(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Rising lower ends of at most `LEVELS` pieces.
+
+    One half of them divides the frames evenly, the other the anomalous frames, which may be few: AP is about them.
+    """
     levels = np.unique(scores)
     if len(levels) > LEVELS:
-        levels = np.unique(np.quantile(scores, np.linspace(0, 1, LEVELS, endpoint=False), method="lower"))
+        shares = np.linspace(0, 1, LEVELS // 2, endpoint=False)
+        of_each = [np.quantile(some, shares, method="lower") for some in (scores, scores[truth]) if len(some)]
+        levels = np.unique(np.concatenate(of_each))
     return levels
 
 

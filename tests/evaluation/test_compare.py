@@ -67,11 +67,18 @@ def test_resampled_numbers_are_those_of_frames_drawn_by_source(monkeypatch, spli
     assert np.ptp(ours["auc"]) > 0.01
 
 
-def test_scores_too_many_to_be_told_apart_move_no_interval_by_a_thousandth(monkeypatch):
-    videos = [some_videos(4, 0, frames=1500, digits=9)]
+@pytest.mark.parametrize("rare", [False, True])
+def test_scores_too_many_to_be_told_apart_move_no_interval_by_a_thousandth(monkeypatch, rare):
+    videos = [some_videos(4, 0, frames=1500, digits=9, noise=0.15)]
+    if rare:  # some forty of 12,000 frames, most of them near the top
+        random = np.random.default_rng(3)
+        truths = [random.random(1500) < np.where(one.scores > 0.75, 0.2, 0.0005) for one in videos[0]]
+        pairs = zip(videos[0], truths, strict=True)
+        videos = [[Measured(one.id, one.source, truth, one.scores) for one, truth in pairs]]
     assert len(np.unique(np.concatenate([one.scores for one in videos[0]]))) > bootstrap.LEVELS
     coarse = {name: interval(values) for name, values in resampled(videos).items()}
     monkeypatch.setattr(bootstrap, "LEVELS", 10**6)
+    monkeypatch.setattr(bootstrap, "CHUNK", 10)
     exact = {name: interval(values) for name, values in resampled(videos).items()}
     assert coarse != exact
     assert all(coarse[name] == pytest.approx(exact[name], abs=1e-3) for name in exact)
