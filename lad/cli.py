@@ -260,7 +260,8 @@ def compare(runs: tuple[Path, ...], layout: str, as_json: bool) -> None:
       lad compare runs/* --format latex > table.tex
     """
     from lad import console
-    from lad.pipeline.compare import as_text, compare_runs, notes, tables
+    from lad.pipeline.compare import compare_runs
+    from lad.pipeline.compare_text import as_text, notes, tables
 
     data = compare_runs(runs)
     if as_json:

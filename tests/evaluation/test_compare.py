@@ -163,7 +163,9 @@ def test_tables_have_a_row_a_run_and_what_is_not_known_is_empty(lad: Lad, two):
 
     lines = lad("compare", *two, "--format", "markdown")[1].splitlines()
     assert (
-        lines[0].startswith("| run | frame AUC |") and lines[2].startswith("| first | 0.") and len(lines) == 4 + 1 + 4
+        lines[0].startswith("| run | frame AUC (95 % interval) |")
+        and lines[2].startswith("| first | 0.")
+        and len(lines) == 4 + 1 + 4
     )
     assert lad("compare", *two, "--format", "latex")[1].count(r"\begin{tabular}") == 2
 
