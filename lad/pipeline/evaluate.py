@@ -72,7 +72,9 @@ def evaluate_videos(
     before = manifest.get(STAGE, item)
     manifest.start(STAGE, item, today)
     if before:
-        remove_outputs(work, before)  # there may be pictures of videos that are tested no more
+        remove_files(
+            work, [output.path for output in before.outputs]
+        )  # there may be pictures of videos that are tested no more
     for video_id, said in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(said)}")
     scored = read_scored(project, work, usable)
@@ -96,12 +98,11 @@ def evaluate_videos(
     return result
 
 
-def remove_outputs(work: Work, row: Item) -> None:
-    """Remove the metrics and plots that an evaluation left, and the folders that are empty without them."""
-    for output in row.outputs:
-        path = work.home / output.path
-        path.unlink(missing_ok=True)
-        for folder in path.relative_to(work.home).parents[:-1]:
+def remove_files(work: Work, paths: Sequence[str]) -> None:
+    """Remove files that an evaluation left, named from the work directory, and the folders that are empty then."""
+    for path in paths:
+        (work.home / path).unlink(missing_ok=True)
+        for folder in Path(path).parents[:-1]:
             with suppress(OSError):  # something else is in it
                 (work.home / folder).rmdir()
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from lad.ours import DATASET
 from lad.pipeline.evaluate import ITEM as METRICS
 from lad.pipeline.evaluate import STAGE as EVALUATE
-from lad.pipeline.evaluate import remove_outputs
+from lad.pipeline.evaluate import remove_files
 from lad.pipeline.score import STAGE as SCORE
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
@@ -36,7 +36,8 @@ def set_aside(work: Work, counted: Sequence[Work]) -> str:
     others = [place for place in recorded(work.manifest) if place not in counted]
     for place in others:
         if row := work.manifest.get(EVALUATE, place.item(METRICS)):
-            remove_outputs(work, row)
+            # The work directory's metrics.json may be another one by now: that of its splits.
+            remove_files(work, [output.path for output in row.outputs if work.home / output.path != work.metrics])
         if place.split is None:
             continue
         place.metrics.unlink(missing_ok=True)

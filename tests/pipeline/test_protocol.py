@@ -435,3 +435,12 @@ def test_videos_of_ones_own_and_somebody_s_scores_count_no_splits(lad, tree, wor
     assert lad("evaluate", *arguments(tree, work, *mine))[0] == 0
     assert len(before) == 3 and {path: path.read_bytes() for path in before} == before
     assert json.loads(lad("status", "--work", str(work), "--json")[1])["stages"]["evaluate"]["done"] == 2
+
+
+def test_training_again_leaves_the_numbers_of_as_many_splits_alone(lad, tree, work):
+    assert lad("run", *arguments(tree, work, "-o", "protocol.splits=1"))[0] == 0
+    assert lad("run", *arguments(tree, work))[0] == 0
+    before = (work / "metrics.json").read_bytes()
+    status, out, _ = lad("train", *arguments(tree, work))
+    assert status == 0 and "split_1: train: nothing to do" in out
+    assert (work / "metrics.json").read_bytes() == before
