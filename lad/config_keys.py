@@ -268,7 +268,13 @@ class ProtocolConfig(Section):
     """How often, and on which random splits."""
 
     splits: int = Field(
-        1, ge=1, le=1000, description="a benchmark with a random split is repeated with seeds `seed`, `seed` + 1, ..."
+        1,
+        ge=1,
+        le=1000,
+        description=(
+            "a benchmark with a random split is repeated with seeds `seed`, `seed` + 1, ...; of splits that an earlier "
+            "run had more, detectors and scores stay and count for nothing"
+        ),
     )
     seed: Seed = Field(0, description="of the first random split")
     released: bool = Field(

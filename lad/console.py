@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from lad.text import printable
+from lad.text import name_splits, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,7 @@ RESULT_PLACES = {
     "evaluate": "metrics.json",
 }
 
+WIDE = 200  # columns of what is printed to a file
 BLOCKS = "▁▂▃▄▅▆▇█"  # a score from 0 to 1
 
 
@@ -215,6 +216,23 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         click.echo(f"released protocol: frame AUC {_number(optimistic['auc'])} ({optimistic['how']})")
 
 
+def print_tables(tables: Iterable[tuple[Sequence[str], Sequence[Sequence[str]]]], title: str = "") -> None:
+    """Print tables of a header and rows, the first below a title; no word in them is torn where there is room."""
+    console = _console()
+    if not console.is_terminal:  # whoever reads a file wants no line folded
+        console = _console(width=WIDE)
+    for header, rows in tables:
+        table = Table(title=title or None, title_justify="left", show_lines=any("\n" in c for row in rows for c in row))
+        title = ""
+        for number, name in enumerate(header):
+            words = [*name.split(), *(line for row in rows for line in row[number].splitlines())] if number else []
+            longest = max(map(len, words), default=0)
+            table.add_column(printable(name), justify="right" if number else "left", overflow="fold", min_width=longest)
+        for row in rows:
+            table.add_row(*map(printable, row))
+        console.print(table)
+
+
 def _metrics_title(metrics: dict[str, Any]) -> str:
     if splits := metrics.get("splits"):
         return f"{len(splits)} random splits, seeds {splits[0]['seed']} to {splits[-1]['seed']}"
@@ -250,6 +268,8 @@ def print_status(data: dict[str, Any], *, failed_only: bool) -> None:
         for stage, counts in data["stages"].items():
             table.add_row(stage, *(str(counts[name]) for name in ("done", "failed", "running", "pending")))
         _console().print(table)
+        if numbers := data.get("splits_not_counted"):
+            click.echo(f"{name_splits(numbers)} of an earlier run and not counted")
     for failure in data["failed"]:
         click.echo(printable(f"{failure['stage']} {failure['item']}: {failure['error']} ({failure['failure']})"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from itertools import combinations
 
@@ -87,3 +87,12 @@ def from_cell(text: str) -> str:
 def not_utf8(text: str) -> bool:
     """Whether text stands for bytes that are no UTF-8, as names of files may be."""
     return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def name_splits(numbers: Sequence[int]) -> str:
+    """`split 3 is`, `splits 3 to 9 are`, `splits 3, 5 are`."""
+    if len(numbers) == 1:
+        return f"split {numbers[0]} is"
+    if list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"splits {numbers[0]} to {numbers[-1]} are"
+    return f"splits {', '.join(map(str, numbers))} are"

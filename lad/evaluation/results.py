@@ -23,6 +23,7 @@ from lad.evaluation.reliability import calibration_error, reliability
 from lad.intervals import events_above, intervals
 
 FIXED_THRESHOLD = 0.5  # beside the chosen one, so that runs can be compared
+UNNAMED, NO_EVENT = "event (no category)", "no event"
 
 UNDEFINED = {
     "auc": "all test frames are alike: no ROC curve",
@@ -54,6 +55,7 @@ class ScoredVideo:
         labels: index of each of its categories, the foremost first.
         predicted: index of the category that it is taken for; None: the scores come without categories.
         votes: `(categories,)` windows won; zeros: as above.
+        times: `(frames,)` float64, seconds since the first frame.
     """
 
     video: Video
@@ -63,6 +65,7 @@ class ScoredVideo:
     labels: tuple[int, ...]
     predicted: int | None
     votes: np.ndarray
+    times: np.ndarray
 
     @property
     def row(self) -> int | None:
@@ -129,6 +132,11 @@ def compute_metrics(
         "frames": len(everything[0]),
         "anomalous_frames": int(everything[0].sum()),
         "confusion": {"classes": list(classes), "matrix": matrix.tolist()},
+        "confusion_events": (
+            None
+            if threshold is None or not divided
+            else _confusion_of_events(scored, classes, threshold, merge_seconds, min_seconds)
+        ),
         "classes": {name: _of_class(scored, index, matrix) for index, name in enumerate(classes)},
     }
 
@@ -151,15 +159,7 @@ def numbers_at(
     videos, alarms = [], 0
     for one in scored:
         true = intervals(one.truth)
-        edges = np.linspace(0, one.seconds, len(one.scores) + 1)
-        found = events_above(
-            one.scores,
-            threshold,
-            times=edges[:-1],
-            ends=edges[1:],
-            merge_seconds=merge_seconds,
-            min_seconds=min_seconds,
-        )
+        found = _found_events(one, threshold, merge_seconds, min_seconds)
         videos.append((true, found, [float(one.scores[start:end].max()) for start, end in found]))
         alarms += false_alarms(true, found)
     return {
@@ -169,6 +169,39 @@ def numbers_at(
         "false_alarms_hour": false_alarms_an_hour(alarms, sum(one.seconds for one in scored)),
         "events": event_detection(videos),
     }
+
+
+def _found_events(
+    one: ScoredVideo, threshold: float, merge_seconds: float, min_seconds: float
+) -> list[tuple[int, int]]:
+    edges = np.linspace(0, one.seconds, len(one.scores) + 1)
+    return events_above(
+        one.scores,
+        threshold,
+        times=edges[:-1],
+        ends=edges[1:],
+        merge_seconds=merge_seconds,
+        min_seconds=min_seconds,
+    )
+
+
+def _confusion_of_events(
+    scored: Sequence[ScoredVideo], classes: Sequence[str], threshold: float, merge_seconds: float, min_seconds: float
+) -> dict[str, Any]:
+    """What happens in each video against what was found in it, both of which may be nothing.
+
+    The categories, then `UNNAMED` for events without one, then `NO_EVENT`.
+    """
+    unnamed, nothing = len(classes), len(classes) + 1
+    rows, columns = [], []
+    for one in scored:
+        named = unnamed if one.row is None else one.row
+        taken = unnamed if one.predicted is None else one.predicted
+        found = _found_events(one, threshold, merge_seconds, min_seconds)
+        rows.append(named if one.video.is_abnormal else nothing)
+        columns.append(taken if found else nothing)
+    matrix = confusion_matrix(rows, columns, len(classes) + 2)
+    return {"classes": [*classes, UNNAMED, NO_EVENT], "matrix": matrix.tolist()}
 
 
 def _of_class(scored: Sequence[ScoredVideo], index: int, matrix: np.ndarray) -> dict[str, Any]:

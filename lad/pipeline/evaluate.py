@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.pipeline.score import STAGE as SCORE
-from lad.pipeline.score import detector_repairs, is_own, read_scores, score_fingerprints
+from lad.pipeline.score import detector_repairs, is_own, read_times_and_scores, score_fingerprints
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.version import code_version
@@ -28,7 +29,7 @@ from lad.work.manifest import Item
 
 STAGE = "evaluate"
 ITEM = "metrics"
-CODE_VERSION = 5  # near events are one, blips are none
+CODE_VERSION = 6  # seconds, operating point and normal videos in the plots
 
 
 def evaluate_videos(
@@ -68,7 +69,12 @@ def evaluate_videos(
     if not asked.force and manifest.is_done(manifest.get(STAGE, item), today, verify=asked.verify):
         result.skipped = 1
         return result
+    before = manifest.get(STAGE, item)
     manifest.start(STAGE, item, today)
+    if before:
+        remove_files(
+            work, [output.path for output in before.outputs]
+        )  # there may be pictures of videos that are tested no more
     for video_id, said in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(said)}")
     scored = read_scored(project, work, usable)
@@ -86,10 +92,19 @@ def evaluate_videos(
             "step": optimistic["step"],
             "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
         }
-    outputs = write_evaluation(work.folder, scored, metrics, project.classes, reporter)
+    outputs = write_evaluation(work.folder, scored, metrics, reporter)
     manifest.finish(STAGE, item, outputs, {"videos": len(scored)})
     result.done = 1
     return result
+
+
+def remove_files(work: Work, paths: Sequence[str]) -> None:
+    """Remove files that an evaluation left, named from the work directory, and the folders that are empty then."""
+    for path in paths:
+        (work.home / path).unlink(missing_ok=True)
+        for folder in Path(path).parents[:-1]:
+            with suppress(OSError):  # something else is in it
+                (work.home / folder).rmdir()
 
 
 def mended(row: Item) -> list[int]:
@@ -165,14 +180,14 @@ def _protocol_of_detector(
 
 
 def write_evaluation(
-    folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], classes: Sequence[str], reporter: Reporter
+    folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], reporter: Reporter
 ) -> list[Path]:
     """Write `metrics.json` and the plots below `folder`; returns the files."""
     from lad.evaluation import plots
 
     write_json(folder / "metrics.json", metrics)
     with reporter.progress("plots", len(scored)) as bar:
-        drawn = plots.draw_evaluation(folder / "plots", scored, metrics, classes, on_plot=bar.advance)
+        drawn = plots.draw_evaluation(folder / "plots", scored, metrics, on_plot=bar.advance)
     return [folder / "metrics.json", *drawn]
 
 
@@ -225,7 +240,7 @@ def read_scored(project: Project, work: Work, videos: Sequence[Video]) -> list[S
 
 
 def _read(project: Project, work: Work, video: Video, row: Item) -> ScoredVideo:
-    scores, classes = read_scores(work.scores(video.id)), project.classes
+    (times, scores), classes = read_times_and_scores(work.scores(video.id)), project.classes
     votes = np.array([row.info["votes"].get(name, 0) for name in classes])
     if row.info["category"] not in classes:
         raise StageError(
@@ -239,4 +254,5 @@ def _read(project: Project, work: Work, video: Video, row: Item) -> ScoredVideo:
         labels=label_indices(video, classes),
         predicted=classes.index(row.info["category"]),
         votes=votes,
+        times=times,
     )

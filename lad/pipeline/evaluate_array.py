@@ -116,6 +116,7 @@ def evaluate_array(
             labels=(),
             predicted=None,
             votes=np.zeros(0, dtype=np.int64),
+            times=np.arange(len(true)) / fps,
         )
         for video_id, one, true in zip(_ids(names if frames else [scores.stem]), found, truths, strict=True)
     ]

@@ -80,6 +80,7 @@ def evaluate_given(
                 labels=label_indices(video, classes),
                 predicted=None,
                 votes=np.zeros(len(classes), dtype=np.int64),
+                times=np.arange(len(given)) / project.folder_fps(video),
             )
         )
     if not scored:
@@ -144,5 +145,5 @@ def measure(
     )
     metrics |= {"protocol": dict(measured_on), "weights": {}, "lad": code_version()}
     place = work.folder / "evaluations" / scores.resolve().name.removesuffix(".npy")  # of `..` too
-    write_evaluation(place, scored, metrics, classes, reporter)
+    write_evaluation(place, scored, metrics, reporter)
     return metrics, place

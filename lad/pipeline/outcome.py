@@ -10,6 +10,7 @@ from lad.features.recipe import FeatureRecipe
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
+from lad.pipeline.splits import is_item_of, not_counted
 from lad.work.layout import Work
 from lad.work.lock import is_held
 from lad.work.manifest import Manifest
@@ -81,18 +82,23 @@ def _clips_data(
 
 
 def status_data(manifest: Manifest) -> dict[str, Any]:
-    """Counts a stage and every failure, as plain data."""
+    """Counts a stage and every failure, as plain data; without the splits of an earlier run that count no more."""
     held = is_held(manifest.work)
+    unused = not_counted(manifest)
     stages: dict[str, dict[str, int]] = {}
     failed: list[dict[str, Any]] = []
     for row in manifest.states():
+        if any(is_item_of(place, row["stage"], row["item"]) for place in unused):
+            continue
         # `running` under nobody's hand was killed, and will be done again.
         state = "pending" if row["status"] == "running" and not held else row["status"]
         counts = stages.setdefault(row["stage"], dict.fromkeys(("done", "failed", "running", "pending"), 0))
         counts[state] += 1
         if state == "failed":
             failed.append({key: row[key] for key in ("stage", "item", "failure", "attempt", "error")})
-    return {"work": str(manifest.work), "held": held, "stages": stages, "failed": failed}
+    data = {"work": str(manifest.work), "held": held, "stages": stages, "failed": failed}
+    there = [place.split for place in unused if place.split is not None and place.folder.is_dir()]
+    return data | ({"splits_not_counted": there} if there else {})
 
 
 def rebuilt_data(rebuilt: Rebuilt) -> dict[str, Any]:

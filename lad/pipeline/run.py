@@ -22,6 +22,7 @@ from lad.pipeline.inventory import check_headers
 from lad.pipeline.labels import check_labels_of, warn_of_misfits
 from lad.pipeline.project import Asked, Project, load_project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.pipeline.splits import set_aside
 from lad.work.layout import Work
 from lad.work.manifest import open_manifest
 
@@ -157,6 +158,10 @@ def run_stages(
         total[name].add(result)
         announce(f"{prefix}{result.summary()}")
         return len(result.failed) < len(part.project.videos)  # else nothing is left, and the failures say why
+
+    measures = not project.named and not {"train", "evaluate"}.isdisjoint(names)
+    if measures and (kept := set_aside(work, [part.work for part in parts])):
+        reporter.say(kept)
 
     whole = Part(project, work, reporter)
     reached = [name for name in names if name == "extract"]

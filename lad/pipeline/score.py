@@ -262,14 +262,23 @@ def read_scores(path: Path) -> np.ndarray:
     """A `scores/<video id>.csv` -> scores `(frames,)` float64.
 
     Raises:
+        StageError: as `read_times_and_scores`.
+    """
+    return read_times_and_scores(path)[1]
+
+
+def read_times_and_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A `scores/<video id>.csv` -> seconds since the first frame and scores, `(frames,)` float64 each.
+
+    Raises:
         StageError: it is not as `write_scores` writes it.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             next(csv.reader(file))  # the names of categories, which may be of several lines
-            scores = np.loadtxt(file, delimiter=",", usecols=2, ndmin=1)
+            times, scores = np.loadtxt(file, delimiter=",", usecols=(1, 2), ndmin=2).T
     except (ValueError, StopIteration, csv.Error) as error:
         raise StageError(f"{path}: not as lad made it: run `lad score --verify` first") from error
     if not np.isfinite(scores).all():
         raise StageError(f"{path}: not as lad made it: run `lad score --verify` first")
-    return scores
+    return times, scores

@@ -215,7 +215,7 @@ def test_absent_classes_keep_their_place_and_what_is_undefined_has_a_reason(meas
 def scored(predicted: int, votes: Sequence[int]) -> ScoredVideo:
     """A normal video of category 0."""
     nothing = np.zeros(4)
-    return ScoredVideo(Video("v", Path("v")), nothing > 0, nothing, 1.0, (0,), predicted, np.array(votes))
+    return ScoredVideo(Video("v", Path("v")), nothing > 0, nothing, 1.0, (0,), predicted, np.array(votes), nothing)
 
 
 def test_a_long_video_weighs_no_more_than_a_short_one_in_its_category():

@@ -224,6 +224,12 @@ def test_more_splits_leave_those_that_are_done_alone(lad, tree, work):
     assert [one["seed"] for one in metrics["splits"]] == [5, 6, 7]
     assert metrics["auc"] == pytest.approx(np.mean([one["auc"] for one in metrics["splits"]]))
 
+    status, _, err = lad("run", *arguments(tree, work))
+    assert status == 0 and "split 2 is of an earlier run and not counted" in err
+    assert [one["seed"] for one in read(work / "metrics.json")["splits"]] == [5, 6]
+    assert sorted(path.parent.name for path in work.glob("splits/*/metrics.json")) == ["0", "1"]
+    assert {key: start for key, start in started(work).items() if key in before} == before
+
 
 def test_a_split_keeps_its_name_however_many_there_are(tree, tmp_path):
     def names(splits: int) -> list[str]:
@@ -377,3 +383,64 @@ def test_scores_of_another_configuration_are_not_evaluated_as_today_s(lad, tree,
     assert status == 2 and said in err and "split_0" in err
     assert not (work / "metrics.json").exists(), "numbers of the other configuration would look current"
     assert lad("run", *arguments(tree, work))[0] == 0 and (work / "metrics.json").exists()
+
+
+def test_fewer_splits_leave_no_numbers_of_the_others_and_more_take_them_up_again(lad, tree, work, finished_splits):
+    best = (work / "splits/1/checkpoints/best.pt").read_bytes()
+    status, _, err = lad("run", *arguments(tree, work, "-o", "protocol.splits=1"))
+    assert status == 0, err
+    said = [line for line in err.splitlines() if "not counted" in line]
+    assert said == [
+        "splits 0 to 1 are of an earlier run and not counted: their detectors and scores are kept, and "
+        f"-o protocol.splits=2 takes them up again; to remove them: rm -r {work}/splits/0 {work}/splits/1"
+    ]
+    metrics = read(work / "metrics.json")
+    assert "splits" not in metrics and metrics["protocol"]["split"] is None
+    for number in range(2):
+        split = work / "splits" / str(number)
+        assert sorted(path.name for path in split.iterdir()) == ["checkpoints", "logs", "scores"]
+    status, out, _ = lad("status", "--work", str(work), "--json")
+    data = json.loads(out)
+    assert status == 0 and data["splits_not_counted"] == [0, 1]
+    done = {stage: counts["done"] for stage, counts in data["stages"].items()}
+    assert done == {"extract": LEFT, "train": 1, "score": LEFT, "evaluate": 1}
+    assert "splits 0 to 1 are of an earlier run and not counted" in lad("status", "--work", str(work))[1]
+
+    status, out, err = lad("run", *arguments(tree, work), "--json")
+    assert status == 0, err
+    stages = json.loads(out)["stages"]
+    assert {name: stages[name]["done"] for name in stages} == {"extract": 0, "train": 0, "score": 0, "evaluate": 2}
+    assert read(work / "metrics.json") == read(finished_splits / "metrics.json")
+    assert (work / "splits/1/checkpoints/best.pt").read_bytes() == best
+    assert not (work / "plots").exists(), "those of the run without random splits"
+    assert "a detector of an earlier run without random splits" in err
+    done = {
+        stage: c["done"] for stage, c in json.loads(lad("status", "--work", str(work), "--json")[1])["stages"].items()
+    }
+    assert (done["train"], done["evaluate"]) == (2, 2)
+
+
+def test_a_run_of_fewer_splits_that_cannot_be_trained_leaves_no_numbers_of_more(lad, tree, work):
+    shutil.rmtree(work / "features")
+    status, _, err = lad("train", *arguments(tree, work, "-o", "protocol.splits=1"))
+    assert status == 2 and "splits 0 to 1 are of an earlier run" in err
+    assert not list(work.rglob("metrics.json")), "they are of two splits, and config.yaml says one"
+
+
+def test_videos_of_ones_own_and_somebody_s_scores_count_no_splits(lad, tree, work, make_video, tmp_path):
+    before = {path: path.read_bytes() for path in work.rglob("metrics.json")}
+    video, best = make_video(tmp_path / "street.mp4", 40, size=(32, 32)), work / "splits/1/checkpoints/best.pt"
+    assert lad("score", *arguments(tree, work), "--checkpoint", str(best), str(video))[0] == 0
+    mine = ["--scores", str(work / "splits/1/scores"), "-o", "protocol.splits=1", "-o", "protocol.seed=6"]
+    assert lad("evaluate", *arguments(tree, work, *mine))[0] == 0
+    assert len(before) == 3 and {path: path.read_bytes() for path in before} == before
+    assert json.loads(lad("status", "--work", str(work), "--json")[1])["stages"]["evaluate"]["done"] == 2
+
+
+def test_training_again_leaves_the_numbers_of_as_many_splits_alone(lad, tree, work):
+    assert lad("run", *arguments(tree, work, "-o", "protocol.splits=1"))[0] == 0
+    assert lad("run", *arguments(tree, work))[0] == 0
+    before = (work / "metrics.json").read_bytes()
+    status, out, _ = lad("train", *arguments(tree, work))
+    assert status == 0 and "split_1: train: nothing to do" in out
+    assert (work / "metrics.json").read_bytes() == before
