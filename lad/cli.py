@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from lad.errors import LadError
 from lad.options import (
     ALARM,
     CONFIG,
+    EXIT_DONE,
+    EXIT_SOME_FAILED,
+    EXIT_USAGE,
     JSON,
     PLACE,
     QUIET,
@@ -31,8 +36,6 @@ from lad.options import (
 )
 from lad.text import did_you_mean, printable, shortened
 
-EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
-
 
 def run() -> int:
     """Run the command line; returns the exit status. Users' mistakes are one line each, never a traceback."""
@@ -45,16 +48,25 @@ def run() -> int:
         return error.exit_code
     except click.ClickException as error:
         error.show()
-        return EXIT_USAGE
+        return _refused(error.format_message())
     except SystemExit:  # click's, where the reader of our output has seen enough, as `head` does
         return EXIT_DONE
     except (LadError, OSError) as error:
         if seen[VERBOSITY] >= TRACEBACK_VERBOSITY or os.environ.get("LAD_TRACEBACK") == "1":
             traceback.print_exc()
         too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
-        for line in str(error).splitlines():
-            click.echo(f"error: {shortened(line)}{': choose a shorter one' if too_long else ''}", err=True)
-        return EXIT_USAGE
+        lines = [f"{shortened(line)}{': choose a shorter one' if too_long else ''}" for line in str(error).splitlines()]
+        for line in lines:
+            click.echo(f"error: {line}", err=True)
+        return _refused("\n".join(lines))
+
+
+def _refused(error: str) -> int:
+    """The exit status of a command that could not begin or go on; with --json the error is JSON on stdout too."""
+    words = sys.argv[1:]
+    if "--json" in words[: words.index("--") if "--" in words else None]:  # not all of it may have been understood
+        click.echo(json.dumps({"error": error, "status": EXIT_USAGE}, indent=2))
+    return EXIT_USAGE
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -221,19 +233,19 @@ def export(layout: str, out: Path, **options: Any) -> int:
     from lad import console
     from lad.pipeline.export import export_released
     from lad.pipeline.outcome import stages_data
-    from lad.pipeline.run import open_project, ready_recipe
+    from lad.pipeline.run import ready_recipe
 
     session = begin(options)
     reporter = session.reporter
-    with open_project(session.config, session.work, reporter=reporter, force=session.asked.force) as opened:
-        project, work = opened
+    with session.open() as (project, work):
         result = export_released(project, ready_recipe(project, reporter), work, session.asked, reporter, out)
+        status = session.end([result])
     if session.as_json:
         click.echo(json.dumps({"out": str(out), "stages": stages_data([result])}, indent=2))
     else:
         click.echo(f"{result.summary()}\n{out}")
         console.print_failures(result.failed)
-    return EXIT_SOME_FAILED if result.failed else EXIT_DONE
+    return status
 
 
 @cli.command()
@@ -317,39 +329,39 @@ def _evaluate_given(scores: Path, session: Session) -> int:
     from lad import console
     from lad.pipeline.evaluate_given import evaluate_given
     from lad.pipeline.outcome import stages_data
-    from lad.pipeline.run import open_project
 
     if session.config.protocol.splits > 1:
         raise click.UsageError("--scores: of which split? Give -o protocol.splits=1 -o protocol.seed=N")
-    with open_project(session.config, session.work, reporter=session.reporter, force=session.asked.force) as opened:
-        project, work = opened
+    with session.open() as (project, work):
         result, metrics, place = evaluate_given(project, work, session.reporter, scores)
+        status = session.end([result])
     data = {"work": str(place), "splits": 1, "stages": stages_data([result]), "metrics": metrics}
     if session.as_json:
         click.echo(json.dumps(data, indent=2))
     else:
         console.print_run(data)
-    return EXIT_SOME_FAILED if result.failed else EXIT_DONE
+    return status
 
 
 def _run_stages(names: list[str], videos: tuple[str, ...], session: Session) -> int:
     from lad import console
     from lad.pipeline.outcome import run_data
-    from lad.pipeline.run import open_project, ready_recipe, run_stages, split_parts
+    from lad.pipeline.run import ready_recipe, run_stages, split_parts
     from lad.pipeline.score import find_checkpoint
 
     reporter, asked = session.reporter, session.asked
-    with open_project(session.config, session.work, videos, reporter=reporter, force=asked.force) as (project, work):
+    with session.open(videos) as (project, work):
         if "score" in names and "train" not in names:
             for part in split_parts(project, work, reporter):
                 find_checkpoint(part.project, part.work)  # before hours of extraction, not after
         recipe = ready_recipe(project, reporter)
         # Text is printed as it comes; JSON must stay one document.
-        announce = reporter.say if session.as_json else click.echo
+        announce = partial(reporter.announce, on_stderr=session.as_json)
         results = run_stages(project, recipe, work, asked, reporter, names, announce)
         data = run_data(project, recipe, work, asked, reporter, results, with_clips=session.as_json)
+        status = session.end(results)
     if session.as_json:
         click.echo(json.dumps(data, indent=2))
     else:
         console.print_run(data)
-    return EXIT_SOME_FAILED if any(result.failed for result in results) else EXIT_DONE
+    return status

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,11 @@ from lad.text import did_you_mean, shortened
 if TYPE_CHECKING:
     from lad.config import Config
     from lad.console import ConsoleReporter
-    from lad.pipeline.project import Asked
+    from lad.pipeline.project import Asked, Project
+    from lad.pipeline.reporter import StageResult
+    from lad.work.layout import Work
 
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 VERBOSITY = "verbosity"  # key of click's `obj`: how often -v was given
 TRACEBACK_VERBOSITY = 2
 
@@ -126,6 +130,29 @@ class Session:
     reporter: ConsoleReporter
     asked: Asked
     as_json: bool
+
+    @contextmanager
+    def open(self, videos: Sequence[str] = ()) -> Iterator[tuple[Project, Work]]:
+        """`pipeline.run.open_project`, with a log as long as the work directory is held."""
+        from lad.pipeline.run import open_project
+
+        reporter = self.reporter
+        with (
+            open_project(self.config, self.work, videos, reporter=reporter, force=self.asked.force) as (project, work),
+            reporter.log.kept_in(work.home, reporter.print),
+        ):
+            yield project, work
+
+    def end(self, results: Sequence[StageResult]) -> int:
+        """Log what failed and how the command ends, while its work directory is still held; returns the exit status."""
+        failed: dict[str, str] = {}
+        for result in results:
+            failed = {**result.failed, **failed}  # a later stage only repeats what an earlier one says of a video
+        for reason in failed.values():
+            self.reporter.log.write(f"not done: {reason}")
+        status = EXIT_SOME_FAILED if failed else EXIT_DONE
+        self.reporter.log.end(status)
+        return status
 
 
 def begin(options: dict[str, Any], videos: Sequence[str] = (), checkpoint: Path | None = None) -> Session:

@@ -230,7 +230,7 @@ class _Training:
         )
         verbose = self.reporter.say if self.reporter.verbose else lambda _: None
         verbose(f"{name}: resumes at step {fit.step}" if fit.step else f"{name}: begins")
-        with self._logs(name, fit.step) as writer, self.reporter.progress(name, steps) as bar:
+        with self._logs(name, fit.step) as writer, self.reporter.progress(name, steps, "steps") as bar:
             bar.show(done=fit.step)
             for evaluation in fit.run(steps):
                 if evaluation:
