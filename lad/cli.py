@@ -13,21 +13,19 @@ from typing import Any
 
 import click
 
+from lad.cli_status import status
 from lad.cli_weights import weights
 from lad.errors import LadError
 from lad.options import (
     ALARM,
-    CONFIG,
     EXIT_DONE,
     EXIT_SOME_FAILED,
     EXIT_USAGE,
-    JSON,
     PLACE,
     QUIET,
     TRACEBACK_VERBOSITY,
     VERBOSITY,
     VERSION,
-    WORK,
     Commands,
     Place,
     Session,
@@ -248,43 +246,6 @@ def export(layout: str, out: Path, **options: Any) -> int:
     return status
 
 
-@cli.command()
-@CONFIG
-@WORK
-@click.option("--failed", is_flag=True, help="List what failed and why, one line each.")
-@click.option("--rebuild", is_flag=True, help="First make a damaged manifest anew from what is on disk, verified.")
-@JSON
-def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: bool, as_json: bool) -> int:
-    """Say what is done, what failed and what is left.
-
-    \b
-    Examples:
-      lad status --work runs/ped2
-      lad status -c ped2 --failed
-    """
-    from lad import console
-    from lad.pipeline.outcome import rebuilt_data, status_data
-    from lad.work.manifest import read_manifest
-    from lad.work.rebuild import rebuild_manifest
-
-    if config_path is None and work is None:
-        raise click.UsageError("give -c CONFIG or --work DIR")
-    place = work or _default_work(config_path)
-    rebuilt = None
-    if rebuild:
-        with console.verify_bar() as on_progress:
-            rebuilt = rebuild_manifest(place, on_progress)
-    with read_manifest(place) as manifest:
-        data = status_data(manifest)
-    if rebuilt:
-        data["rebuilt"] = rebuilt_data(rebuilt)
-    if as_json:
-        click.echo(json.dumps(data, indent=2))
-    else:
-        console.print_status(data, failed_only=failed)
-    return EXIT_SOME_FAILED if data["failed"] else EXIT_DONE
-
-
 @cli.command(name="config")
 @click.argument("key", default="")
 def config_command(key: str) -> None:
@@ -301,6 +262,7 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
+cli.add_command(status)
 cli.add_command(weights)
 
 
@@ -317,12 +279,6 @@ def demo(work: Path, quiet: bool) -> int:
     from lad.demo.command import run_demo
 
     return EXIT_DONE if run_demo(work, quiet=quiet) else EXIT_SOME_FAILED
-
-
-def _default_work(config_path: Path | None) -> Path:
-    from lad.config import load_config
-
-    return Path("runs") / (load_config(config_path, []).name if config_path else "run")
 
 
 def _evaluate_given(scores: Path, session: Session) -> int:

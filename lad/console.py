@@ -278,14 +278,38 @@ def print_status(data: dict[str, Any], *, failed_only: bool) -> None:
     if rebuilt := data.get("rebuilt"):
         _print_rebuilt(rebuilt)
     if not failed_only:
-        table = Table(title=printable(data["work"]) + (" (at work now)" if data["held"] else ""), title_justify="left")
-        for name in ("stage", "done", "failed", "running", "pending"):
+        table = Table(title=printable(data["work"]), title_justify="left")
+        states = list(next(iter(data["stages"].values()), ()))
+        for name in ("stage", *states):
             table.add_column(name, justify="left" if name == "stage" else "right")
         for stage, counts in data["stages"].items():
-            table.add_row(stage, *(str(counts[name]) for name in ("done", "failed", "running", "pending")))
+            table.add_row(stage, *(str(counts[name]) for name in states))
         _console().print(table)
+        if data["held"]:
+            click.echo(printable(f"at work now: {data['holder']}"))
+        for state in ("running", "interrupted"):
+            for one in data[state]:
+                click.echo(printable(f"{state}: {one['stage']} {one['item']}, begun {one['since']}"))
+        if data["interrupted"]:
+            click.echo("the next run goes on from there")
+        if "compared" in data:
+            _print_compared(data["compared"])
     for failure in data["failed"]:
         click.echo(printable(f"{failure['stage']} {failure['item']}: {failure['error']} ({failure['failure']})"))
+
+
+def _print_compared(data: dict[str, Any]) -> None:
+    if "error" in data:
+        click.echo(printable(f"not compared with {data['config']}: {data['error']}"))
+        return
+    click.echo(printable(f"compared with {data['config']}:"))
+    for stage, one in data["stages"].items():
+        of = f" of {one['wanted']}" if one["wanted"] > 1 else ""
+        lines = [f"{count}{of} stale: {reason}" for reason, count in one["why"].items()]
+        lines += [f"{one['not_done']}{of} not done"] if one["not_done"] else []
+        lines += [f"{one['current']}{of} as it would be made now"] if one["current"] else []
+        for line in lines:
+            click.echo(printable(f"  {stage}: {line if of else line.removeprefix('1 ')}"))
 
 
 def _print_rebuilt(data: dict[str, Any]) -> None:

@@ -90,13 +90,16 @@ VERBOSE = click.option(
     callback=_note_verbosity,
     help="Say more: each step of training. Twice: a traceback where errors are one line (as LAD_TRACEBACK=1).",
 )
+DATA = click.option("--data", type=PLACE, help="Data root: where the videos lie.")
+OVERRIDES = click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any configuration key.")
+DEVICE = click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where networks run [default: auto].")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
 COMMON = (
     CONFIG,
     WORK,
-    click.option("--data", type=PLACE, help="Data root: where the videos lie."),
-    click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any configuration key."),
-    click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where networks run [default: auto]."),
+    DATA,
+    OVERRIDES,
+    DEVICE,
     click.option("--workers", type=click.IntRange(min=1), help="Decoding processes [default: 2]."),
     click.option("--force", is_flag=True, help="Do it again even where it is done or has failed."),
     click.option("--verify", is_flag=True, help="Trust no size or time stamp: hash inputs and outputs again."),

@@ -12,7 +12,6 @@ from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
 from lad.features.recipe import EXTRACT
 from lad.features.video import open_features
-from lad.files import fingerprint
 from lad.models.registry import BACKBONES
 
 GIVEN = "given"  # stands for the stream in the manifest's items of such features
@@ -39,24 +38,15 @@ def given_paths(video: Video, streams: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def given_fingerprint(video: Video, contents: Sequence[str], backbone: str, streams: Sequence[str], fps: float) -> str:
-    """What the use of a video's given features depends on.
+def given_facts(video: Video, backbone: str, streams: Sequence[str], fps: float) -> dict[str, object]:
+    """What the use of a video's given features depends on, but for their content.
 
     Args:
         video: of the features.
-        contents: hashes of their files.
         backbone, streams: what they are checked against.
         fps: frames a second, since they say nothing of times.
     """
-    return fingerprint(
-        {
-            "stage": EXTRACT,
-            "given": list(contents),
-            "of": [backbone, *streams],
-            "frames": video.n_frames,
-            "fps": fps,
-        }
-    )
+    return {"stage": EXTRACT, "of": [backbone, *streams], "frames": video.n_frames, "fps": fps}
 
 
 def check_given(video: Video, backbone: str, streams: Sequence[str]) -> Checked:

@@ -16,7 +16,8 @@ from lad.extract.video import Limits, VideoInfo
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe, load_extractor
 from lad.files import replacing
-from lad.pipeline.inventory import Plan, check_splits, plan, take_given
+from lad.pipeline.facts import FACTS, kept
+from lad.pipeline.inventory import Plan, check_splits, features_facts, plan, take_given
 from lad.pipeline.pace import Pace
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
@@ -181,32 +182,33 @@ class _Extraction:
         if failure != "io" or error == CHANGED:  # else its disk may come back, with all of it
             partial.remove()
 
-    def _save(self, video: Video, features: Partial, info: VideoInfo) -> None:
+    def _save(self, video: Video, features: Partial, found: VideoInfo) -> None:
         """Write a video's features and times, and its rows."""
-        warnings = list(info.warnings)
-        if video.n_frames not in (None, info.frames):
-            warnings.append(f"the dataset counts {video.n_frames} frames, {info.frames} were decoded")
+        warnings = list(found.warnings)
+        if video.n_frames not in (None, found.frames):
+            warnings.append(f"the dataset counts {video.n_frames} frames, {found.frames} were decoded")
         if warnings:
             self.result.warnings[video.id] = warnings
             self.reporter.say(f"warning: {video.id}: {'; '.join(warnings)}")
-        facts = {
-            "frames": info.frames,
-            "fps": info.fps,
-            "height": info.size[0],
-            "width": info.size[1],
-            "reader": info.reader,
+        info = {
+            "frames": found.frames,
+            "fps": found.fps,
+            "height": found.size[0],
+            "width": found.size[1],
+            "reader": found.reader,
             "warnings": warnings,
             "lad": code_version(),
         }
+        facts = features_facts(self.project, self.recipe, video)
         times = self.work.times(video.id)
         with replacing(times) as temporary, temporary.open("wb") as file:
-            np.save(file, np.array(info.times, dtype=np.float64), allow_pickle=False)
+            np.save(file, np.array(found.times, dtype=np.float64), allow_pickle=False)
         paths = {item: self.work.features(item.partition("/")[0], video.id) for item in features.fingerprints}
         for item, path in paths.items():
             features.write(item.partition("/")[0], path)
         with self.work.manifest.transaction():  # all streams or none: what is saved for later is of all of them
             for item, path in paths.items():
-                self.work.manifest.finish(EXTRACT, item, [path, times], facts)
+                self.work.manifest.finish(EXTRACT, item, [path, times], {**info, FACTS: kept(facts[item])})
         self.result.done += 1
 
     def record_unreadable(self, video: Video, reason: str) -> None:

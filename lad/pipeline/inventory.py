@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from lad.dataset import Video
-from lad.features.given import GIVEN, check_given, given_fingerprint, given_paths
+from lad.features.given import GIVEN, check_given, given_facts, given_paths
 from lad.features.labels import labelled_frames, labels_misfit, with_events_in_frames
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import READERS, fingerprint
+from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.layout import Work
@@ -46,22 +48,34 @@ def plan(
     with reporter.progress("check", len(videos)) as bar:
         for video in videos:
             bar.advance(video.id)
-            fps = project.folder_fps(video)
             try:
-                if video.is_features:
-                    paths = given_paths(video, recipe.streams)
-                    contents = [manifest.contents.of_input(path, verify=asked.verify) for path in paths]
-                    today = given_fingerprint(video, contents, recipe.backbone, recipe.streams, fps)
-                    fingerprints[video.id] = {f"{GIVEN}/{video.id}": today}
-                else:
-                    content = manifest.contents.of_input(video.path, verify=asked.verify)
-                    rate = fps if video.path.is_dir() else None
-                    fingerprints[video.id] = {
-                        f"{stream}/{video.id}": recipe.fingerprint(stream, content, rate) for stream in recipe.streams
-                    }
+                paths = input_paths(video, recipe)
+                contents = [manifest.contents.of_input(path, verify=asked.verify) for path in paths]
+                facts = features_facts(project, recipe, video)
+                fingerprints[video.id] = {item: of_content(video, one, contents) for item, one in facts.items()}
             except OSError as error:
                 unreadable[video.id] = f"{error.filename or video.path}: cannot be read: {error.strerror or error}"
     return Plan(fingerprints, unreadable)
+
+
+def input_paths(video: Video, recipe: FeatureRecipe) -> list[Path]:
+    """What a video's features are made from: its file or folder, or the features that were given."""
+    return given_paths(video, recipe.streams) if video.is_features else [video.path]
+
+
+def features_facts(project: Project, recipe: FeatureRecipe, video: Video) -> dict[str, dict[str, object]]:
+    """What the features of a video depend on, but for its content: item of the stage `extract` -> facts."""
+    fps = project.folder_fps(video)
+    if video.is_features:
+        return {f"{GIVEN}/{video.id}": given_facts(video, recipe.backbone, recipe.streams, fps)}
+    rate = fps if video.path.is_dir() else None  # of a folder of images; a file has its own
+    return {f"{stream}/{video.id}": {**recipe.facts(stream), "folder_fps": rate} for stream in recipe.streams}
+
+
+def of_content(video: Video, facts: Mapping[str, object], contents: Sequence[str]) -> str:
+    """The fingerprint of features with these facts; `contents`: hashes of the video's `input_paths`."""
+    content = {"given": list(contents)} if video.is_features else {"content": contents[0]}
+    return fingerprint({**facts, **content})
 
 
 def check_splits(project: Project, recipe: FeatureRecipe, work: Work, asked: Asked) -> None:
@@ -76,8 +90,8 @@ def check_splits(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
         return
     first: dict[tuple[str, ...], Video] = {}
     for video in project.videos:
-        paths = given_paths(video, recipe.streams) if video.is_features else [video.path]
         try:
+            paths = input_paths(video, recipe)
             content = tuple(work.manifest.contents.of_input(path, verify=asked.verify) for path in paths)
         except OSError:  # said where it is needed
             continue
@@ -122,6 +136,7 @@ def take_given(
                 "fps": project.folder_fps(video),
                 "reader": GIVEN,
                 "warnings": list(found.warnings),
+                FACTS: kept(features_facts(project, recipe, video)[item]),
             }
             work.manifest.finish(EXTRACT, item, given_paths(video, recipe.streams), info)
     return refused
@@ -152,7 +167,7 @@ def find_features(
         bad = next((row for row in items.values() if row and row.status == "failed"), None)
         if all(work.manifest.is_done(row, fingerprints[item], verify=asked.verify) for item, row in items.items()):
             done = [row for row in items.values() if row]
-            found[video.id] = _video_features(recipe, work, video, done[0], _made_from(done))
+            found[video.id] = video_features(recipe, work, video, done)
         elif bad:
             failed[video.id] = bad.error or ""
         elif all(row and (row.status, row.fingerprint) == ("done", fingerprints[item]) for item, row in items.items()):
@@ -178,7 +193,9 @@ def _made_from(rows: Sequence[Item]) -> str:
     return fingerprint([*(row.fingerprint for row in rows), *(["repairs", *repairs] if any(repairs) else [])])
 
 
-def _video_features(recipe: FeatureRecipe, work: Work, video: Video, row: Item, today: str) -> VideoFeatures:
+def video_features(recipe: FeatureRecipe, work: Work, video: Video, rows: Sequence[Item]) -> VideoFeatures:
+    """A video's features, by the rows of its items, all of them done."""
+    row, today = rows[0], _made_from(rows)
     frames, fps, warnings = row.info["frames"], row.info["fps"], tuple(row.info["warnings"])
     if video.is_features:
         paths = given_paths(video, recipe.streams)
