@@ -46,7 +46,7 @@ class Work:
     share: float | None = None
     speed: str = ""
     note: str = ""
-    _begun: float = field(default_factory=time.monotonic)
+    _begun: float = field(default_factory=lambda: time.monotonic())
     _done_before: float = 0.0
     _share_before: float = 0.0
     _has_moved: bool = False

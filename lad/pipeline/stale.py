@@ -34,7 +34,7 @@ from lad.pipeline.train import detector_facts, training_videos
 from lad.work.layout import Work
 from lad.work.manifest import Item, Manifest
 
-OTHER_FILE = "the file is another since, by its size or time: the next run hashes it, and may find the same in it"
+OTHER_FILE = "new here, or another since by size or time: the next run hashes the file, and may find the same in it"
 # Sections of the configuration that the results of a stage can depend on.
 SECTIONS = {EXTRACT: ("extract",), TRAIN: ("train", "score"), SCORE: ("score",), EVALUATE: ("score", "protocol")}
 Rows = Mapping[tuple[str, str], Item]
@@ -152,7 +152,7 @@ class _Comparison:
     def scores(self, features: Mapping[str, VideoFeatures], has_detector: bool) -> set[str]:
         """The videos whose scores are today's."""
         named = self.project.config.score.checkpoint
-        sha256 = self.work.manifest.contents.known(named or self.work.best)
+        sha256 = self.work.manifest.contents.known(named) if named else self._trained()
         current: set[str] = set()
         for video in self.project.videos:
             because, today = "", []
@@ -161,7 +161,7 @@ class _Comparison:
             elif not named and not has_detector:
                 because = "its detector is"
             elif sha256 is None:
-                because = "the detector is not there, or another since"
+                because = f"{named} is not there, or another since"
             else:
                 repairs = detector_repairs(self.work, sha256)
                 facts = score_facts(self.project, self.recipe, features[video.id], sha256, repairs)
@@ -169,6 +169,11 @@ class _Comparison:
             if self._is_current(SCORE, self.work.item(video.id), today, because=because):
                 current.add(video.id)
         return current
+
+    def _trained(self) -> str | None:
+        """The hash of the run's own detector, as training left it."""
+        row, best = self.rows.get((TRAIN, self.work.item(DETECTOR))), str(self.work.best.relative_to(self.work.home))
+        return next((output.sha256 for output in row.outputs if output.path == best), None) if row else None
 
     def metrics(self, features: Mapping[str, VideoFeatures], scored: set[str]) -> None:
         """Count the metrics."""

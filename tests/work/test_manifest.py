@@ -131,7 +131,7 @@ def test_status_parses_no_item(manifest: Manifest, monkeypatch: pytest.MonkeyPat
     manifest.start("score", "a", "today")
     monkeypatch.setattr(manifest_module, "item_of", lambda *_: pytest.fail("an item was parsed"))
     data = status_data(manifest)
-    none = dict.fromkeys(("done", "failed", "running", "pending"), 0)
+    none = dict.fromkeys(("done", "failed", "running", "interrupted", "pending"), 0)
     assert data["stages"] == {"extract": {**none, "done": 1, "failed": 1}, "score": {**none, "running": 1}}
     failure = {"stage": "extract", "item": "b", "failure": "content", "attempt": 1, "error": "the file is empty"}
     assert data["failed"] == [failure]
