@@ -1,4 +1,4 @@
-"""`lad status`: what was interrupted, what is stale and why; with `--json` errors are JSON; the log of whole commands."""
+"""`lad status`: what was interrupted, what is stale and why. Errors with `--json`. The log of whole commands."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_video_that_looks_changed_is_told_and_not_read(lad: Lad, data: Path, w
     lad("run", *options(other, work), "-q")
     (other / "1.mp4").touch()
     (why,) = compared(lad, other, work)["extract"]
-    assert "the next run hashes it" in why
+    assert "the next run hashes the file" in why
 
 
 def test_other_labels_make_the_detector_stale(lad: Lad, data: Path, work: Path, tmp_path: Path) -> None:
