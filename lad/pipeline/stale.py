@@ -7,8 +7,9 @@ from stale results is stale too: its own facts are not looked at.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from lad.config import Config
@@ -38,6 +39,7 @@ OTHER_FILE = "new here, or another since by size or time: the next run hashes th
 # Sections of the configuration that the results of a stage can depend on.
 SECTIONS = {EXTRACT: ("extract",), TRAIN: ("train", "score"), SCORE: ("score",), EVALUATE: ("score", "protocol")}
 Rows = Mapping[tuple[str, str], Item]
+Today = list[tuple[Mapping[str, Any], str]]  # what a result may depend on today, with its hash; empty: not known
 
 
 @dataclass
@@ -86,6 +88,10 @@ def compared_data(manifest: Manifest, config: Config, before: Config | None) -> 
     return {"stages": {stage: one.data() for stage, one in compared.items() if one.wanted}}
 
 
+def _hashed(*facts: Mapping[str, Any]) -> Today:
+    return [(one, fingerprint(one)) for one in facts]
+
+
 def compare(project: Project, recipe: FeatureRecipe, work: Work, before: Config | None) -> dict[str, Compared]:
     """Hold what is done against what a configuration asks for: stage -> what came of it.
 
@@ -108,6 +114,27 @@ def compare(project: Project, recipe: FeatureRecipe, work: Work, before: Config 
 
 
 @dataclass
+class _Features(Mapping[str, VideoFeatures]):
+    """The features that are today's, by video, each made of its rows when it is asked for: often none is."""
+
+    recipe: FeatureRecipe
+    work: Work
+    found: dict[str, tuple[Video, list[Item]]] = field(default_factory=dict)
+
+    def __getitem__(self, video_id: str) -> VideoFeatures:
+        return video_features(self.recipe, self.work, *self.found[video_id])
+
+    def __contains__(self, video_id: object) -> bool:
+        return video_id in self.found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+
+@dataclass
 class _Comparison:
     """Of a project, or one random split of it, and what its work directory holds."""
 
@@ -118,23 +145,23 @@ class _Comparison:
     compared: dict[str, Compared]
     rows: Rows
 
-    def features(self) -> dict[str, VideoFeatures]:
+    def features(self) -> _Features:
         """The features that are today's, by video; the others are counted."""
-        current: dict[str, VideoFeatures] = {}
+        current = _Features(self.recipe, self.work)
         for video in self.project.videos:
-            known = [self.work.manifest.contents.known(path) for path in input_paths(video, self.recipe)]
-            contents = [content for content in known if content is not None]
             facts = features_facts(self.project, self.recipe, video)
-            today = {
-                item: of_content(video, one, contents) if len(contents) == len(known) else ""
+            good = [
+                self._is_current(EXTRACT, item, partial(self._features_today, video, one))
                 for item, one in facts.items()
-            }
-            good = [self._is_current(EXTRACT, item, [(facts[item], today[item])]) for item in facts]
+            ]
             if all(good):
-                current[video.id] = video_features(
-                    self.recipe, self.work, video, [self.rows[EXTRACT, item] for item in facts]
-                )
+                current.found[video.id] = video, [self.rows[EXTRACT, item] for item in facts]
         return current
+
+    def _features_today(self, video: Video, facts: Mapping[str, object]) -> Today:
+        known = [self.work.manifest.contents.known(path) for path in input_paths(video, self.recipe)]
+        contents = [content for content in known if content is not None]
+        return [(facts, of_content(video, facts, contents) if len(contents) == len(known) else "")]
 
     def detector(self, features: Mapping[str, VideoFeatures]) -> bool:
         """Whether the detector is today's."""
@@ -144,31 +171,34 @@ class _Comparison:
         item = self.work.item(DETECTOR)
         if self._lacks(chosen + test, features):
             return self._is_current(TRAIN, item, because="its features are")
-        fitting = self._fitting(chosen + test, features)
-        ordered = [v for v in fitting if v.split != "test"] + [v for v in fitting if v.split == "test"]
-        facts = detector_facts(self.project, self.recipe, ordered, features)
-        return self._is_current(TRAIN, item, [(facts, fingerprint(facts))])
+
+        def today() -> Today:
+            fitting = self._fitting(chosen + test, features)
+            return _hashed(detector_facts(self.project, self.recipe, fitting, features))
+
+        return self._is_current(TRAIN, item, today)
 
     def scores(self, features: Mapping[str, VideoFeatures], has_detector: bool) -> set[str]:
         """The videos whose scores are today's."""
         named = self.project.config.score.checkpoint
         sha256 = self.work.manifest.contents.known(named) if named else self._trained()
+        repairs = detector_repairs(self.work, sha256) if sha256 else 0
         current: set[str] = set()
         for video in self.project.videos:
-            because, today = "", []
+            because = ""
             if video.id not in features:
                 because = "its features are" if self._is_wanted(video) else "its features failed"
             elif not named and not has_detector:
                 because = "its detector is"
             elif sha256 is None:
                 because = f"{named} is not there, or another since"
-            else:
-                repairs = detector_repairs(self.work, sha256)
-                facts = score_facts(self.project, self.recipe, features[video.id], sha256, repairs)
-                today = [(one, fingerprint(one)) for one in facts]
+            today = partial(self._scores_today, video, features, sha256 or "", repairs)
             if self._is_current(SCORE, self.work.item(video.id), today, because=because):
                 current.add(video.id)
         return current
+
+    def _scores_today(self, video: Video, features: Mapping[str, VideoFeatures], detector: str, repairs: int) -> Today:
+        return _hashed(*score_facts(self.project, self.recipe, features[video.id], detector, repairs))
 
     def _trained(self) -> str | None:
         """The hash of the run's own detector, as training left it."""
@@ -184,10 +214,14 @@ class _Comparison:
         if any(self._is_wanted(video) and video.id not in scored for video in test):
             self._is_current(EVALUATE, item, because="its scores are")
             return
-        usable = self._fitting(test, features)
-        rows = {video.id: self.rows[SCORE, self.work.item(video.id)] for video in usable}
-        facts = metrics_facts(self.project, self.work, usable, rows, {v.id for v in test} - {v.id for v in usable})
-        self._is_current(EVALUATE, item, [(facts, fingerprint(facts))])
+
+        def today() -> Today:
+            usable = self._fitting(test, features)
+            rows = {video.id: self.rows[SCORE, self.work.item(video.id)] for video in usable}
+            left_out = {v.id for v in test} - {v.id for v in usable}
+            return _hashed(metrics_facts(self.project, self.work, usable, rows, left_out))
+
+        self._is_current(EVALUATE, item, today)
 
     def _is_wanted(self, video: Video) -> bool:
         """Whether later stages wait for a video: not where it failed."""
@@ -206,11 +240,11 @@ class _Comparison:
         self,
         stage: str,
         item: str,
-        today: Sequence[tuple[Mapping[str, Any], str]] = (),
+        today: Callable[[], Today] = list,
         *,
         because: str = "",
     ) -> bool:
-        """Count an item in; whether it is done and one of today's: (facts, fingerprint, empty of unknown content).
+        """Count an item in; whether it is done and one of today's, which are asked for only if it is done.
 
         `because`: why it is stale without a look at it.
         """
@@ -219,12 +253,15 @@ class _Comparison:
         if row is None or row.status != "done":
             return False
         counted.done += 1
-        if not because and row.fingerprint in [one for _, one in today]:
-            return True
-        counted.stale[because or self._why(row, today)] += 1
+        if not because:
+            wanted = today()
+            if row.fingerprint in [one for _, one in wanted]:
+                return True
+            because = self._why(row, wanted)
+        counted.stale[because] += 1
         return False
 
-    def _why(self, row: Item, today: Sequence[tuple[Mapping[str, Any], str]]) -> str:
+    def _why(self, row: Item, today: Today) -> str:
         then = row.info.get(FACTS)
         if not isinstance(then, dict):
             return self._likely(row)
