@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lad.pipeline.alarm import sound_alarm
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
-from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.text import to_cell
@@ -130,7 +131,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
             scorer = _scorer(project, recipe, checkpoint, path)
             if scorer.doubt:
                 reporter.say(f"warning: {path} may be worth nothing: {scorer.doubt}")
-            for video, (named, unnamed) in todo:
+            for number, (video, (named, unnamed)) in enumerate(todo):
                 source, item = features[video.id], work.item(video.id)
                 opened = source.open()
                 try:
@@ -140,7 +141,8 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 facts = named if checkpoint.classes else unnamed
                 work.manifest.start(STAGE, item, fingerprint(facts))
                 try:
-                    scores = scorer(opened, source.timeline(), source.warnings)
+                    on_part = partial(_show_part, bar, video.id, number, len(todo))
+                    scores = scorer(opened, source.timeline(), source.warnings, on_part)
                 except ScoreError as error:
                     result.failed[video.id] = f"{video.path}: {error}"
                     work.manifest.fail(STAGE, item, "content", result.failed[video.id])
@@ -161,6 +163,10 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     if todo or not work.summary.exists():
         _write_summary(recipe, work, checkpoint_sha256)
     return result
+
+
+def _show_part(bar: Bar, video_id: str, before: int, videos: int, part: float) -> None:
+    bar.show(share=(before + part) / videos, note=video_id)
 
 
 def _scorer(project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, path: Path) -> Scorer:
