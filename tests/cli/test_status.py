@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -257,6 +258,19 @@ def test_a_command_s_log_has_all_that_it_said(
         assert any(reason in one for one in log) or reason.endswith(("video failed:", "features")), line
     assert any(line.startswith("extract: 0 of 3 videos (") for line in err.splitlines())
     assert any(line.startswith("not done: ") and "1.mp4" in line for line in log)
+
+
+def test_progress_is_told_inside_a_long_video(lad: Lad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.02)
+    video = write_video(tmp_path / "long.mp4", 640)
+    small = ("-o", "extract.backbone=tiny", "-o", "extract.batch_clips=1", "-o", "workers=1")
+    status, _, err = lad("extract", *small, "--work", str(tmp_path / "work"), str(video))
+    assert status == 0
+    found = re.findall(r"^extract: 0 of 1 videos \((\d+) %\).* left: .*, frame (\d+) of 640$", err, re.MULTILINE)
+    percents = [int(percent) for percent, _ in found]
+    assert len(set(percents)) > 2 and percents == sorted(percents)
+    assert all(abs(int(frame) / 6.4 - int(percent)) <= 3 for percent, frame in found)
+    assert "x real time / " in err
 
 
 def test_quiet_says_no_progress_and_the_log_does(
