@@ -26,6 +26,11 @@ NAMES = {
     "events": "score.merge_seconds, score.min_seconds",
     "classes": "categories",
 }
+GIVEN_NAMES = {  # of features that somebody else made
+    "of": "extract.backbone, extract.streams",
+    "fps": "data.frame_folder_fps",
+    "frames": "n_frames in the dataset",
+}
 # Facts that are hashes: their values would say nothing.
 HASHES = {
     "videos": "other videos, labels or features",
@@ -51,17 +56,18 @@ def differences(stage: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> 
         now: the facts of today, as they are.
     """
     before, after = dict(_flat(then)), dict(_flat(kept(now)))
+    names = NAMES | GIVEN_NAMES if "of" in now else NAMES
     return [
-        _difference(stage, key, before.get(key), after.get(key))
+        _difference(stage, key, names, before.get(key), after.get(key))
         for key in {**after, **before}
         if before.get(key) != after.get(key)
     ]
 
 
-def _difference(stage: str, key: str, then: Any, now: Any) -> str:
+def _difference(stage: str, key: str, names: Mapping[str, str], then: Any, now: Any) -> str:
     if key == "code":
         return f"made with {stage} code {then}, today's is {now}"
-    return HASHES.get(key) or f"{NAMES.get(key, key.removeprefix('protocol.config.'))} {_shown(then)} -> {_shown(now)}"
+    return HASHES.get(key) or f"{names.get(key, key.removeprefix('protocol.config.'))} {_shown(then)} -> {_shown(now)}"
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -161,6 +161,25 @@ def test_what_cannot_be_compared_is_said_and_the_rest_told(lad: Lad, data: Path,
     assert "extract" in out
 
 
+def test_given_features_are_compared_too(lad: Lad, data: Path, made: tuple[Path, Path], tmp_path: Path) -> None:
+    rows = [row.replace(".mp4", ".npy") for row in ROWS]
+    given = Path(shutil.copytree(made[1] / "features" / "rgb", tmp_path / "given"))
+    write_text(given / "dataset.csv", "\n".join(rows) + "\n")
+    work = tmp_path / "of_given"
+    words = ["-c", str(data / "small.yaml"), "--data", str(given), "--work", str(work)]
+    assert lad("train", *words, "-q")[0] == 0
+
+    def why(*more: str) -> list[dict[str, int]]:
+        stages = json.loads(lad("status", *words, "--json", *more)[1])["compared"]["stages"]
+        return [stages[stage]["why"] for stage in ("extract", "train")]
+
+    assert why() == [{}, {}]
+    assert why("-o", "data.frame_folder_fps=5") == [
+        {"data.frame_folder_fps 25.0 -> 5.0": 2},  # training needs no test video
+        {"its features are": 1},
+    ]
+
+
 # What was interrupted -------------------------------------------------------------------------------------------------
 
 STALLED = """
