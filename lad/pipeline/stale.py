@@ -72,8 +72,9 @@ def compared_data(manifest: Manifest, config: Config, before: Config | None) -> 
     """What is done, held against a configuration, as plain data; `error`: why it cannot be.
 
     Args:
-        manifest: of the work directory; `before`: the configuration of the last command there, where it is known.
+        manifest: of the work directory.
         config: what to compare with.
+        before: the configuration of the last command there, where it is known.
     """
     try:
         check_config(config)
@@ -83,7 +84,7 @@ def compared_data(manifest: Manifest, config: Config, before: Config | None) -> 
         device, threads = resolve_device(config.device), network_threads(config.threads)
         recipe = make_recipe(config.extract, device=device, threads=threads, given=project.all_given)
         compared = compare(project, recipe, Work(manifest), before)
-    except LadError as error:
+    except (LadError, OSError) as error:  # the second: times of frames that cannot be read
         return {"error": str(error)}
     return {"stages": {stage: one.data() for stage, one in compared.items() if one.wanted}}
 
