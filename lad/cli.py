@@ -5,24 +5,28 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lad.cli_compare import compare
+from lad.cli_status import status
 from lad.cli_weights import weights
 from lad.errors import LadError
 from lad.options import (
     ALARM,
-    CONFIG,
-    JSON,
+    EXIT_DONE,
+    EXIT_SOME_FAILED,
+    EXIT_USAGE,
     PLACE,
     QUIET,
     TRACEBACK_VERBOSITY,
     VERBOSITY,
     VERSION,
-    WORK,
     Commands,
     Place,
     Session,
@@ -30,8 +34,6 @@ from lad.options import (
     common_options,
 )
 from lad.text import did_you_mean, printable, shortened
-
-EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 
 
 def run() -> int:
@@ -45,16 +47,25 @@ def run() -> int:
         return error.exit_code
     except click.ClickException as error:
         error.show()
-        return EXIT_USAGE
+        return _refused(error.format_message())
     except SystemExit:  # click's, where the reader of our output has seen enough, as `head` does
         return EXIT_DONE
     except (LadError, OSError) as error:
         if seen[VERBOSITY] >= TRACEBACK_VERBOSITY or os.environ.get("LAD_TRACEBACK") == "1":
             traceback.print_exc()
         too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
-        for line in str(error).splitlines():
-            click.echo(f"error: {shortened(line)}{': choose a shorter one' if too_long else ''}", err=True)
-        return EXIT_USAGE
+        lines = [f"{shortened(line)}{': choose a shorter one' if too_long else ''}" for line in str(error).splitlines()]
+        for line in lines:
+            click.echo(f"error: {line}", err=True)
+        return _refused("\n".join(lines))
+
+
+def _refused(error: str) -> int:
+    """The exit status of a command that could not begin or go on; with --json the error is JSON on stdout too."""
+    words = sys.argv[1:]
+    if "--json" in words[: words.index("--") if "--" in words else None]:  # not all of it may have been understood
+        click.echo(json.dumps({"error": error, "status": EXIT_USAGE}, indent=2))
+    return EXIT_USAGE
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -245,94 +256,19 @@ def export(layout: str, out: Path, **options: Any) -> int:
     from lad import console
     from lad.pipeline.export import export_released
     from lad.pipeline.outcome import stages_data
-    from lad.pipeline.run import open_project, ready_recipe
+    from lad.pipeline.run import ready_recipe
 
     session = begin(options)
     reporter = session.reporter
-    with open_project(session.config, session.work, reporter=reporter, force=session.asked.force) as opened:
-        project, work = opened
+    with session.open() as (project, work):
         result = export_released(project, ready_recipe(project, reporter), work, session.asked, reporter, out)
+        status = session.end([result])
     if session.as_json:
         click.echo(json.dumps({"out": str(out), "stages": stages_data([result])}, indent=2))
     else:
         click.echo(f"{result.summary()}\n{out}")
         console.print_failures(result.failed)
-    return EXIT_SOME_FAILED if result.failed else EXIT_DONE
-
-
-@cli.command()
-@click.argument("runs", nargs=-1, required=True, type=Place(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["table", "csv", "markdown", "latex"]),
-    default="table",
-    show_default=True,
-    help="How it is printed; csv has every number.",
-)
-@JSON
-def compare(runs: tuple[Path, ...], layout: str, as_json: bool) -> None:
-    """Compare the numbers of runs: RUN is a work directory. Mean and deviation over splits, 95 % intervals.
-
-    Of two runs of the same test videos, the difference too, with its interval and how often it is above 0: by a paired
-    bootstrap over sources (over videos that have none). Nothing but the work directories is read, nothing is written.
-
-    \b
-    Examples:
-      lad compare runs/*
-      lad compare runs/ped2 runs/ped2-paper
-      lad compare runs/* --format latex > table.tex
-    """
-    from lad import console
-    from lad.pipeline.compare import compare_runs
-    from lad.pipeline.compare_text import as_text, notes, tables
-
-    data = compare_runs(runs)
-    if as_json:
-        click.echo(json.dumps(data, indent=2))
-    elif layout == "table":
-        console.print_tables(tables(data, separator="\n"), "mean ± deviation over splits; 95 % interval over sources")
-    else:
-        click.echo(as_text(data, layout), nl=False)
-    for line in notes(data):
-        click.echo(printable(line), err=True)
-
-
-@cli.command()
-@CONFIG
-@WORK
-@click.option("--failed", is_flag=True, help="List what failed and why, one line each.")
-@click.option("--rebuild", is_flag=True, help="First make a damaged manifest anew from what is on disk, verified.")
-@JSON
-def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: bool, as_json: bool) -> int:
-    """Say what is done, what failed and what is left.
-
-    \b
-    Examples:
-      lad status --work runs/ped2
-      lad status -c ped2 --failed
-    """
-    from lad import console
-    from lad.pipeline.outcome import rebuilt_data, status_data
-    from lad.work.manifest import read_manifest
-    from lad.work.rebuild import rebuild_manifest
-
-    if config_path is None and work is None:
-        raise click.UsageError("give -c CONFIG or --work DIR")
-    place = work or _default_work(config_path)
-    rebuilt = None
-    if rebuild:
-        with console.verify_bar() as on_progress:
-            rebuilt = rebuild_manifest(place, on_progress)
-    with read_manifest(place) as manifest:
-        data = status_data(manifest)
-    if rebuilt:
-        data["rebuilt"] = rebuilt_data(rebuilt)
-    if as_json:
-        click.echo(json.dumps(data, indent=2))
-    else:
-        console.print_status(data, failed_only=failed)
-    return EXIT_SOME_FAILED if data["failed"] else EXIT_DONE
+    return status
 
 
 @cli.command(name="config")
@@ -351,6 +287,8 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
+cli.add_command(compare)
+cli.add_command(status)
 cli.add_command(weights)
 
 
@@ -369,47 +307,53 @@ def demo(work: Path, quiet: bool) -> int:
     return EXIT_DONE if run_demo(work, quiet=quiet) else EXIT_SOME_FAILED
 
 
-def _default_work(config_path: Path | None) -> Path:
-    from lad.config import load_config
-
-    return Path("runs") / (load_config(config_path, []).name if config_path else "run")
-
-
 def _evaluate_given(scores: Path, listed: Path | None, gt: Path | None, session: Session) -> int:
     from lad import console
-    from lad.pipeline.evaluate_array import evaluate_files
+    from lad.pipeline.evaluate_array import evaluate_array
+    from lad.pipeline.evaluate_given import evaluate_given
     from lad.pipeline.outcome import stages_data
 
-    config, force = session.config, session.asked.force
+    config, reporter = session.config, session.reporter
     if config.protocol.splits > 1:
         raise click.UsageError("--scores: of which split? Give -o protocol.splits=1 -o protocol.seed=N")
-    result, metrics, place = evaluate_files(config, session.work, session.reporter, scores, gt, listed, force=force)
+    if gt and not (config.data.benchmark or config.data.dataset):
+        with session.hold() as work:
+            result, metrics, place = evaluate_array(config, None, work, reporter, scores, gt, listed)
+            status = session.end([result])
+    else:
+        with session.open() as (project, work):
+            if gt:
+                result, metrics, place = evaluate_array(config, project, work, reporter, scores, gt, listed)
+            else:
+                result, metrics, place = evaluate_given(project, work, reporter, scores, listed)
+            status = session.end([result])
     data = {"work": str(place), "splits": 1, "stages": stages_data([result]), "metrics": metrics}
     if session.as_json:
         click.echo(json.dumps(data, indent=2))
     else:
         console.print_run(data)
-    return EXIT_SOME_FAILED if result.failed else EXIT_DONE
+    return status
 
 
 def _run_stages(names: list[str], videos: tuple[str, ...], session: Session) -> int:
     from lad import console
     from lad.pipeline.outcome import run_data
-    from lad.pipeline.run import open_project, ready_recipe, run_stages, split_parts
+    from lad.pipeline.run import ready_recipe, run_stages, split_parts
     from lad.pipeline.score import find_checkpoint
 
     reporter, asked = session.reporter, session.asked
-    with open_project(session.config, session.work, videos, reporter=reporter, force=asked.force) as (project, work):
+    with session.open(videos) as (project, work):
         if "score" in names and "train" not in names:
             for part in split_parts(project, work, reporter):
                 find_checkpoint(part.project, part.work)  # before hours of extraction, not after
         recipe = ready_recipe(project, reporter)
         # Text is printed as it comes; JSON must stay one document.
-        announce = reporter.say if session.as_json else click.echo
+        announce = partial(reporter.announce, on_stderr=session.as_json)
         results = run_stages(project, recipe, work, asked, reporter, names, announce)
         data = run_data(project, recipe, work, asked, reporter, results, with_clips=session.as_json)
+        status = session.end(results)
     if session.as_json:
         click.echo(json.dumps(data, indent=2))
     else:
         console.print_run(data)
-    return EXIT_SOME_FAILED if any(result.failed for result in results) else EXIT_DONE
+    return status

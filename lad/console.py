@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from lad.log import Log
+from lad.progress import Clock, Work, told
 from lad.text import name_splits, printable
 
 if TYPE_CHECKING:
@@ -75,20 +77,43 @@ class ConsoleReporter:
         console: of rich, quiet where nothing is to be said.
         verbose: whether each step of the way is said.
         name: what every line belongs to.
+        log: gets all of it too.
+        clock: of the lines that say how far it is.
     """
 
     console: Console
     verbose: bool = False
     name: str = ""
+    log: Log = field(default_factory=Log)
+    clock: Clock = field(default_factory=Clock)
 
     def say(self, text: str) -> None:
         """Log a line as it is: nothing in it is markup, and it is not wrapped."""
-        line = f"{self.name}: {text}" if self.name else text
+        self._note(text)
+        self.print(self._named(text))
+
+    def print(self, line: str) -> None:
+        """Show a line that is not for the log."""
         self.console.print(printable(line), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
+    def _note(self, text: str) -> None:
+        self.log.write(self._named(text))
+
+    def _named(self, text: str) -> str:
+        return f"{self.name}: {text}" if self.name else text
+
+    def announce(self, text: str, *, on_stderr: bool = False) -> None:
+        """Say what a stage came to: a result, which is for stdout, where results are text."""
+        self.clock.restart()  # what comes next begins now
+        if on_stderr:
+            self.say(text)
+        else:
+            self.log.write(text)
+            click.echo(text)
+
     @contextmanager
-    def progress(self, what: str, total: int | None) -> Iterator[ConsoleBar]:
-        """A progress bar, which goes when it is done."""
+    def progress(self, what: str, total: int | None, unit: str = "videos") -> Iterator[ConsoleBar]:
+        """A progress bar, which goes when it is done; a line at times for the log, and where no bar can be drawn."""
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -97,9 +122,12 @@ class ConsoleReporter:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        shown = self.console.is_terminal and not self.console.quiet
-        with Progress(*columns, console=self.console, transient=True, disable=not shown) as bar:
-            yield ConsoleBar(bar, bar.add_task(what, total=total, note=""))
+        work, shown = Work(what, total, unit), self.console.is_terminal and not self.console.quiet
+        with (
+            Progress(*columns, console=self.console, transient=True, disable=not shown) as bar,
+            told(work, self.clock, self._note if shown else self.say),
+        ):
+            yield ConsoleBar(bar, bar.add_task(what, total=total, note=""), work)
 
     def within(self, name: str) -> ConsoleReporter:
         return replace(self, name=name)
@@ -112,19 +140,30 @@ def make_reporter(*, verbose: bool = False, quiet: bool = False) -> ConsoleRepor
 
 @dataclass(frozen=True)
 class ConsoleBar:
-    """A bar of rich."""
+    """A bar of rich, and the same for lines."""
 
     bar: Progress
     task: TaskID
+    work: Work
 
     def advance(self, note: str = "") -> None:
-        self.bar.advance(self.task)
-        self.show(note=note or None)
+        self.work.advance(note)
+        self._draw()
 
-    def show(self, *, done: float | None = None, total: float | None = None, note: str | None = None) -> None:
-        self.bar.update(self.task, completed=done, total=total)
-        if note is not None:
-            self.bar.update(self.task, note=note)
+    def show(
+        self,
+        *,
+        done: float | None = None,
+        total: float | None = None,
+        note: str | None = None,
+        share: float | None = None,
+        speed: str | None = None,
+    ) -> None:
+        self.work.show(done, total, note, share, speed)
+        self._draw()
+
+    def _draw(self) -> None:
+        self.bar.update(self.task, completed=self.work.done, total=self.work.total, note=self.work.note)
 
 
 class _NoteColumn(ProgressColumn):
@@ -262,16 +301,40 @@ def print_status(data: dict[str, Any], *, failed_only: bool) -> None:
     if rebuilt := data.get("rebuilt"):
         _print_rebuilt(rebuilt)
     if not failed_only:
-        table = Table(title=printable(data["work"]) + (" (at work now)" if data["held"] else ""), title_justify="left")
-        for name in ("stage", "done", "failed", "running", "pending"):
+        table = Table(title=printable(data["work"]), title_justify="left")
+        states = list(next(iter(data["stages"].values()), ()))
+        for name in ("stage", *states):
             table.add_column(name, justify="left" if name == "stage" else "right")
         for stage, counts in data["stages"].items():
-            table.add_row(stage, *(str(counts[name]) for name in ("done", "failed", "running", "pending")))
+            table.add_row(stage, *(str(counts[name]) for name in states))
         _console().print(table)
         if numbers := data.get("splits_not_counted"):
             click.echo(f"{name_splits(numbers)} of an earlier run and not counted")
+        if data["held"]:
+            click.echo(printable(f"at work now: {data['holder']}"))
+        for state in ("running", "interrupted"):
+            for one in data[state]:
+                click.echo(printable(f"{state}: {one['stage']} {one['item']}, begun {one['since']}"))
+        if data["interrupted"]:
+            click.echo("the next run goes on from there")
+        if "compared" in data:
+            _print_compared(data["compared"])
     for failure in data["failed"]:
         click.echo(printable(f"{failure['stage']} {failure['item']}: {failure['error']} ({failure['failure']})"))
+
+
+def _print_compared(data: dict[str, Any]) -> None:
+    if "error" in data:
+        click.echo(printable(f"not compared with {data['config']}: {data['error']}"))
+        return
+    click.echo(printable(f"compared with {data['config']}:"))
+    for stage, one in data["stages"].items():
+        of = f" of {one['wanted']}" if one["wanted"] > 1 else ""
+        lines = [f"{count}{of} stale: {reason}" for reason, count in one["why"].items()]
+        lines += [f"{one['not_done']}{of} not done"] if one["not_done"] else []
+        lines += [f"{one['current']}{of} as it would be made now"] if one["current"] else []
+        for line in lines:
+            click.echo(printable(f"  {stage}: {line if of else line.removeprefix('1 ')}"))
 
 
 def _print_rebuilt(data: dict[str, Any]) -> None:

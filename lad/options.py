@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,11 @@ from lad.text import did_you_mean, shortened
 if TYPE_CHECKING:
     from lad.config import Config
     from lad.console import ConsoleReporter
-    from lad.pipeline.project import Asked
+    from lad.pipeline.project import Asked, Project
+    from lad.pipeline.reporter import StageResult
+    from lad.work.layout import Work
 
+EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 VERBOSITY = "verbosity"  # key of click's `obj`: how often -v was given
 TRACEBACK_VERBOSITY = 2
 
@@ -86,13 +90,16 @@ VERBOSE = click.option(
     callback=_note_verbosity,
     help="Say more: each step of training. Twice: a traceback where errors are one line (as LAD_TRACEBACK=1).",
 )
+DATA = click.option("--data", type=PLACE, help="Data root: where the videos lie.")
+OVERRIDES = click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any configuration key.")
+DEVICE = click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where networks run [default: auto].")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
 COMMON = (
     CONFIG,
     WORK,
-    click.option("--data", type=PLACE, help="Data root: where the videos lie."),
-    click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any configuration key."),
-    click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where networks run [default: auto]."),
+    DATA,
+    OVERRIDES,
+    DEVICE,
     click.option("--workers", type=click.IntRange(min=1), help="Decoding processes [default: 2]."),
     click.option("--force", is_flag=True, help="Do it again even where it is done or has failed."),
     click.option("--verify", is_flag=True, help="Trust no size or time stamp: hash inputs and outputs again."),
@@ -126,6 +133,41 @@ class Session:
     reporter: ConsoleReporter
     asked: Asked
     as_json: bool
+
+    @contextmanager
+    def open(self, videos: Sequence[str] = ()) -> Iterator[tuple[Project, Work]]:
+        """`pipeline.run.open_project`, with a log as long as the work directory is held."""
+        from lad.pipeline.run import open_project
+
+        reporter = self.reporter
+        with (
+            open_project(self.config, self.work, videos, reporter=reporter, force=self.asked.force) as (project, work),
+            reporter.log.kept_in(work.home, reporter.print),
+        ):
+            yield project, work
+
+    @contextmanager
+    def hold(self) -> Iterator[Work]:
+        """The work directory alone, of a command that needs no videos; with a log as `open`."""
+        from lad.work.layout import Work
+        from lad.work.manifest import open_manifest
+
+        with (
+            open_manifest(self.work, force=self.asked.force) as manifest,
+            self.reporter.log.kept_in(self.work, self.reporter.print),
+        ):
+            yield Work(manifest)
+
+    def end(self, results: Sequence[StageResult]) -> int:
+        """Log what failed and how the command ends, while its work directory is still held; returns the exit status."""
+        failed: dict[str, str] = {}
+        for result in results:
+            failed = {**result.failed, **failed}  # a later stage only repeats what an earlier one says of a video
+        for reason in failed.values():
+            self.reporter.log.write(f"not done: {reason}")
+        status = EXIT_SOME_FAILED if failed else EXIT_DONE
+        self.reporter.log.end(status)
+        return status
 
 
 def begin(

@@ -22,6 +22,7 @@ from typing import Any
 import lad
 from lad.dataset import Video, read_dataset, write_dataset
 from lad.files import write_json
+from lad.ours import LOGS
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 RUNS = Path("runs/faults")
@@ -177,7 +178,8 @@ def manifest_rows(work: Path) -> dict[tuple[str, str], dict[str, Any]]:
 def result_files(work: Path) -> list[str]:
     """All files that a run leaves, hidden ones too, except its logs, its lock and the manifest."""
     paths = (path.relative_to(work) for path in work.rglob("*") if path.is_file())
-    return sorted(str(p) for p in paths if p.parts[0] not in ("logs", ".lock") and "manifest.sqlite" not in p.name)
+    others = ("logs", ".lock", *LOGS)
+    return sorted(str(p) for p in paths if p.parts[0] not in others and "manifest.sqlite" not in p.name)
 
 
 def differences(work: Path, reference: Path) -> list[str]:

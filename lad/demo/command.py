@@ -37,13 +37,15 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
     with as_file(files("lad.demo") / "demo.yaml") as settings:
         config = load_config(settings, list(overrides), options={"data.root": clips})
     asked, reporter = Asked(), console.make_reporter(quiet=quiet)
-    with open_project(config, work, reporter=reporter) as (project, place):
+    with open_project(config, work, reporter=reporter) as (project, place), reporter.log.kept_in(work, reporter.print):
         recipe = ready_recipe(project, reporter)
         names = ["extract", "train", "score", "evaluate"]
         results = run_stages(project, recipe, place, asked, reporter, names, reporter.say)
         data = run_data(project, recipe, place, asked, reporter, results, with_clips=False)
         scored = read_scored(project, place, [video for video in project.videos if video.split == "test"])
         picture = draw_overview(work / "plots" / OVERVIEW, scored, data["metrics"]["threshold"])
+        failed = any(result.failed for result in results)
+        reporter.log.end(int(failed))
     click.echo()
     click.echo("Scores of the test clips, one block for each clip of 16 frames; the line below marks the true event:")
     for one in scored:
@@ -54,7 +56,7 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
     click.echo("\nNow your own video:")
     click.echo(f"  {command()} score --checkpoint {work / 'checkpoints' / 'best.pt'} VIDEO")
     click.echo("  (this detector knows three made-up events; train one on your own with `lad run`, see README.md)")
-    return not any(result.failed for result in results)
+    return not failed
 
 
 def command() -> str:

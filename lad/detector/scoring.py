@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -43,7 +43,13 @@ class ClipScores:
     votes: np.ndarray
 
 
-def score_features(detector: Detector, features: ClipFeatures, *, merge: Merge = "mean") -> ClipScores:
+def score_features(
+    detector: Detector,
+    features: ClipFeatures,
+    *,
+    merge: Merge = "mean",
+    on_part: Callable[[float], None] = lambda share: None,
+) -> ClipScores:
     """Score a video: windows of K consecutive clips, stride 1, merged where they overlap, the mean of all crops.
 
     Each clip's share of the first ConvLSTM layer is computed once in a block, not once for each window; features are
@@ -54,6 +60,7 @@ def score_features(detector: Detector, features: ClipFeatures, *, merge: Merge =
         detector: on the device where it is to run.
         features: of the video's clips.
         merge: of the scores that overlapping windows give a frame; category probabilities are always averaged.
+        on_part: told after each block how much is done, from 0 to 1.
     """
     clips, window = features.clips, detector.window
     windows = max(clips - window + 1, 1)
@@ -74,6 +81,7 @@ def score_features(detector: Detector, features: ClipFeatures, *, merge: Merge =
                 sums[place] += by_clip[:, k]
             class_sums[place] += probabilities
             counts[place] += 1
+        on_part((first + size) / windows)
     merged = sums if merge == "max" else sums / counts
     return ClipScores(
         clips=merged[:clips].astype(np.float32), classes=(class_sums / counts)[:clips].astype(np.float32), votes=votes
@@ -199,15 +207,21 @@ class Scorer:
                 f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
             )
 
-    def __call__(self, features: ClipFeatures, timeline: Timeline, warnings: Sequence[str] = ()) -> Scores:
-        """Score one video.
+    def __call__(
+        self,
+        features: ClipFeatures,
+        timeline: Timeline,
+        warnings: Sequence[str] = (),
+        on_part: Callable[[float], None] = lambda share: None,
+    ) -> Scores:
+        """Score one video; `on_part` is told on the way how much of it is done, from 0 to 1.
 
         Raises:
             CheckpointError: the detector is for features of another length.
             ScoreError: its scores are not finite.
         """
         self.check(features)
-        found = score_features(self.detector, features, merge=self.merge)
+        found = score_features(self.detector, features, merge=self.merge, on_part=on_part)
         if not (np.isfinite(found.clips).all() and np.isfinite(found.classes).all()):
             raise ScoreError("the detector gives scores that are not finite: its features are not what it learned from")
         frames = self.calibration(timeline.by_frame(found.clips))

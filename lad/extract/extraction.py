@@ -12,7 +12,7 @@ import numpy as np
 
 from lad.errors import LadError
 from lad.extract.failures import NotFinite, has_broken_device, why_it_failed
-from lad.extract.jobs import Clips, Failed, Finished, Job, Message, Started
+from lad.extract.jobs import NOWHERE, Clips, Failed, Finished, Job, Message, Reached, Started
 from lad.extract.workers import decode_videos
 from lad.memory import give_back_freed
 
@@ -30,6 +30,7 @@ class Computed:
 
     item: str
     batch: dict[str, np.ndarray]
+    reached: Reached = NOWHERE
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: i
 def _features(extractor: FeatureExtractor, clips: Clips, first: int) -> _Result:
     """What comes of a batch whose first clip is the video's `first`."""
     try:
-        return Computed(clips.item, {stream: extractor(stream, batch) for stream, batch in clips.batch.items()})
+        features = {stream: extractor(stream, batch) for stream, batch in clips.batch.items()}
+        return Computed(clips.item, features, clips.reached)
     except NotFinite as error:
         said = f"the {error.stream} features of clip {first + error.clip} are not finite"
         if error.dtype != "float32":

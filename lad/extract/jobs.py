@@ -53,11 +53,24 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """How far a video is decoded: so many frames of about so many (0: nobody knows), which come at `fps` a second."""
+
+    frames: int = 0
+    promised: int = 0
+    fps: float = 0.0
+
+
+NOWHERE = Reached()
+
+
+@dataclass(frozen=True)
 class Clips:
     """The next batch of clips of a video."""
 
     item: str
     batch: ClipBatch
+    reached: Reached = NOWHERE
 
     @property
     def count(self) -> int:

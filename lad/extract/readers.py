@@ -25,6 +25,7 @@ from lad.extract.read_images import read_images
 from lad.extract.read_pyav import Damaged, read_pyav
 from lad.extract.times import average_fps
 from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError, VideoInfo
+from lad.files import frame_files
 
 Choice = Literal["auto", "pyav"]
 
@@ -43,6 +44,7 @@ class Reader:
     info: VideoInfo
     limits: Limits
     frames: Iterator[ArrayLike]
+    promised: int = 0  # frames, by what was seen before any was decoded: about so many come
 
     def __iter__(self) -> Iterator[ArrayLike]:
         with _explained():
@@ -79,7 +81,8 @@ def open_reader(
     info = VideoInfo()
     with _explained():
         if path.is_dir():
-            return Reader(info, limits, read_images(path, info, folder_fps, limits, on_progress))
+            images = read_images(path, info, folder_fps, limits, on_progress)
+            return Reader(info, limits, images, len(frame_files(path)))
         container_format = sniff_container(path)
         probe = probe_file(path, container_format, limits, on_progress)
         info.fps, info.warnings = probe.fps, list(probe.warnings)
@@ -89,12 +92,13 @@ def open_reader(
             if decord is not None:
                 info.reader = "decord"
                 if not lazy:
-                    return Reader(info, limits, read_decord(decord, probe.schedule, info))
+                    return Reader(info, limits, read_decord(decord, probe.schedule, info), probe.packets)
                 del decord  # it would decode ahead
                 whole = read_pyav(path, container_format, probe, info, limits, on_progress, whole=True)
-                return Reader(info, limits, _in_decords_place(whole, info, probe.packets))
+                return Reader(info, limits, _in_decords_place(whole, info, probe.packets), probe.packets)
         info.reader = "pyav"
-        return Reader(info, limits, read_pyav(path, container_format, probe, info, limits, on_progress, whole=False))
+        frames = read_pyav(path, container_format, probe, info, limits, on_progress, whole=False)
+        return Reader(info, limits, frames, probe.packets)
 
 
 def _in_decords_place(frames: Iterator[ArrayLike], info: VideoInfo, packets: int) -> Iterator[ArrayLike]:

@@ -18,7 +18,7 @@ from lad.children import join_parent
 from lad.extract import process_setup
 from lad.extract.clips import clip_batches
 from lad.extract.flow import FLOW_METHODS
-from lad.extract.jobs import Again, Alive, Clips, Failed, Finished, Job
+from lad.extract.jobs import Again, Alive, Clips, Failed, Finished, Job, Reached
 from lad.extract.pipes import Inbox, send
 from lad.extract.read_decord import ReaderGaveUp
 from lad.extract.readers import open_reader
@@ -59,7 +59,8 @@ def run_job(pipe: int, job: Job) -> None:
         )
         sampled = job.limits.counted(resample(_reporting(iter(reader), progress), reader.info, job.spec.fps))
         for batch in clip_batches(sampled, job.spec, job.skip_clips, reader.info.pixel_aspect):
-            send(pipe, Clips(job.item, batch))
+            reached = Reached(reader.info.frames, reader.promised, reader.info.fps)
+            send(pipe, Clips(job.item, batch, reached))
         send(pipe, Finished(job.item, reader.info))
     except ReaderGaveUp:
         send(pipe, Again(job.item))

@@ -13,7 +13,7 @@ from lad.dataset import Video
 from lad.features.layout import OWN, read_layout
 from lad.features.recipe import EXTRACT
 from lad.features.video import FeatureFile, feature_file, open_array
-from lad.files import fingerprint, read_npy
+from lad.files import read_npy
 from lad.models.registry import BACKBONES
 
 GIVEN = "given"  # stands for the stream in the manifest's items of such features
@@ -84,28 +84,17 @@ def given_layout(video: Video, streams: Sequence[str], asked: str) -> str:
         return ""
 
 
-def given_fingerprint(
-    video: Video, contents: Sequence[str], backbone: str, streams: Sequence[str], fps: float, layout: str
-) -> str:
-    """What the use of a video's given features depends on.
+def given_facts(video: Video, backbone: str, streams: Sequence[str], fps: float, layout: str) -> dict[str, object]:
+    """What the use of a video's given features depends on, but for their content.
 
     Args:
         video: of the features.
-        contents: hashes of their files.
         backbone, streams: what they are checked against.
         fps: frames a second, since they say nothing of times.
         layout: the order of their axes.
     """
-    return fingerprint(
-        {
-            "stage": EXTRACT,
-            "given": list(contents),
-            "of": [backbone, *streams],
-            "frames": video.n_frames,
-            "fps": fps,
-            **({"layout": layout} if layout != OWN else {}),  # left out, as rows of an older lad have it
-        }
-    )
+    facts: dict[str, object] = {"stage": EXTRACT, "of": [backbone, *streams], "frames": video.n_frames, "fps": fps}
+    return facts | ({"layout": layout} if layout != OWN else {})  # left out, as rows of an older lad have it
 
 
 def dim_misfit(files: Sequence[FeatureFile], backbone: str, streams: Sequence[str]) -> str:

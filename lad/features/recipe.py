@@ -12,7 +12,6 @@ from lad.extract.clips import ClipSpec
 from lad.extract.cost import threads_in
 from lad.extract.flow import FLOW_METHODS
 from lad.extract.runtime import Context, Dtype, Preset, choose_dtype
-from lad.files import fingerprint
 from lad.memory import machine_memory
 from lad.models import weights
 from lad.models.published import NETWORKS
@@ -84,16 +83,6 @@ class FeatureRecipe:
         if self.context != "clip":
             facts["context"] = self.context
         return facts
-
-    def fingerprint(self, stream: str, content: str, folder_fps: float | None) -> str:
-        """Hash of all that the features of one stream of a video depend on.
-
-        Args:
-            stream: `rgb` or `flow`.
-            content: hash of the video's content.
-            folder_fps: frames a second of a folder of images, which are not in its content; None: of a file.
-        """
-        return fingerprint({**self.facts(stream), "content": content, "folder_fps": folder_fps})
 
     def describe(self) -> str:
         """It in a few words, for a log."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
+from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import check_labels, find_features
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.pipeline.score import STAGE as SCORE
-from lad.pipeline.score import detector_repairs, is_own, read_times_and_scores, score_fingerprints
+from lad.pipeline.score import detector_repairs, is_own, read_times_and_scores, score_facts
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.version import code_version
@@ -49,22 +50,8 @@ def evaluate_videos(
     if not usable:
         raise StageError(f"no test video can be evaluated: {next(iter(result.failed.values()))}")
     rows = _scores_of_today(project, recipe, work, asked, usable, features)
-    trained = manifest.get(TRAIN, work.item(DETECTOR))
-    optimistic = trained.info.get("released_protocol") if trained and project.config.protocol.released else None
-    configured = protocol(project, work, sorted(result.failed))
-    if trained:
-        configured["selection"] = trained.info.get("selection", configured["selection"])
-    facts = {
-        "stage": STAGE,
-        "code": CODE_VERSION,
-        "classes": project.classes,
-        "protocol": configured,
-        "released_protocol": optimistic,
-        "videos": [
-            [v.id, v.label, [[e.start, e.end] for e in v.events], row.fingerprint, row.outputs[0].sha256, *mended(row)]
-            for v, row in ((v, rows[v.id]) for v in usable)
-        ],
-    }
+    facts = metrics_facts(project, work, usable, rows, result.failed)
+    configured, optimistic = facts["protocol"], facts["released_protocol"]
     today = fingerprint(facts)
     if not asked.force and manifest.is_done(manifest.get(STAGE, item), today, verify=asked.verify):
         result.skipped = 1
@@ -93,7 +80,7 @@ def evaluate_videos(
             "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
         }
     outputs = write_evaluation(work.folder, scored, metrics, reporter)
-    manifest.finish(STAGE, item, outputs, {"videos": len(scored)})
+    manifest.finish(STAGE, item, outputs, {"videos": len(scored), FACTS: kept(facts)})
     result.done = 1
     return result
 
@@ -105,6 +92,29 @@ def remove_files(work: Work, paths: Sequence[str]) -> None:
         for folder in Path(path).parents[:-1]:
             with suppress(OSError):  # something else is in it
                 (work.home / folder).rmdir()
+
+
+def metrics_facts(
+    project: Project, work: Work, videos: Sequence[Video], rows: Mapping[str, Item], left_out: Iterable[str]
+) -> dict[str, Any]:
+    """What the metrics of these videos depend on, whose events are in frames; `rows`: of their scores."""
+    trained = work.manifest.get(TRAIN, work.item(DETECTOR))
+    configured = protocol(project, work, sorted(left_out))
+    if trained:
+        configured["selection"] = trained.info.get("selection", configured["selection"])
+    return {
+        "stage": STAGE,
+        "code": CODE_VERSION,
+        "classes": project.classes,
+        "protocol": configured,
+        "released_protocol": trained.info.get("released_protocol")
+        if trained and project.config.protocol.released
+        else None,
+        "videos": [
+            [v.id, v.label, [[e.start, e.end] for e in v.events], row.fingerprint, row.outputs[0].sha256, *mended(row)]
+            for v, row in ((v, rows[v.id]) for v in videos)
+        ],
+    }
 
 
 def mended(row: Item) -> list[int]:
@@ -136,7 +146,8 @@ def _scores_of_today(
         row = done[video.id]
         detector = row.info["checkpoint"]
         repairs = detector_repairs(work, detector)
-        if row.fingerprint not in score_fingerprints(project, recipe, features[video.id], detector, repairs):
+        today = score_facts(project, recipe, features[video.id], detector, repairs)
+        if row.fingerprint not in map(fingerprint, today):
             raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
         if not all(work.manifest.is_intact(output, verify=asked.verify) for output in row.outputs):
             raise StageError(f"{work.scores(video.id)}: not as lad made it, or gone: run `lad score` first")

@@ -18,44 +18,11 @@ from lad.events import events_of
 from lad.features.given import read_headers
 from lad.names import last_part
 from lad.pipeline.evaluate import STAGE
-from lad.pipeline.evaluate_given import evaluate_given, known_frames, measure, say_how
+from lad.pipeline.evaluate_given import known_frames, measure, say_how
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
-from lad.pipeline.run import open_project
 from lad.work.layout import Work
-from lad.work.manifest import open_manifest
-
-
-def evaluate_files(
-    config: Config,
-    folder: Path,
-    reporter: Reporter,
-    scores: Path,
-    gt: Path | None,
-    listed: Path | None,
-    *,
-    force: bool = False,
-) -> tuple[StageResult, dict[str, Any], Path]:
-    """Evaluate somebody's scores by the labels of the configured dataset, or by those of `gt`, which needs no dataset.
-
-    Args:
-        config: whose dataset it is, if it has one.
-        folder: the work directory.
-        reporter: who is told.
-        scores, gt, listed: as `evaluate_given` and `evaluate_array` have them.
-        force: replace other people's files.
-
-    Raises:
-        LadError: as these two, and `open_project`.
-    """
-    if gt and not (config.data.benchmark or config.data.dataset):
-        with open_manifest(folder, force=force) as manifest:
-            return evaluate_array(config, None, Work(manifest), reporter, scores, gt, listed)
-    with open_project(config, folder, reporter=reporter, force=force) as (project, work):
-        if gt:
-            return evaluate_array(config, project, work, reporter, scores, gt, listed)
-        return evaluate_given(project, work, reporter, scores, listed)
 
 
 def evaluate_array(

@@ -11,12 +11,14 @@ from lad.dataset import Video
 from lad.device import STEADY_THREADS, repeatable
 from lad.extract.clips import count_clips
 from lad.extract.extraction import Computed, extract_videos
-from lad.extract.jobs import Failed, Finished, Job, Started
+from lad.extract.jobs import Failed, Finished, Job, Reached, Started
 from lad.extract.video import Limits, VideoInfo
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe, load_extractor
 from lad.files import replacing
-from lad.pipeline.inventory import Plan, check_splits, plan, take_given
+from lad.pipeline.facts import FACTS, kept
+from lad.pipeline.inventory import Plan, check_splits, features_facts, plan, take_given
+from lad.pipeline.pace import Pace
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
 from lad.version import code_version
@@ -49,6 +51,11 @@ def extract_features(
     if jobs:
         stage.run(jobs, today)
     return result
+
+
+def _where(item: str, reached: Reached) -> str:
+    """What is being extracted and where it is."""
+    return f"{item}, frame {reached.frames}" + (f" of {reached.promised}" if reached.promised else "")
 
 
 def _sweep(work: Work) -> None:
@@ -122,7 +129,7 @@ class _Extraction:
             partial = partials[job.item] = resume(self.work.home, job.item, fingerprints)
             if not self.asked.force:
                 jobs[number] = replace(job, choice=partial.reader, skip_clips=partial.clips)
-        clips_done = 0
+        pace = Pace(jobs)
         with repeatable(self.recipe.device, STEADY_THREADS), self.reporter.progress("extract", len(jobs)) as bar:
             extractor = load_extractor(self.recipe)
             events = extract_videos(jobs, extractor, workers=config.workers, stall_seconds=config.extract.stall_seconds)
@@ -134,21 +141,22 @@ class _Extraction:
                         partial.restart(event.choice)
                     case Started():
                         self._record_start(partial.fingerprints)
-                        bar.show(note=f"{item} (resumed at clip {event.skip_clips})")
                         self.reporter.say(f"{item}: resumed at clip {event.skip_clips}")
                     case Computed():
                         partial.add(event.batch)
-                        clips_done += sum(features.shape[-2] for features in event.batch.values())
-                        bar.show(note=f"{item} ({clips_done} clips)")
+                        clips = next(iter(event.batch.values())).shape[-2]
+                        pace.computed(item, event.reached, clips, partial.clips)
+                        bar.show(share=pace.share, speed=pace.speed, note=_where(item, event.reached))
                     case Failed() | Finished() if not self._is_as_it_was(item):
                         self._fail(partial, item, "io", CHANGED)
-                        bar.advance()
                     case Failed():
                         self._fail(partials.pop(item), item, event.failure, event.error)
-                        bar.advance()
                     case Finished():
                         self._finish(partials.pop(item), item, event.info)  # so that its features leave memory
-                        bar.advance()
+                if isinstance(event, Failed | Finished):
+                    pace.ended(item)
+                    bar.advance()
+                    bar.show(share=pace.share)
 
     def _is_as_it_was(self, item: str) -> bool:
         """Whether a video's file did not change from when it was hashed to now: else nobody knows what was decoded."""
@@ -174,32 +182,33 @@ class _Extraction:
         if failure != "io" or error == CHANGED:  # else its disk may come back, with all of it
             partial.remove()
 
-    def _save(self, video: Video, features: Partial, info: VideoInfo) -> None:
+    def _save(self, video: Video, features: Partial, found: VideoInfo) -> None:
         """Write a video's features and times, and its rows."""
-        warnings = list(info.warnings)
-        if video.n_frames not in (None, info.frames):
-            warnings.append(f"the dataset counts {video.n_frames} frames, {info.frames} were decoded")
+        warnings = list(found.warnings)
+        if video.n_frames not in (None, found.frames):
+            warnings.append(f"the dataset counts {video.n_frames} frames, {found.frames} were decoded")
         if warnings:
             self.result.warnings[video.id] = warnings
             self.reporter.say(f"warning: {video.id}: {'; '.join(warnings)}")
-        facts = {
-            "frames": info.frames,
-            "fps": info.fps,
-            "height": info.size[0],
-            "width": info.size[1],
-            "reader": info.reader,
+        info = {
+            "frames": found.frames,
+            "fps": found.fps,
+            "height": found.size[0],
+            "width": found.size[1],
+            "reader": found.reader,
             "warnings": warnings,
             "lad": code_version(),
         }
+        facts = features_facts(self.project, self.recipe, video)
         times = self.work.times(video.id)
         with replacing(times) as temporary, temporary.open("wb") as file:
-            np.save(file, np.array(info.times, dtype=np.float64), allow_pickle=False)
+            np.save(file, np.array(found.times, dtype=np.float64), allow_pickle=False)
         paths = {item: self.work.features(item.partition("/")[0], video.id) for item in features.fingerprints}
         for item, path in paths.items():
             features.write(item.partition("/")[0], path)
         with self.work.manifest.transaction():  # all streams or none: what is saved for later is of all of them
             for item, path in paths.items():
-                self.work.manifest.finish(EXTRACT, item, [path, times], facts)
+                self.work.manifest.finish(EXTRACT, item, [path, times], {**info, FACTS: kept(facts[item])})
         self.result.done += 1
 
     def record_unreadable(self, video: Video, reason: str) -> None:

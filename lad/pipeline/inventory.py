@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from lad.dataset import Video
 from lad.features.given import (
@@ -12,7 +13,7 @@ from lad.features.given import (
     Checked,
     check_given,
     dim_misfit,
-    given_fingerprint,
+    given_facts,
     given_layout,
     given_paths,
     read_headers,
@@ -22,6 +23,7 @@ from lad.features.layout import OWN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import READERS, fingerprint
+from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.layout import Work
@@ -56,23 +58,35 @@ def plan(
     with reporter.progress("check", len(videos)) as bar:
         for video in videos:
             bar.advance(video.id)
-            fps = project.folder_fps(video)
             try:
-                if video.is_features:
-                    paths = given_paths(video, recipe.streams)
-                    contents = [manifest.contents.of_input(path, verify=asked.verify) for path in paths]
-                    layout = given_layout(video, recipe.streams, project.config.data.npy_layout)
-                    today = given_fingerprint(video, contents, recipe.backbone, recipe.streams, fps, layout)
-                    fingerprints[video.id] = {f"{GIVEN}/{video.id}": today}
-                else:
-                    content = manifest.contents.of_input(video.path, verify=asked.verify)
-                    rate = fps if video.path.is_dir() else None
-                    fingerprints[video.id] = {
-                        f"{stream}/{video.id}": recipe.fingerprint(stream, content, rate) for stream in recipe.streams
-                    }
+                paths = input_paths(video, recipe)
+                contents = [manifest.contents.of_input(path, verify=asked.verify) for path in paths]
+                facts = features_facts(project, recipe, video)
+                fingerprints[video.id] = {item: of_content(video, one, contents) for item, one in facts.items()}
             except OSError as error:
                 unreadable[video.id] = f"{error.filename or video.path}: cannot be read: {error.strerror or error}"
     return Plan(fingerprints, unreadable)
+
+
+def input_paths(video: Video, recipe: FeatureRecipe) -> list[Path]:
+    """What a video's features are made from: its file or folder, or the features that were given."""
+    return given_paths(video, recipe.streams) if video.is_features else [video.path]
+
+
+def features_facts(project: Project, recipe: FeatureRecipe, video: Video) -> dict[str, dict[str, object]]:
+    """What the features of a video depend on, but for its content: item of the stage `extract` -> facts."""
+    fps = project.folder_fps(video)
+    if video.is_features:
+        layout = given_layout(video, recipe.streams, project.config.data.npy_layout)
+        return {f"{GIVEN}/{video.id}": given_facts(video, recipe.backbone, recipe.streams, fps, layout)}
+    rate = fps if video.path.is_dir() else None  # of a folder of images; a file has its own
+    return {f"{stream}/{video.id}": {**recipe.facts(stream), "folder_fps": rate} for stream in recipe.streams}
+
+
+def of_content(video: Video, facts: Mapping[str, object], contents: Sequence[str]) -> str:
+    """The fingerprint of features with these facts; `contents`: hashes of the video's `input_paths`."""
+    content = {"given": list(contents)} if video.is_features else {"content": contents[0]}
+    return fingerprint({**facts, **content})
 
 
 def check_splits(project: Project, recipe: FeatureRecipe, work: Work, asked: Asked) -> list[tuple[Video, Video]]:
@@ -91,8 +105,8 @@ def check_splits(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     first: dict[tuple[str, ...], Video] = {}
     copies: list[tuple[Video, Video]] = []
     for video in project.videos:
-        paths = given_paths(video, recipe.streams) if video.is_features else [video.path]
         try:
+            paths = input_paths(video, recipe)
             content = tuple(work.manifest.contents.of_input(path, verify=asked.verify) for path in paths)
         except OSError:  # said where it is needed
             continue
@@ -143,6 +157,7 @@ def take_given(
                 "reader": GIVEN,
                 "warnings": list(found.warnings),
                 "layout": found.layout,
+                FACTS: kept(features_facts(project, recipe, video)[item]),
             }
             work.manifest.finish(EXTRACT, item, given_paths(video, recipe.streams), info)
     return refused
@@ -209,7 +224,7 @@ def find_features(
         bad = next((row for row in items.values() if row and row.status == "failed"), None)
         if all(work.manifest.is_done(row, fingerprints[item], verify=asked.verify) for item, row in items.items()):
             done = [row for row in items.values() if row]
-            found[video.id] = _video_features(recipe, work, video, done[0], _made_from(done))
+            found[video.id] = video_features(recipe, work, video, done)
         elif bad:
             failed[video.id] = bad.error or ""
         elif all(row and (row.status, row.fingerprint) == ("done", fingerprints[item]) for item, row in items.items()):
@@ -235,7 +250,9 @@ def _made_from(rows: Sequence[Item]) -> str:
     return fingerprint([*(row.fingerprint for row in rows), *(["repairs", *repairs] if any(repairs) else [])])
 
 
-def _video_features(recipe: FeatureRecipe, work: Work, video: Video, row: Item, today: str) -> VideoFeatures:
+def video_features(recipe: FeatureRecipe, work: Work, video: Video, rows: Sequence[Item]) -> VideoFeatures:
+    """A video's features, by the rows of its items, all of them done."""
+    row, today = rows[0], _made_from(rows)
     frames, fps, warnings = row.info["frames"], row.info["fps"], tuple(row.info["warnings"])
     if video.is_features:
         paths = given_paths(video, recipe.streams)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from lad.features.recipe import FeatureRecipe
+from lad.pipeline.facts import FACTS
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
 from lad.pipeline.splits import is_item_of, not_counted
 from lad.work.layout import Work
-from lad.work.lock import is_held
-from lad.work.manifest import Manifest
+from lad.work.lock import holder
+from lad.work.manifest import Item, Manifest
 from lad.work.rebuild import Rebuilt
+
+STATES = ("done", "failed", "running", "interrupted", "pending")  # of items, as `lad status` counts them
 
 
 def stages_data(results: Sequence[StageResult]) -> dict[str, Any]:
@@ -45,14 +49,19 @@ def run_data(
     if "score" in stages and "evaluate" not in stages:
         rows = work.manifest.items("score")
         found = {video.id: rows.get(("score", video.id)) for video in project.videos}
-        data["scores"] = {video_id: row.info for video_id, row in found.items() if row and row.status == "done"}
+        data["scores"] = {video_id: _told(row) for video_id, row in found.items() if row and row.status == "done"}
     if "score" in stages or "evaluate" in stages:
         data["weights"] = dict(recipe.identities)
     if "train" in stages and splits == 1 and (row := work.manifest.get("train", "detector")):
-        data["training"] = row.info
+        data["training"] = _told(row)
     if "evaluate" in stages and work.metrics.exists():
         data["metrics"] = json.loads(work.metrics.read_text(encoding="utf-8"))
     return data
+
+
+def _told(row: Item) -> dict[str, Any]:
+    """What is said of an item; why it may become stale is for `lad status` to say."""
+    return {key: value for key, value in row.info.items() if key != FACTS}
 
 
 def _clips_data(
@@ -82,23 +91,35 @@ def _clips_data(
 
 
 def status_data(manifest: Manifest) -> dict[str, Any]:
-    """Counts a stage and every failure, as plain data; without the splits of an earlier run that count no more."""
-    held = is_held(manifest.work)
+    """Counts a stage, what is or was running, and every failure, as plain data; without splits that count no more."""
+    who = holder(manifest.work)
     unused = not_counted(manifest)
     stages: dict[str, dict[str, int]] = {}
     failed: list[dict[str, Any]] = []
+    running: list[dict[str, Any]] = []
     for row in manifest.states():
         if any(is_item_of(place, row["stage"], row["item"]) for place in unused):
             continue
         # `running` under nobody's hand was killed, and will be done again.
-        state = "pending" if row["status"] == "running" and not held else row["status"]
-        counts = stages.setdefault(row["stage"], dict.fromkeys(("done", "failed", "running", "pending"), 0))
+        state = "interrupted" if row["status"] == "running" and who is None else row["status"]
+        counts = stages.setdefault(row["stage"], dict.fromkeys(STATES, 0))
         counts[state] += 1
+        if row["status"] == "running":
+            since = datetime.fromtimestamp(row["started"]).astimezone().isoformat(timespec="seconds")
+            running.append({"stage": row["stage"], "item": row["item"], "since": since})
         if state == "failed":
             failed.append({key: row[key] for key in ("stage", "item", "failure", "attempt", "error")})
-    data = {"work": str(manifest.work), "held": held, "stages": stages, "failed": failed}
     there = [place.split for place in unused if place.split is not None and place.folder.is_dir()]
-    return data | ({"splits_not_counted": there} if there else {})
+    return {
+        "work": str(manifest.work),
+        "held": who is not None,
+        "holder": who,
+        "stages": stages,
+        "running": running if who is not None else [],
+        "interrupted": running if who is None else [],
+        "failed": failed,
+        **({"splits_not_counted": there} if there else {}),
+    }
 
 
 def rebuilt_data(rebuilt: Rebuilt) -> dict[str, Any]:

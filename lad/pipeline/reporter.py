@@ -19,8 +19,24 @@ class Bar(Protocol):
     def advance(self, note: str = "") -> None:
         """One more is done."""
 
-    def show(self, *, done: float | None = None, total: float | None = None, note: str | None = None) -> None:
-        """So many are done of so many; `note`: what is being worked on."""
+    def show(
+        self,
+        *,
+        done: float | None = None,
+        total: float | None = None,
+        note: str | None = None,
+        share: float | None = None,
+        speed: str | None = None,
+    ) -> None:
+        """What is known now; None: as before. The first call that says what is done says what was done before.
+
+        Args:
+            done: so many parts are done.
+            total: of so many.
+            note: what is being worked on.
+            share: so much of all work is done, from 0 to 1, where the number of parts says less.
+            speed: how fast it is, in words, where it is not parts a second.
+        """
 
 
 class Reporter(Protocol):
@@ -33,8 +49,8 @@ class Reporter(Protocol):
     def say(self, text: str) -> None:
         """Log a line."""
 
-    def progress(self, what: str, total: int | None) -> AbstractContextManager[Bar]:
-        """A bar for work of so many parts; None: nobody knows of how many."""
+    def progress(self, what: str, total: int | None, unit: str = "videos") -> AbstractContextManager[Bar]:
+        """A bar for work of so many parts, which are called `unit`; None: nobody knows of how many."""
 
     def within(self, name: str) -> Reporter:
         """One that says of every line what it belongs to; empty: this one."""

@@ -21,7 +21,7 @@ from lad.pipeline.checks import check_config
 from lad.pipeline.inventory import check_headers
 from lad.pipeline.labels import check_labels_of, warn_of_misfits
 from lad.pipeline.project import Asked, Project, load_project
-from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
 from lad.pipeline.splits import set_aside
 from lad.work.layout import Work
 from lad.work.manifest import open_manifest
@@ -90,10 +90,14 @@ def ready_recipe(project: Project, reporter: Reporter) -> FeatureRecipe:
     if not project.all_given:
         for name in missing_weights(config.extract):
             reporter.say(f"fetching the weights {name} (once)")
-            with reporter.progress(f"weights {name}", None) as bar:
-                weights.fetch(name, on_progress=lambda done, total, _: bar.show(done=done, total=total))
+            with reporter.progress(f"weights {name}", None, "MB") as bar:
+                weights.fetch(name, on_progress=_in_megabytes(bar))
     device, threads = resolve_device(config.device), network_threads(config.threads)
     return make_recipe(config.extract, device=device, threads=threads, given=project.all_given)
+
+
+def _in_megabytes(bar: Bar) -> Callable[[int, int | None, str], None]:
+    return lambda done, total, _: bar.show(done=done / 1e6, total=None if total is None else total / 1e6)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
 from lad.models.registry import BACKBONES
 from lad.pipeline.alarm import sound_alarm
+from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
-from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.text import to_cell
@@ -87,9 +89,9 @@ def detector_repairs(work: Work, checkpoint_sha256: str) -> int:
     return trained.repairs if trained and is_own(work, checkpoint_sha256) else 0
 
 
-def score_fingerprints(
+def score_facts(
     project: Project, recipe: FeatureRecipe, features: VideoFeatures, checkpoint_sha256: str, repairs: int
-) -> tuple[str, str]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the scores of a video depend on, with a given detector that had so many repairs.
 
     Returns:
@@ -107,7 +109,7 @@ def score_fingerprints(
         "features": features.fingerprint,
         **({"repairs": repairs} if repairs else {}),
     }
-    return fingerprint({**facts, "classes": None}), fingerprint({**facts, "classes": project.classes})
+    return {**facts, "classes": None}, {**facts, "classes": project.classes}
 
 
 def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter) -> StageResult:
@@ -124,13 +126,13 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     checkpoint_sha256 = work.manifest.content_sha256(path, verify=asked.verify)
     repairs = detector_repairs(work, checkpoint_sha256)
     rows = work.manifest.items(STAGE)
-    todo: list[tuple[Video, tuple[str, str]]] = []
+    todo: list[tuple[Video, tuple[dict[str, Any], dict[str, Any]]]] = []
     for video in project.videos:
         if video.id not in features:
             continue
-        today = score_fingerprints(project, recipe, features[video.id], checkpoint_sha256, repairs)
+        today = score_facts(project, recipe, features[video.id], checkpoint_sha256, repairs)
         row = rows.get((STAGE, work.item(video.id)))
-        if not asked.force and any(work.manifest.is_done(row, one, verify=asked.verify) for one in today):
+        if not asked.force and any(work.manifest.is_done(row, fingerprint(one), verify=asked.verify) for one in today):
             result.skipped += 1
         else:
             todo.append((video, today))
@@ -144,16 +146,18 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
             scorer = _scorer(project, recipe, checkpoint, path)
             if scorer.doubt:
                 reporter.say(f"warning: {path} may be worth nothing: {scorer.doubt}")
-            for video, (named, unnamed) in todo:
+            for number, (video, (named, unnamed)) in enumerate(todo):
                 source, item = features[video.id], work.item(video.id)
                 opened = source.open()
                 try:
                     scorer.check(opened)
                 except CheckpointError as error:
                     raise CheckpointError(f"{path}: {error} ({' + '.join(recipe.streams)})") from error
-                work.manifest.start(STAGE, item, named if checkpoint.classes else unnamed)
+                facts = named if checkpoint.classes else unnamed
+                work.manifest.start(STAGE, item, fingerprint(facts))
                 try:
-                    scores = scorer(opened, source.timeline(), source.warnings)
+                    on_part = partial(_show_part, bar, video.id, number, len(todo))
+                    scores = scorer(opened, source.timeline(), source.warnings, on_part)
                 except ScoreError as error:
                     result.failed[video.id] = f"{video.path}: {error}"
                     work.manifest.fail(STAGE, item, "content", result.failed[video.id])
@@ -165,6 +169,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                     "checkpoint": checkpoint_sha256,
                     "doubt": scorer.doubt,
                     "lad": code_version(),
+                    FACTS: kept(facts),
                 }
                 work.manifest.finish(STAGE, item, [work.scores(video.id)], info)
                 result.done += 1
@@ -174,6 +179,10 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     if todo or not work.summary.exists():
         _write_summary(recipe, work, checkpoint_sha256)
     return result
+
+
+def _show_part(bar: Bar, video_id: str, before: int, videos: int, part: float) -> None:
+    bar.show(share=(before + part) / videos, note=video_id)
 
 
 def _scorer(project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, path: Path) -> Scorer:

@@ -21,6 +21,7 @@ from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, naming, write_json, write_text
 from lad.models.registry import detector_source
+from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import check_labels, check_splits, find_features
 from lad.pipeline.labels import check_training
 from lad.pipeline.project import Asked, Project
@@ -48,10 +49,8 @@ def train_detector(
     """
     result = StageResult(STAGE)
     config = project.config
-    chosen = [video for video in project.videos if video.split in ("train", "val")]
+    chosen, test = training_videos(project)
     check_training(chosen, project.classes, config)
-    # The released protocol looks at the test videos too, for a number that is not used.
-    test = [video for video in project.videos if video.split == "test" and config.protocol.released]
     features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
     for copy, other in check_splits(project, recipe, work, asked):
         if copy.split == "train":
@@ -63,21 +62,8 @@ def train_detector(
     if not usable and result.failed:
         raise StageError(f"no training video can be used: {next(iter(result.failed.values()))}")
     _check([replace(video, n_frames=features[video.id].frames) for video in usable], project, result.failed)
-    today = fingerprint(
-        {
-            "stage": STAGE,
-            "code": CODE_VERSION,
-            "train": config.train.model_dump(mode="json"),
-            "detector": detector_source(config.train.detector),
-            "merge": config.score.merge,  # of the validation videos' scores
-            "classes": project.classes,
-            "videos": [
-                [v.id, v.split, v.label, v.group, [[e.start, e.end] for e in v.events], features[v.id].fingerprint]
-                for v in usable + test
-            ],
-            "numerics": numerics(recipe.device, detector_threads(config.threads)),
-        }
-    )
+    facts = detector_facts(project, recipe, usable + test, features)
+    today = fingerprint(facts)
     item = work.item(ITEM)
     before = work.manifest.get(STAGE, item)
     if not asked.force and work.manifest.is_done(before, today, verify=asked.verify):
@@ -91,10 +77,39 @@ def train_detector(
         reporter.say(f"warning: {video_id}: {'; '.join(warnings)}")
     with repeatable(recipe.device, detector_threads(config.threads)):
         info = _Training(project, recipe, work, reporter, today, usable, test, features).run()
-    info |= {"config": config.train.model_dump(mode="json"), "left_out": sorted(result.failed)}
+    info |= {"config": config.train.model_dump(mode="json"), "left_out": sorted(result.failed), FACTS: kept(facts)}
     work.manifest.finish(STAGE, item, [work.best, work.checkpoints / "last.pt"], info)
     result.done = 1
     return result
+
+
+def training_videos(project: Project) -> tuple[list[Video], list[Video]]:
+    """The videos that a detector is trained and validated on; and those that it is tried on, too.
+
+    The released protocol looks at the test videos for a number that is not used.
+    """
+    chosen = [video for video in project.videos if video.split in ("train", "val")]
+    return chosen, [video for video in project.videos if video.split == "test" and project.config.protocol.released]
+
+
+def detector_facts(
+    project: Project, recipe: FeatureRecipe, videos: Sequence[Video], features: Mapping[str, VideoFeatures]
+) -> dict[str, Any]:
+    """What a detector depends on that is trained on these videos, whose events are in frames."""
+    config = project.config
+    return {
+        "stage": STAGE,
+        "code": CODE_VERSION,
+        "train": config.train.model_dump(mode="json"),
+        "detector": detector_source(config.train.detector),
+        "merge": config.score.merge,  # of the validation videos' scores
+        "classes": project.classes,
+        "videos": [
+            [v.id, v.split, v.label, v.group, [[e.start, e.end] for e in v.events], features[v.id].fingerprint]
+            for v in videos
+        ],
+        "numerics": numerics(recipe.device, detector_threads(config.threads)),
+    }
 
 
 def _check(videos: Sequence[Video], project: Project, failed: Mapping[str, str]) -> None:
@@ -232,7 +247,7 @@ class _Training:
         )
         verbose = self.reporter.say if self.reporter.verbose else lambda _: None
         verbose(f"{name}: resumes at step {fit.step}" if fit.step else f"{name}: begins")
-        with self._logs(name, fit.step) as writer, self.reporter.progress(name, steps) as bar:
+        with self._logs(name, fit.step) as writer, self.reporter.progress(name, steps, "steps") as bar:
             bar.show(done=fit.step)
             for evaluation in fit.run(steps):
                 if evaluation:

@@ -75,10 +75,14 @@ class Contents:
 
     def is_unchanged(self, path: Path) -> bool:
         """Whether a path looks as it did when its hash was taken."""
+        return self.known(path) is not None
+
+    def known(self, path: Path) -> str | None:
+        """The hash of a path that looks as it did when that was taken; else None. Nothing is read."""
         try:
-            return self._known(take_stamp(path)) is not None
+            return self._known(take_stamp(path))
         except OSError:
-            return False
+            return None
 
     def record(self, path: Path) -> str:
         """Hash what may be new, and remember it."""

@@ -37,9 +37,7 @@ def hold(work: Path) -> Iterator[None]:
         try:
             _take(lock)
         except BlockingIOError:
-            lock.seek(0)
-            who = lock.read().decode(errors="replace").strip()
-            raise ManifestError(f"{work}: another lad works here ({who or 'unknown'})") from None
+            raise ManifestError(f"{work}: another lad works here ({_who(lock)})") from None
         except OSError as error:
             raise ManifestError(f"{work}: cannot be locked: {error.strerror}") from error
         lock.truncate(0)
@@ -50,7 +48,7 @@ def hold(work: Path) -> Iterator[None]:
 
 
 def _take(lock: io.FileIO) -> None:
-    """Take the lock; who only looks at it (`is_held`) has it for microseconds, and is waited for."""
+    """Take the lock; who only looks at it (`holder`) has it for microseconds, and is waited for."""
     for _ in range(LOOKS - 1):
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,14 +57,19 @@ def _take(lock: io.FileIO) -> None:
     return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def is_held(work: Path) -> bool:
-    """Whether some process works in this directory now."""
+def holder(work: Path) -> str | None:
+    """Which process works in this directory now, and since when; None: none does."""
     path = work / LOCK
     if not path.exists():
-        return False
-    with path.open("rb") as lock:
+        return None
+    with path.open("rb", buffering=0) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
-            return True
-    return False
+            return _who(lock)
+    return None
+
+
+def _who(lock: io.FileIO) -> str:
+    lock.seek(0)
+    return lock.read().decode(errors="replace").strip() or "unknown"

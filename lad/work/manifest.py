@@ -54,8 +54,9 @@ class Manifest:
         return {(row["stage"], row["item"]): self._item(row) for row in rows}
 
     def states(self) -> Iterator[sqlite3.Row]:
-        """Stage, item, status, failure, attempt, error of every item, without the rest, which takes long to parse."""
-        return self._db.execute("SELECT stage, item, status, failure, attempt, error FROM items ORDER BY stage, item")
+        """Stage, item, status, failure, attempt, started, error of every item; the rest takes long to parse."""
+        columns = "stage, item, status, failure, attempt, started, error"
+        return self._db.execute(f"SELECT {columns} FROM items ORDER BY stage, item")
 
     def get(self, stage: str, item: str) -> Item | None:
         row = self._db.execute("SELECT * FROM items WHERE stage = ? AND item = ?", (stage, item)).fetchone()

@@ -325,6 +325,16 @@ def test_status_counts_the_items_of_all_splits(lad, work):
     assert lad("status", "--work", str(work))[0] == 0
 
 
+def test_status_compares_all_splits_with_a_configuration(lad, tree, work):
+    def why(*more: str) -> dict[str, Any]:
+        status, out, err = lad("status", *arguments(tree, work), "--json", *more)
+        assert status == 0, err
+        return {stage: one["why"] for stage, one in json.loads(out)["compared"]["stages"].items()}
+
+    assert why() == {"extract": {}, "train": {}, "score": {}, "evaluate": {}}
+    assert why("-o", "train.steps=3")["train"] == {"train.steps 4 -> 3": 2}
+
+
 def test_scoring_without_a_detector_of_every_split_says_so_before_anything_is_done(lad, tree, work):
     shutil.rmtree(work / "splits" / "1" / "checkpoints")
     before = started(work)

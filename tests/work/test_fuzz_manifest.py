@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lad.work.lock import is_held
+from lad.work.lock import holder
 from lad.work.manifest import Manifest, ManifestError, open_manifest
 
 
@@ -164,7 +164,7 @@ class ManifestMachine(RuleBasedStateMachine):
     def reopen(self) -> None:
         """Another process after this one was ended, with whatever was running."""
         self.opened.close()
-        assert not is_held(self.root / "work")
+        assert holder(self.root / "work") is None
         self.open()
         for row in self.rows.values():
             row.status = "pending" if row.status == "running" else row.status
@@ -174,7 +174,7 @@ class ManifestMachine(RuleBasedStateMachine):
     def a_second_one_is_refused(self) -> None:
         with pytest.raises(ManifestError), open_manifest(self.root / "work"):
             pytest.fail("opened twice")
-        assert is_held(self.root / "work")
+        assert holder(self.root / "work")
 
     @precondition(lambda self: self.files)
     @rule(name=FILES, verify=st.booleans())

@@ -17,7 +17,7 @@ from lad.pipeline.outcome import status_data
 from lad.work import contents as contents_module
 from lad.work import manifest as manifest_module
 from lad.work.journal import SINCE_2
-from lad.work.lock import hold, is_held
+from lad.work.lock import hold, holder
 from lad.work.manifest import Manifest, ManifestError, open_manifest, read_manifest
 from lad.work.rebuild import rebuild_manifest
 
@@ -131,7 +131,7 @@ def test_status_parses_no_item(manifest: Manifest, monkeypatch: pytest.MonkeyPat
     manifest.start("score", "a", "today")
     monkeypatch.setattr(manifest_module, "item_of", lambda *_: pytest.fail("an item was parsed"))
     data = status_data(manifest)
-    none = dict.fromkeys(("done", "failed", "running", "pending"), 0)
+    none = dict.fromkeys(("done", "failed", "running", "interrupted", "pending"), 0)
     assert data["stages"] == {"extract": {**none, "done": 1, "failed": 1}, "score": {**none, "running": 1}}
     failure = {"stage": "extract", "item": "b", "failure": "content", "attempt": 1, "error": "the file is empty"}
     assert data["failed"] == [failure]
@@ -164,7 +164,7 @@ def test_a_transaction_is_kept_whole_or_not_at_all(manifest: Manifest) -> None:
 
 def test_a_second_process_is_refused_and_told_who_holds_the_directory(tmp_path: Path) -> None:
     with open_manifest(tmp_path):
-        assert is_held(tmp_path)
+        assert holder(tmp_path)
         opener = (
             "import pathlib, sys; from lad.work.manifest import open_manifest\n"
             "with open_manifest(pathlib.Path(sys.argv[1])): pass"
@@ -173,7 +173,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_directory(tmp_path: 
         assert second.returncode == 1
         assert "ManifestError" in second.stderr
         assert f"process {os.getpid()} " in second.stderr
-    assert not is_held(tmp_path)
+    assert holder(tmp_path) is None
 
 
 def test_the_same_process_cannot_open_it_twice_either(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_the_same_process_cannot_open_it_twice_either(tmp_path: Path) -> None:
             open_manifest(tmp_path),
         ):
             pytest.fail("opened twice")
-        assert is_held(tmp_path), "the refused one must not take the lock away"
+        assert holder(tmp_path), "the refused one must not take the lock away"
 
 
 def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
         "    m.start('extract', 'video', 'today'); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", killed, str(tmp_path)]).returncode == -9
-    assert not is_held(tmp_path)
+    assert holder(tmp_path) is None
     with open_manifest(tmp_path) as manifest:
         row = manifest.get("extract", "video")
         assert row is not None
@@ -210,7 +210,7 @@ def test_looking_is_possible_while_another_works(tmp_path: Path) -> None:
 def test_a_directory_without_a_manifest_says_that_nothing_was_done(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="nothing was done here"), read_manifest(tmp_path):
         pytest.fail("read nothing")
-    assert not is_held(tmp_path)
+    assert holder(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -318,7 +318,7 @@ def test_a_manifest_of_another_format_is_refused(opener: object, tmp_path: Path)
         database.execute("PRAGMA user_version = 99")
     with pytest.raises(ManifestError, match="its format is 99"), opener(tmp_path):  # type: ignore[operator]
         pytest.fail("opened another format")
-    assert not is_held(tmp_path)
+    assert holder(tmp_path) is None
 
 
 def test_damage_that_shows_later_is_a_manifest_error_too(tmp_path: Path) -> None:
@@ -402,7 +402,7 @@ def test_looking_never_keeps_another_from_the_lock(tmp_path: Path) -> None:
 
     def look() -> None:
         while not done.is_set():
-            is_held(tmp_path)
+            holder(tmp_path)
             looked.set()
 
     with hold(tmp_path):

@@ -154,4 +154,5 @@ def test_no_link_at_any_name_of_a_real_run_is_written_through(
     status, _, err = lad(*words, "--force")
     assert status == 0, err
     assert precious.read_text() == PRECIOUS
-    assert not any(path.is_symlink() for path in planted)
+    assert [path.name for path in planted if path.is_symlink()] == ["lad.log"]
+    assert "warning:" in err and "lad.log: is a link: nothing is written through it, remove it" in err

@@ -1,0 +1,56 @@
+"""How fast an extraction is, and how much of it is done: inside a long video too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lad.extract.jobs import Job, Reached
+
+
+class Pace:
+    """Of the videos of an extraction. How long one takes before it was opened, the size of its file has to say."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        sizes = {job.item: _size(job.path) for job in jobs}
+        self._sizes = sizes if all(sizes.values()) else dict.fromkeys(sizes, 1)
+        self._parts = dict.fromkeys(sizes, 0.0)  # how much of each is done
+        self._frames = self._seconds = 0.0  # computed since `_begun`
+        self._begun: float | None = None
+
+    def computed(self, item: str, reached: Reached, clips: int, all_clips: int) -> None:
+        """Count in the next `clips` of a video, which has `all_clips` by now and is decoded so far."""
+        if reached.promised:
+            self._parts[item] = min(1.0, reached.frames / reached.promised)
+        if self._begun is None:  # the networks were loaded, and decoding began: what follows has a speed
+            self._begun = time.monotonic()
+            return
+        frames = reached.frames * clips / all_clips
+        self._frames += frames
+        self._seconds += frames / reached.fps if reached.fps else 0.0
+
+    def ended(self, item: str) -> None:
+        """A video is done or failed."""
+        self._parts[item] = 1.0
+
+    @property
+    def share(self) -> float:
+        """How much of all videos is done, from 0 to 1."""
+        return sum(size * self._parts[item] for item, size in self._sizes.items()) / sum(self._sizes.values())
+
+    @property
+    def speed(self) -> str:
+        """`3.1x real time / 212 frames/s`; empty while nobody can say."""
+        seconds = time.monotonic() - self._begun if self._begun is not None else 0.0
+        if not self._frames or not seconds:
+            return ""
+        return f"{self._seconds / seconds:.1f}x real time / {self._frames / seconds:.0f} frames/s"
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 of what has none of its own, as folders of frames."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:  # said when it is decoded
+        return 0
