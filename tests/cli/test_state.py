@@ -366,10 +366,10 @@ def test_a_validation_curve_of_an_older_lad_is_made_again(content, tmp_path):
         config=SimpleNamespace(folds=2, steps=1),
         _fit=lambda *_, **__: history,
     )
-    assert _Training._fold_curve(stub, 0, [], []) == history  # type: ignore[arg-type]
+    assert _Training._fold_curve(stub, 0, 2, [], []) == history  # type: ignore[arg-type]
     stub._fit = lambda *_, **__: pytest.fail("what is done is done again")
     (tmp_path / "fold_0" / "last.pt").touch()  # as a run leaves it that was killed just after it wrote the curve
-    assert _Training._fold_curve(stub, 0, [], []) == history  # type: ignore[arg-type]
+    assert _Training._fold_curve(stub, 0, 2, [], []) == history  # type: ignore[arg-type]
     assert [path.name for path in (tmp_path / "fold_0").iterdir()] == ["curve.json"]
 
 
