@@ -264,12 +264,13 @@ class _Comparison:
 
     def _why(self, row: Item, today: Today) -> str:
         then = row.info.get(FACTS)
-        if not isinstance(then, dict):
-            return self._likely(row)
-        differ = min((differences(row.stage, then, facts) for facts, _ in today), key=len)
-        if differ:
-            return ", ".join(differ)
-        return "the content of the video is another" if all(one for _, one in today) else OTHER_FILE
+        if isinstance(then, dict):
+            differ = min((differences(row.stage, then, facts) for facts, _ in today), key=len)
+            if differ:
+                return ", ".join(differ)
+        if not all(one for _, one in today):
+            return OTHER_FILE
+        return "the content of the video is another" if isinstance(then, dict) else self._likely(row)
 
     def _likely(self, row: Item) -> str:
         """Of an older version's result: what the last command here was asked for tells most."""

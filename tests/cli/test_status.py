@@ -146,6 +146,10 @@ def test_of_an_older_lad_s_results_the_likeliest_reason_is_told(lad: Lad, data: 
     (work / RESOLVED).unlink()
     (why,) = compared(lad, data, work, "-o", "extract.fps=10")["extract"]
     assert why.endswith("likely its code or weights changed")
+    with open_manifest(work) as manifest:
+        manifest._db.execute("DELETE FROM contents")
+    (why,) = compared(lad, data, work, "-o", "extract.fps=10")["extract"]
+    assert "the next run hashes the file" in why, "nobody can say of what is not hashed"
 
 
 def test_without_data_those_of_the_last_command_are_compared(lad: Lad, data: Path, work: Path) -> None:
