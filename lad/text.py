@@ -87,3 +87,10 @@ def from_cell(text: str) -> str:
 def not_utf8(text: str) -> bool:
     """Whether text stands for bytes that are no UTF-8, as names of files may be."""
     return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def timecode(seconds: float) -> str:
+    """`75.5` -> `0:01:15.500`: hours, minutes, seconds, milliseconds."""
+    minutes, ms = divmod(round(seconds * 1000), 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{ms // 1000:02d}.{ms % 1000:03d}"
