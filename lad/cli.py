@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from lad.cli_events import clips, export
 from lad.cli_weights import weights
 from lad.errors import LadError
 from lad.options import (
@@ -208,35 +209,6 @@ def run_command(**options: Any) -> int:
 
 
 @cli.command()
-@common_options
-@click.option("--layout", type=click.Choice(["released"]), required=True, help="How files are laid out.")
-@click.option("--out", type=PLACE, required=True, help="Folder to write to.")
-def export(layout: str, out: Path, **options: Any) -> int:
-    """Write features, labels and splits as the LAD2000 authors' code keeps them, for other people's programs.
-
-    \b
-    Example:
-      lad export -c ped2-paper -o protocol.splits=1 --data ~/data/ped2 --layout released --out exported
-    """
-    from lad import console
-    from lad.pipeline.export import export_released
-    from lad.pipeline.outcome import stages_data
-    from lad.pipeline.run import open_project, ready_recipe
-
-    session = begin(options)
-    reporter = session.reporter
-    with open_project(session.config, session.work, reporter=reporter, force=session.asked.force) as opened:
-        project, work = opened
-        result = export_released(project, ready_recipe(project, reporter), work, session.asked, reporter, out)
-    if session.as_json:
-        click.echo(json.dumps({"out": str(out), "stages": stages_data([result])}, indent=2))
-    else:
-        click.echo(f"{result.summary()}\n{out}")
-        console.print_failures(result.failed)
-    return EXIT_SOME_FAILED if result.failed else EXIT_DONE
-
-
-@cli.command()
 @CONFIG
 @WORK
 @click.option("--failed", is_flag=True, help="List what failed and why, one line each.")
@@ -289,7 +261,8 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
-cli.add_command(weights)
+for command in (clips, export, weights):
+    cli.add_command(command)
 
 
 @cli.command()

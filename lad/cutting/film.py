@@ -168,9 +168,7 @@ class Film:
         raise Unsure(f"frame {wanted} is not there")
 
 
-def open_film(
-    path: Path, frames: int, on_progress: Callable[[], None], limits: Limits = DEFAULT_LIMITS
-) -> Film | None:
+def open_film(path: Path, frames: int, on_progress: Callable[[], None], limits: Limits = DEFAULT_LIMITS) -> Film | None:
     """A video file by its packets; None where those do not tell which frame is in which.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lad.text import timecode
 
-BAND, LEAST_BAND = 0.16, 48  # of the picture's height, and pixels
+BAND, LEAST_BAND = 0.18, 56  # of the picture's height, and pixels
 SHADE = 0.45  # how much of the picture is left below the curve
 MARGIN = 0.02  # of the picture's width, left and right
 CURVE, ALARM, LINE, CURSOR, INK = (120, 200, 255), (255, 90, 70), (190, 190, 190), (255, 255, 255), (255, 255, 255)
@@ -45,7 +45,7 @@ class Overlay:
         drawn = np.array(image)
         part = drawn[height - band :]
         part[:] = (part * SHADE).astype(np.uint8)
-        letter = max(min(band * 0.24, width * 0.045), 8.0)  # pixels high
+        letter = max(min(band * 0.21, width * 0.045), 8.0)  # pixels high
         box = (round(width * MARGIN), round(letter * 1.7), width - 1 - round(width * MARGIN), band - 3)
         thick = max(round(band / 60), 1)
         self._draw_curve(part, box, place, thick)

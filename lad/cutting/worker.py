@@ -103,9 +103,7 @@ def look_of(film: Film) -> Look:
     return Look(film.probe.pixel_aspect, colours)
 
 
-def _encode(
-    cut: Cut, images: Iterator[np.ndarray], fps: float, look: Look, alive: _Alive, sound: Any = None
-) -> None:
+def _encode(cut: Cut, images: Iterator[np.ndarray], fps: float, look: Look, alive: _Alive, sound: Any = None) -> None:
     with writing(cut.path, fps, look, sound) as writer:
         number = cut.piece.start
         for image in images:
