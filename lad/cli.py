@@ -90,11 +90,12 @@ def cli() -> None:
 @click.option("--allow-missing", is_flag=True, help="Do without what the download lacks.")
 @click.option("--force", is_flag=True, help="Replace the file where it is there with other content.")
 def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bool, **options: Any) -> None:
-    """Turn a benchmark's official download into a dataset.csv.
+    """Turn a benchmark's official download, or another program's labels, into a dataset.csv.
 
     NAME is lad2000, ucf_crime, shanghaitech, avenue, ped1, ped2, xd_violence, or folder: any tree of videos with one
-    folder for each category. What is missing is listed by name. docs/datasets.md says where each comes from and how
-    it must lie.
+    folder for each category; or eaf or fiftyone: labels that were made with ELAN or FiftyOne, maybe from what
+    `lad export` wrote. What is missing is listed by name. docs/datasets.md says where each comes from and how it must
+    lie.
 
     \b
     Example:

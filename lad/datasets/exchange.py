@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lad.dataset import SPLITS, DatasetError, Video, parse_row
+from lad.text import printable
 
 VERSION = 1
 UNNAMED = "event"  # what an event is called where nobody says its category
@@ -70,7 +71,7 @@ def video_of(
         events = texts if all(texts) else [written(mark) for mark in marks]
         cells["events"] = ";".join(filter(None, events))
         names = dict.fromkeys(mark.value.strip() for mark in marks)
-        if names and set(names) != {cells.get("label") or UNNAMED}:
+        if names and set(names) != {printable(cells["label"]) or UNNAMED}:
             categories = [part for name in names for part in name.split("|") if part not in ("", UNNAMED)]
             cells["label"] = "|".join(dict.fromkeys(categories))
         return parse_row({**cells, "path": str(path)}, Path())
