@@ -22,8 +22,8 @@ def video(name: str, *events: tuple[float, float, str, float]) -> ScoredVideo:
     return ScoredVideo(name, Path(f"{name}.mp4"), 5000, 25.0, 200.0, 0.9, "run", 0.5, found)
 
 
-def names(videos: list[ScoredVideo], **wanted: object) -> list[str]:
-    return [str(clip.path) for clip in plan_clips(videos, Wanted(**wanted), Path("out"))]  # type: ignore[arg-type]
+def names(scored: list[ScoredVideo], /, **wanted: object) -> list[str]:
+    return [str(clip.path) for clip in plan_clips(scored, Wanted(**wanted), Path("out"))]  # type: ignore[arg-type]
 
 
 def test_near_events_are_one_clip_and_the_worst_comes_first() -> None:
