@@ -72,10 +72,9 @@ def test_events_changed_in_elan_come_back_in_the_same_frames_or_the_new_ones(
     lad("export", "--work", str(scored / "work"), "--layout", "eaf", "--out", str(tmp_path))
     file = tmp_path / "yard" / "a.b.eaf"
     text = file.read_text()
-    assert f'TIME_VALUE="{UNEVEN[21]}"' in text
-    file.write_text(
-        text.replace(f'TIME_VALUE="{UNEVEN[21]}"', f'TIME_VALUE="{UNEVEN[25]}"', 2).replace("run|Fire", "Fire")
-    )
+    end, later = (f'TIME_VALUE="{UNEVEN[frame]}"' for frame in (21, 25))
+    assert end in text
+    file.write_text(text.replace(end, later).replace(">run|Fire<", ">Fire<"))
     (video,) = (video for video in back("eaf", tmp_path) if video.id == "yard/a.b")
     frames = in_frames(video.events, np.array(UNEVEN) / 1000, 25.0)
     assert [(event.start, event.end) for event in frames] == [(10, 20), (20, 25), (70, 120)]
