@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lad.options import CONFIG, JSON, PLACE, QUIET, VERBOSE, begin, common_options
+from lad.options import CONFIG, JSON, PLACE, QUIET, SPLIT, VERBOSE, begin, common_options
 
 if TYPE_CHECKING:
     from lad.pipeline.reporter import StageResult
@@ -21,6 +21,7 @@ SECONDS = click.FloatRange(min=0, max=1e6)
 @click.command()
 @CONFIG
 @click.option("--work", type=PLACE, help=f"Work directory [default: runs/<config name>, or {SCORED}].")
+@SPLIT
 @click.option("--out", type=PLACE, required=True, help="Folder to write to.")
 @click.option("--before", type=SECONDS, default=5.0, show_default=True, help="Seconds to show before an event.")
 @click.option("--after", type=SECONDS, default=5.0, show_default=True, help="Seconds to show after an event.")
@@ -40,6 +41,7 @@ SECONDS = click.FloatRange(min=0, max=1e6)
 def clips(
     config_path: Path | None,
     work: Path | None,
+    split: int | None,
     out: Path,
     force: bool,
     verify: bool,
@@ -68,7 +70,7 @@ def clips(
     place = _scored_place(config_path, work)
     reporter = console.make_reporter(verbose=bool(verbose), quiet=quiet)
     with open_manifest(place) as manifest:
-        result = cut_clips(Work(manifest), Wanted(**wanted), out, Asked(force, verify), reporter)
+        result = cut_clips(Work(manifest, split), Wanted(**wanted), out, Asked(force, verify), reporter)
     if as_json:
         click.echo(json.dumps({"out": str(out), **_stage_data(result), "clips": result.clips}, indent=2))
     else:
@@ -84,8 +86,9 @@ def clips(
     "--layout", type=click.Choice(["released", "srt", "eaf", "fiftyone"]), required=True, help="How files are laid out."
 )
 @click.option("--out", type=PLACE, help="Folder to write to.")
+@SPLIT
 @click.option("--beside-videos", is_flag=True, help="srt: write beside the videos themselves, for players to find.")
-def export(layout: str, out: Path | None, beside_videos: bool, **options: Any) -> int:
+def export(layout: str, out: Path | None, split: int | None, beside_videos: bool, **options: Any) -> int:
     """Write what other people's programs read.
 
     \b
@@ -106,7 +109,7 @@ def export(layout: str, out: Path | None, beside_videos: bool, **options: Any) -
         raise click.UsageError("--beside-videos: for --layout srt, in place of --out")
     if out is None and not beside_videos:
         raise click.UsageError("say where to: --out DIR" + (", or --beside-videos" if layout == "srt" else ""))
-    result = _export_released(out, options) if layout == "released" else _export_events(layout, out, options)
+    result = _export_released(out, options) if layout == "released" else _export_events(layout, out, split, options)
     if options["as_json"]:
         click.echo(json.dumps({"out": str(out) if out else None, **_stage_data(result)}, indent=2))
     else:
@@ -129,7 +132,7 @@ def _export_released(out: Path | None, options: dict[str, Any]) -> StageResult:
         return export_released(project, ready_recipe(project, reporter), work, session.asked, reporter, out)
 
 
-def _export_events(layout: str, out: Path | None, options: dict[str, Any]) -> StageResult:
+def _export_events(layout: str, out: Path | None, split: int | None, options: dict[str, Any]) -> StageResult:
     from lad import console
     from lad.pipeline.export_events import LAYOUTS
     from lad.work.layout import Work
@@ -138,7 +141,7 @@ def _export_events(layout: str, out: Path | None, options: dict[str, Any]) -> St
     place = _scored_place(options["config_path"], options["work"])
     reporter = console.make_reporter(quiet=options["quiet"])
     with open_manifest(place) as manifest:
-        return LAYOUTS[layout](Work(manifest), out, reporter, force=options["force"])
+        return LAYOUTS[layout](Work(manifest, split), out, reporter, force=options["force"])
 
 
 def _scored_place(config_path: Path | None, work: Path | None) -> Path:

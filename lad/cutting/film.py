@@ -219,14 +219,14 @@ def check_times(piece: Piece, seconds: np.ndarray) -> None:
 
 
 def pictures_in_turn(
-    path: Path, pieces: list[Piece], folder_fps: float, on_progress: Callable[[], None]
+    path: Path, pieces: list[Piece], on_progress: Callable[[], None], limits: Limits
 ) -> Iterator[tuple[int, np.ndarray]]:
     """The frames of all pieces with their numbers, of a video that has to be decoded from its beginning.
 
     Raises:
         VideoError: it cannot be read, or is not what was scored.
     """
-    reader = open_reader(path, choice="pyav", lazy=True, folder_fps=folder_fps, on_progress=on_progress)
+    reader = open_reader(path, choice="pyav", lazy=True, limits=limits, on_progress=on_progress)
     last = max(piece.end for piece in pieces)
     for number, frame in enumerate(reader):
         here = [piece for piece in pieces if piece.start <= number < piece.end]
@@ -240,8 +240,8 @@ def pictures_in_turn(
     raise VideoError(f"it ends before frame {last}: it is not the video that was scored: score it again")
 
 
-def images_between(folder: Path, start: int, end: int, frames: int) -> Iterator[np.ndarray]:
-    """The frames `[start, end)` of a frame folder; one that cannot be read is its neighbour, as `read_images` has it.
+def images_between(folder: Path, piece: Piece, frames: int, limits: Limits) -> Iterator[np.ndarray]:
+    """The frames of a piece of a frame folder; one that cannot be read is its neighbour, as `read_images` has it.
 
     Raises:
         VideoError: there is none, or another number of images.
@@ -250,19 +250,19 @@ def images_between(folder: Path, start: int, end: int, frames: int) -> Iterator[
     if len(files) != frames:
         raise VideoError(f"it has {len(files)} images, and had {frames} when it was scored: score it again")
     good: np.ndarray | None = None
-    for number in range(start, end):
-        image, _ = read_image(files[number], DEFAULT_LIMITS)
+    for number in range(piece.start, piece.end):
+        image = _image(files[number], limits)
         if image is None and good is None:
             around = [*range(number - 1, -1, -1), *range(number + 1, frames)]
-            image = next((found for other in around if (found := _image(files[other])) is not None), None)
+            image = next((found for other in around if (found := _image(files[other], limits)) is not None), None)
         good = good if image is None else image
         if good is None:
             raise VideoError("none of its images can be read")
         yield good
 
 
-def _image(file: Path) -> np.ndarray | None:
+def _image(file: Path, limits: Limits) -> np.ndarray | None:
     try:
-        return read_image(file, DEFAULT_LIMITS)[0]
+        return read_image(file, limits)[0]
     except VideoError:
         return None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lad.cutting.film import Piece
 from lad.cutting.overlay import Overlay
+from lad.extract.video import DEFAULT_LIMITS, Limits
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,11 @@ class CutJob:
         frames: how many it has, as was found when it was scored.
         fps: average frames a second; of a frame folder, what its times are made of.
         cuts: the clips, in order.
+        limits: of its frames.
     """
 
     path: Path
     frames: int
     fps: float
     cuts: list[Cut]
+    limits: Limits = DEFAULT_LIMITS

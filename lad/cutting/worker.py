@@ -24,7 +24,7 @@ from lad.cutting.sound import sound_of
 from lad.extract.container import open_container, sniff_container, video_stream
 from lad.extract.probe import probe_file
 from lad.extract.process_setup import prepare
-from lad.extract.video import DEFAULT_LIMITS, VideoError
+from lad.extract.video import VideoError
 
 ALIVE_SECONDS = 1.0
 
@@ -65,11 +65,11 @@ def _cut(job: CutJob, alive: _Alive) -> Iterator[tuple[int, dict[str, Any]]]:
     """Write the clips of a job; yields the number of each and what is to be said of it."""
     if job.path.is_dir():
         for number, cut in enumerate(job.cuts):
-            images = images_between(job.path, cut.piece.start, cut.piece.end, job.frames)
+            images = images_between(job.path, cut.piece, job.frames, job.limits)
             _encode(cut, images, job.fps, Look(), alive)
             yield number, {"copied": False, "note": ""}
         return
-    film = open_film(job.path, job.frames, alive)
+    film = open_film(job.path, job.frames, alive, job.limits)
     if film is None:
         yield from _cut_in_turn(job, range(len(job.cuts)), alive)
         return
@@ -120,16 +120,17 @@ def _add(writer: ClipWriter, cut: Cut, number: int, image: np.ndarray) -> None:
 
 def _cut_in_turn(job: CutJob, which: Sequence[int], alive: _Alive) -> Iterator[tuple[int, dict[str, Any]]]:
     """The clips of a video that has to be decoded from its beginning, all at once."""
-    probe = probe_file(job.path, sniff_container(job.path), DEFAULT_LIMITS, alive)
+    kind = sniff_container(job.path)
+    probe = probe_file(job.path, kind, job.limits, alive)
     look = Look(probe.pixel_aspect)
-    with open_container(job.path, sniff_container(job.path), DEFAULT_LIMITS) as container:
+    with open_container(job.path, kind, job.limits) as container:
         note = "its frames had to be counted from its beginning, and its sound is left out"
         note = note if container.streams.audio else ""
     waiting = sorted(which, key=lambda number: job.cuts[number].piece.start)
     pieces = [job.cuts[number].piece for number in waiting]
     open_ones: dict[int, tuple[ExitStack, ClipWriter]] = {}
     with ExitStack() as everything:
-        for frame, image in pictures_in_turn(job.path, pieces, job.fps, alive):
+        for frame, image in pictures_in_turn(job.path, pieces, alive, job.limits):
             while waiting and job.cuts[waiting[0]].piece.start == frame:
                 number = waiting.pop(0)
                 stack = everything.enter_context(ExitStack())

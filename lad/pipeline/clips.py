@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,14 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from lad.config import load_config
 from lad.cutting.cutter import Cutter
 from lad.cutting.film import Piece
 from lad.cutting.job import Cut, CutJob
 from lad.cutting.overlay import Overlay
 from lad.dataset import FEATURES_SUFFIX, MAX_NAME_BYTES
 from lad.events import TimedEvent, in_frames
-from lad.extract.video import VideoError
-from lad.files import fingerprint, replacing
+from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError
+from lad.files import fingerprint, replacing, sweep_leftovers
+from lad.ours import CONFIG
 from lad.pipeline.events import event_data
 from lad.pipeline.project import Asked
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -32,6 +35,7 @@ from lad.work.layout import Work
 
 STAGE = "clips"
 CODE_VERSION = 1
+LEFTOVER_SECONDS = 3600.0  # what has not been written to for so long, nobody writes to
 CLIPS_A_JOB = 64  # of one video: each holds a folder open until all are there
 MAX_CATEGORY = 40  # letters of a category in the name of a clip
 
@@ -169,6 +173,8 @@ def cut_clips(work: Work, wanted: Wanted, out: Path, asked: Asked, reporter: Rep
                 "or give --force to replace it"
             )
         todo.setdefault(clip.video.id, []).append(clip)
+    for folder in {clip.path.parent for some in todo.values() for clip in some if clip.path.parent.is_dir()}:
+        sweep_leftovers(folder, time.time() - LEFTOVER_SECONDS)
     with Cutter() as cutter, reporter.progress(STAGE, sum(map(len, todo.values()))) as bar:
         for video_id, some in todo.items():
             bar.show(note=video_id)
@@ -247,7 +253,7 @@ def _cut(
             advance(clips[number].path.name)
 
         try:
-            cutter.cut(CutJob(video.path, video.frames, video.fps, cuts), written)
+            cutter.cut(CutJob(video.path, video.frames, video.fps, cuts, _limits(work)), written)
         except VideoError as error:
             for clip in clips:
                 work.manifest.fail(STAGE, _item(clip), error.kind, f"{video.path}: {error}")
@@ -256,6 +262,15 @@ def _cut(
         info = {"start": piece.start, "end": piece.end, "copied": said[number]["copied"]}
         work.manifest.finish(STAGE, _item(clip), [clip.path.absolute()], info)
     return [f"{clips[number].path}: {how['note']}" for number, how in said.items() if how["note"]]
+
+
+def _limits(work: Work) -> Limits:
+    """Those that the videos were read with."""
+    path = work.home / CONFIG
+    if not path.is_file():
+        return DEFAULT_LIMITS
+    extract = load_config(path, []).extract
+    return Limits(extract.max_pixels, extract.max_frames)
 
 
 def _piece(clip: Clip, wanted: Wanted, times: np.ndarray, ends: np.ndarray, fps: float) -> Piece:

@@ -75,6 +75,8 @@ def scored_videos(work: Work) -> list[ScoredVideo]:
         dataset.DatasetError: the dataset.csv of the work directory is not as lad wrote it.
     """
     done = _rows(work)
+    if not done and work.split is None and (work.home / "splits").is_dir():
+        raise StageError(f"{work.home}: each random split has scores of its own: name one with --split")
     if not done:
         raise StageError(f"{work.folder}: no video was scored here: run `lad score` first")
     detector = max(done.values(), key=lambda row: row.sequence).info["checkpoint"]

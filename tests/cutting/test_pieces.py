@@ -148,6 +148,20 @@ def test_a_file_that_is_no_video_takes_no_other_down(tmp_path: Path) -> None:
     assert done == [0]
 
 
+def test_a_process_that_died_is_named_and_the_next_video_gets_another(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 20)
+    job = CutJob(path, 20, 25.0, [Cut(Piece(0, 20, np.arange(21) / 25), tmp_path / "b.mp4")])
+    done: list[int] = []
+    with Cutter() as cutter:
+        cutter.cut(job, lambda number, how: done.append(number))
+        assert cutter._process is not None
+        cutter._process.kill()
+        with pytest.raises(VideoError, match="the process that cut it died"):
+            cutter.cut(job, lambda number, how: done.append(number))
+        cutter.cut(job, lambda number, how: done.append(number))
+    assert done == [0, 0]
+
+
 @pytest.mark.parametrize("size", [(320, 240), (1920, 1080), (64, 48), (176, 1000)])
 def test_the_overlay_leaves_most_of_the_picture_alone_and_changes_with_the_frame(size: tuple[int, int]) -> None:
     image = np.full((size[1], size[0], 3), 128, np.uint8)

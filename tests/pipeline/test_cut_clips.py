@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.reading import numbers, read_to_the_end
 from helpers.scored import Found, write_scored
 from helpers.videos import write_video
 
-from lad.pipeline.clips import Wanted, plan_clips
+from lad.console import ConsoleReporter, make_reporter
+from lad.pipeline.clips import Wanted, cut_clips, plan_clips
+from lad.pipeline.project import Asked
 from lad.pipeline.reporter import StageError
 from lad.pipeline.scored import FoundEvent, ScoredVideo
+from lad.work.layout import Work
+from lad.work.manifest import open_manifest
 
 Lad = Callable[..., tuple[int, str, str]]
 
@@ -133,6 +140,52 @@ def test_somebody_elses_file_is_replaced_by_force_alone(tmp_path: Path, lad: Lad
     assert lad(*words)[0] == 2
     assert lad(*words, "--force")[0] == 0
     assert len(read_to_the_end(clip)[0]) == 30
+
+
+class Interrupting(ConsoleReporter):
+    """Ctrl-C when the first clip is there."""
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Any]:
+        class Bar:
+            def show(self, **_: object) -> None:
+                pass
+
+            def advance(self, note: str = "") -> None:
+                raise KeyboardInterrupt
+
+        yield Bar()
+
+
+@pytest.mark.slow
+def test_an_interrupted_command_leaves_no_half_file_and_goes_on(tmp_path: Path, lad: Lad) -> None:
+    path = write_video(tmp_path / "a.mp4", 250)
+    write_scored(tmp_path / "work", [Found("a", path, [(5, 10, "run"), (200, 210, "run")])])
+    out = tmp_path / "out"
+    with open_manifest(tmp_path / "work") as manifest, pytest.raises(KeyboardInterrupt):
+        cut_clips(Work(manifest), Wanted(), out, Asked(), Interrupting(make_reporter(quiet=True).console))
+    assert list(out.iterdir()) == []
+    (out / ".lad-0123456789abcdef01234567.tmp").touch()  # of one that was killed, days ago
+    os.utime(out / ".lad-0123456789abcdef01234567.tmp", (1, 1))
+    assert lad("clips", "--work", str(tmp_path / "work"), "--out", str(out))[0] == 0
+    assert sorted(file.name for file in out.iterdir()) == ["a_0-00-00.200_run.mp4", "a_0-00-08.000_run.mp4"]
+
+
+def test_a_video_is_read_within_the_limits_of_its_run(tmp_path: Path, lad: Lad) -> None:
+    path = write_video(tmp_path / "a.mp4", 10, size=(96, 64))
+    write_scored(tmp_path / "work", [Found("a", path, [(5, 10, "run")])])
+    (tmp_path / "work" / "config.yaml").write_text("extract: {max_pixels: 4096}\n")
+    status, _, err = lad("clips", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"))
+    assert status == 1
+    assert "beyond the limit of 4096 pixels (extract.max_pixels)" in err
+
+
+def test_of_several_random_splits_one_has_to_be_named(tmp_path: Path, lad: Lad) -> None:
+    with open_manifest(tmp_path / "work"):
+        (tmp_path / "work" / "splits").mkdir()
+    words = ("clips", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"))
+    assert "name one with --split" in lad(*words)[2]
+    assert "splits/0: no video was scored here" in lad(*words, "--split", "0")[2]
 
 
 def test_where_nothing_was_done_no_work_directory_is_made(tmp_path: Path, lad: Lad) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from helpers.places import REPOSITORY
+from helpers.projects import opened
 from helpers.schema import check
 from helpers.scored import DETECTOR, Found, write_scored
-from helpers.small import write_data
 from helpers.videos import write_video
 
+from lad.config import load_config
 from lad.dataset import DatasetError, find_videos, read_dataset
 from lad.pipeline.events import COLUMNS, write_events
 from lad.pipeline.export_events import srt_text
@@ -63,21 +64,31 @@ def test_what_the_schema_does_not_know_is_no_events_file() -> None:
             check({**good, **bad}, SCHEMA)
 
 
+SMALL = ["extract.backbone=tiny", "extract.streams=[rgb]", "threads=1", "train.steps=1", "train.evaluate_every=1",
+         "train.hidden=4", "score.threshold=0.0", "score.min_seconds=0"]  # fmt: skip
+
+
 @pytest.mark.slow
-def test_scoring_writes_them_and_makes_them_anew_where_they_are_missing(tmp_path: Path, lad: Lad) -> None:
-    options = write_data(tmp_path / "data")
-    words = [*options, "--work", str(tmp_path / "work"), "-o", "score.threshold=0.0", "-o", "score.min_seconds=0"]
-    assert lad("run", *words)[0] == 0
-    files = [tmp_path / "work" / "scores" / name for name in ("events.csv", "events.json")]
-    before = [file.read_bytes() for file in files]
+def test_scoring_writes_them_and_makes_them_anew_where_they_are_missing(tmp_path: Path) -> None:
+    rows = ["video,path,split,label,events"]
+    for number, split in enumerate(("train", "train", "test")):
+        write_video(tmp_path / f"{number}.mp4", 40 + number)
+        rows.append(f"{number},{number}.mp4,{split},run,10-30")
+    (tmp_path / "dataset.csv").write_text("\n".join(rows) + "\n")
+    config = load_config(None, ["data.dataset=dataset.csv", f"data.root={tmp_path}", *SMALL])
+    with opened(config, tmp_path / "work") as run:
+        run.run("extract", "train", "score")
+        files = [run.work.events, run.work.events_json]
+        before = [file.read_bytes() for file in files]
+        for file in files:
+            file.unlink()
+            run.run("score")
+            assert [file.read_bytes() for file in files] == before
     data = json.loads(before[1])
     check(data, SCHEMA)
     assert [(video["video"], video["events"][0]["end_frame"]) for video in data["videos"]] == [
-        (name, 33 + number) for number, name in enumerate("abcdef")
+        (str(number), 40 + number) for number in range(3)
     ]
-    files[0].unlink()
-    assert lad("score", *words)[0] == 0
-    assert [file.read_bytes() for file in files] == before
 
 
 def test_a_video_called_as_a_file_of_results_gets_another_id_or_is_refused(tmp_path: Path) -> None:
