@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,9 @@ def clips(
     from lad.work.layout import Work
     from lad.work.manifest import open_manifest
 
+    for name in ("before", "after", "merge", "min_peak"):
+        if math.isnan(wanted[name]):
+            raise click.BadParameter("nan is no number", param_hint=f"--{name.replace('_', '-')}")
     place = _scored_place(config_path, work)
     reporter = console.make_reporter(verbose=bool(verbose), quiet=quiet)
     with open_manifest(place) as manifest:

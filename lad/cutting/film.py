@@ -114,10 +114,15 @@ class Film:
         Raises:
             Unsure: seeking led elsewhere.
         """
+        import av
+
         number = 0
         if first and self.index.is_unique(first):
             here = [stamp[first] for stamp in (self.index.shown, self.index.decoded) if stamp[first] != NEVER]
-            container.seek(int(min(here)), stream=stream)
+            try:
+                container.seek(int(min(here)), stream=stream)
+            except (OSError, av.error.FFmpegError) as error:
+                raise Unsure("it cannot be read from the middle") from error
             number = -1
         for packet in demux(container, stream):
             if not packet.size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from lad.cutting.film import NEVER, Film, Piece
@@ -42,9 +42,12 @@ class Sound:
             self._container.mux(packet)
 
     def _read(self) -> Iterator[Any]:
+        import av
+
         tick = self._stream.time_base
         first = round(self._begin / tick)
-        self._source.seek(first, stream=self._stream)
+        with suppress(OSError, av.error.FFmpegError):  # it is read from its beginning then
+            self._source.seek(first, stream=self._stream)
         for packet in demux(self._source, self._stream):
             if not packet.size or packet.pts is None or packet.pts < first:
                 continue
@@ -58,8 +61,6 @@ class Sound:
 @contextmanager
 def sound_of(film: Film, piece: Piece) -> Iterator[tuple[Sound | None, str]]:
     """A piece's sound, and why it is left out if it is; neither where the video has none."""
-    import av
-
     with open_container(film.path, film.container_format, film.limits) as container:
         tracks = list(container.streams.audio)
         if not tracks:
@@ -75,7 +76,4 @@ def sound_of(film: Film, piece: Piece) -> Iterator[tuple[Sound | None, str]]:
             yield None, "its times are made up, so nobody knows which sound belongs to them: left out"
         else:
             begin = stamp * container.streams[film.probe.track].time_base
-            try:
-                yield Sound(container, stream, float(begin), float(begin) + piece.seconds), ""
-            except av.error.FFmpegError as error:
-                raise OSError(f"its sound cannot be copied: {error.strerror}") from error
+            yield Sound(container, stream, float(begin), float(begin) + piece.seconds), ""

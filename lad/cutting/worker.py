@@ -20,7 +20,7 @@ from lad.cutting.copy import copy_piece
 from lad.cutting.encode import ClipWriter, Look, writing
 from lad.cutting.film import Film, Unsure, check_times, images_between, open_film, pictures_in_turn
 from lad.cutting.job import Cut, CutJob
-from lad.cutting.sound import sound_of
+from lad.cutting.sound import Sound, sound_of
 from lad.extract.container import open_container, sniff_container, video_stream
 from lad.extract.probe import probe_file
 from lad.extract.process_setup import prepare
@@ -77,22 +77,42 @@ def _cut(job: CutJob, alive: _Alive) -> Iterator[tuple[int, dict[str, Any]]]:
     unsure: list[int] = []
     for number, cut in enumerate(job.cuts):
         check_times(cut.piece, film.seconds)
-        if cut.overlay is None:
-            with sound_of(film, cut.piece) as (sound, note):
-                copied = copy_piece(film, cut.piece, cut.path, sound)
-            if copied:
-                yield number, {"copied": True, "note": note}
-                continue
         try:
-            with sound_of(film, cut.piece) as (sound, note):
-                pictures = map(np.asarray, film.pictures(cut.piece.start, cut.piece.end))
-                _encode(cut, pictures, job.fps, look, alive, sound)
+            how = _cut_from_the_middle(film, cut, job.fps, look, alive)
         except Unsure:
             unsure.append(number)
         else:
-            yield number, {"copied": False, "note": note}
+            yield number, how
     if unsure:
         yield from _cut_in_turn(job, unsure, alive)
+
+
+def _cut_from_the_middle(film: Film, cut: Cut, fps: float, look: Look, alive: _Alive) -> dict[str, Any]:
+    """Write a clip: as it is where that can be, else encoded anew.
+
+    Raises:
+        Unsure: its frames cannot be had without decoding all before them.
+    """
+    import av
+
+    if cut.overlay is None:
+        with sound_of(film, cut.piece) as (sound, note):
+            if copy_piece(film, cut.piece, cut.path, sound):
+                return {"copied": True, "note": note}
+
+    def encode(sound: Sound | None) -> None:
+        pictures = map(np.asarray, film.pictures(cut.piece.start, cut.piece.end))
+        _encode(cut, pictures, fps, look, alive, sound)
+
+    with sound_of(film, cut.piece) as (sound, note):
+        try:
+            encode(sound)
+        except av.error.FFmpegError:
+            if sound is None:
+                raise
+            note = "its sound cannot be copied: left out"
+            encode(None)
+    return {"copied": False, "note": note}
 
 
 def look_of(film: Film) -> Look:
@@ -103,7 +123,9 @@ def look_of(film: Film) -> Look:
     return Look(film.probe.pixel_aspect, colours)
 
 
-def _encode(cut: Cut, images: Iterator[np.ndarray], fps: float, look: Look, alive: _Alive, sound: Any = None) -> None:
+def _encode(
+    cut: Cut, images: Iterator[np.ndarray], fps: float, look: Look, alive: _Alive, sound: Sound | None = None
+) -> None:
     with writing(cut.path, fps, look, sound) as writer:
         number = cut.piece.start
         for image in images:

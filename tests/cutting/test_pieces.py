@@ -114,6 +114,23 @@ def test_sound_goes_with_the_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_sound_that_an_mp4_cannot_hold_is_left_out_and_told(tmp_path: Path) -> None:
+    silent, path = write_video(tmp_path / "silent.mkv", FRAMES), tmp_path / "a.mkv"
+    with av.open(str(silent)) as source, av.open(str(path), "w") as out:
+        picture: Any = out.add_stream_from_template(source.streams.video[0])
+        sound: Any = out.add_stream("pcm_s16le", rate=16000, layout="mono")
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = picture
+                out.mux(packet)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16000), np.int16), format="s16", layout="mono")
+        frame.sample_rate, frame.pts = 16000, 0
+        out.mux([*sound.encode(frame), *sound.encode(None)])
+    said = check(path, [(3, 20)], tmp_path / "out")
+    assert said == [{"copied": False, "note": "its sound (pcm_s16le) cannot be in an MP4 as it is: left out"}]
+
+
+@pytest.mark.slow
 def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
     path = tmp_path / "wide.mkv"
     write_video(path, 30, codec_options={"x264-params": f"{GOP}:sar=4/3"})

@@ -188,6 +188,13 @@ def test_of_several_random_splits_one_has_to_be_named(tmp_path: Path, lad: Lad) 
     assert "splits/0: no video was scored here" in lad(*words, "--split", "0")[2]
 
 
+@pytest.mark.parametrize("option", ["--before", "--after", "--merge", "--min-peak"])
+def test_what_is_no_number_is_refused(tmp_path: Path, lad: Lad, option: str) -> None:
+    status, _, err = lad("clips", "--work", str(tmp_path), "--out", str(tmp_path / "out"), option, "nan")
+    assert status == 2
+    assert f"{option}: nan is no number" in err
+
+
 def test_where_nothing_was_done_no_work_directory_is_made(tmp_path: Path, lad: Lad) -> None:
     for command in (("clips",), ("export", "--layout", "srt")):
         status, _, err = lad(*command, "--work", str(tmp_path / "none"), "--out", str(tmp_path / "out"))
