@@ -66,6 +66,7 @@ def cli() -> None:
     \b
     lad demo                                        see the whole chain on clips that it makes itself
     lad score --checkpoint best.pt VIDEO...         score your own videos
+    lad clips --out clips                           watch the events that were found
     lad run -c ped2 --data DIR                      a benchmark, from videos to metrics
 
     Every command resumes where it was stopped and does nothing twice. Exit status: 0 all done; 1 some videos
