@@ -86,6 +86,7 @@ class Film:
         probe: what demuxing showed.
         index: its packets.
         slots: `(n,)` int64: the frame that is in each packet.
+        on_progress: called at every packet that is read.
         limits: of its frames.
     """
 
@@ -94,6 +95,7 @@ class Film:
     probe: Probe
     index: Index
     slots: np.ndarray
+    on_progress: Callable[[], None]
     limits: Limits = field(default=DEFAULT_LIMITS)
 
     @property
@@ -125,6 +127,7 @@ class Film:
                 raise Unsure("it cannot be read from the middle") from error
             number = -1
         for packet in demux(container, stream):
+            self.on_progress()
             if not packet.size:
                 continue
             if number < 0:
@@ -205,7 +208,7 @@ def open_film(path: Path, frames: int, on_progress: Callable[[], None], limits: 
                 decoded.append(stamps[1])
                 keys.append(packet.is_keyframe)
     index = Index(np.frombuffer(bytes(keys), np.bool_), np.array(shown, np.int64), np.array(decoded, np.int64))
-    return Film(path, kind, probe, index, place, limits)
+    return Film(path, kind, probe, index, place, on_progress, limits)
 
 
 def _stamps(packet: Any) -> tuple[int, int]:

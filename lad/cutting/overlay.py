@@ -11,7 +11,7 @@ import numpy as np
 from lad.text import timecode
 
 BAND, LEAST_BAND = 0.18, 56  # of the picture's height, and pixels
-SHADE = 0.45  # how much of the picture is left below the curve
+SHADE = 0.3  # how much of the picture is left below the curve
 MARGIN = 0.02  # of the picture's width, left and right
 CURVE, ALARM, LINE, CURSOR, INK = (120, 200, 255), (255, 90, 70), (190, 190, 190), (255, 255, 255), (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -139,8 +139,12 @@ def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
 
 def test_decoding_begins_at_the_last_packet_that_allows_it(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", FRAMES, codec_options={"x264-params": f"{GOP}:bframes=2"})
-    film = open_film(path, FRAMES, lambda: None)
+    steps: list[int] = []
+    film = open_film(path, FRAMES, lambda: steps.append(1))
     assert film is not None
+    before = len(steps)
+    assert numbers(np.asarray(picture) for picture in film.pictures(45, 47)) == [45, 46]
+    assert 7 <= len(steps) - before < 20  # and whoever waits hears of each packet
     assert [film.entry(start) for start in (0, 19, 20, 39, 45)] == [0, 0, 20, 20, 40]
 
 
