@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from lad.cli_compare import compare
+from lad.cli_events import clips, export
 from lad.cli_status import status
 from lad.cli_weights import weights
 from lad.errors import LadError
@@ -76,6 +77,7 @@ def cli() -> None:
     \b
     lad demo                                        see the whole chain on clips that it makes itself
     lad score --checkpoint best.pt VIDEO...         score your own videos
+    lad clips --out clips                           watch the events that were found
     lad run -c ped2 --data DIR                      a benchmark, from videos to metrics
 
     Every command resumes where it was stopped and does nothing twice. Exit status: 0 all done; 1 some videos
@@ -100,11 +102,12 @@ def cli() -> None:
 @click.option("--allow-missing", is_flag=True, help="Do without what the download lacks.")
 @click.option("--force", is_flag=True, help="Replace the file where it is there with other content.")
 def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bool, **options: Any) -> None:
-    """Turn a benchmark's official download into a dataset.csv.
+    """Turn a benchmark's official download, or another program's labels, into a dataset.csv.
 
     NAME is lad2000, ucf_crime, shanghaitech, avenue, ped1, ped2, xd_violence, or folder: any tree of videos with one
-    folder for each category. What is missing is listed by name. docs/datasets.md says where each comes from and how
-    it must lie.
+    folder for each category; or eaf or fiftyone: labels that were made with ELAN or FiftyOne, maybe from what
+    `lad export` wrote. What is missing is listed by name. docs/datasets.md says where each comes from and how it must
+    lie.
 
     \b
     Example:
@@ -242,35 +245,6 @@ def run_command(**options: Any) -> int:
     return _run_stages(names, (), begin(options))
 
 
-@cli.command()
-@common_options
-@click.option("--layout", type=click.Choice(["released"]), required=True, help="How files are laid out.")
-@click.option("--out", type=PLACE, required=True, help="Folder to write to.")
-def export(layout: str, out: Path, **options: Any) -> int:
-    """Write features, labels and splits as the LAD2000 authors' code keeps them, for other people's programs.
-
-    \b
-    Example:
-      lad export -c ped2-paper -o protocol.splits=1 --data ~/data/ped2 --layout released --out exported
-    """
-    from lad import console
-    from lad.pipeline.export import export_released
-    from lad.pipeline.outcome import stages_data
-    from lad.pipeline.run import ready_recipe
-
-    session = begin(options)
-    reporter = session.reporter
-    with session.open() as (project, work):
-        result = export_released(project, ready_recipe(project, reporter), work, session.asked, reporter, out)
-        status = session.end([result])
-    if session.as_json:
-        click.echo(json.dumps({"out": str(out), "stages": stages_data([result])}, indent=2))
-    else:
-        click.echo(f"{result.summary()}\n{out}")
-        console.print_failures(result.failed)
-    return status
-
-
 @cli.command(name="config")
 @click.argument("key", default="")
 def config_command(key: str) -> None:
@@ -287,9 +261,8 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
-cli.add_command(compare)
-cli.add_command(status)
-cli.add_command(weights)
+for command in (clips, compare, export, status, weights):
+    cli.add_command(command)
 
 
 @cli.command()

@@ -218,6 +218,14 @@ def print_scores(video_id: str, info: dict[str, Any]) -> None:
         click.echo(f"  warning: {printable(warning)}")
 
 
+def print_clips(clips: list[dict[str, Any]]) -> None:
+    """A line for each clip, worst first."""
+    for clip in clips:
+        first, last = clip["events"][0], clip["events"][-1]
+        times = f"{clock(first['start_seconds'])} - {clock(last['end_seconds'])}"
+        click.echo(printable(f"{clip['peak']:.3f}  {times}  {clip['category']}  {clip['path']}"))
+
+
 def print_training(info: dict[str, Any]) -> None:
     """How long was trained and why."""
     best = info["validation"]

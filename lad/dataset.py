@@ -23,7 +23,7 @@ from lad.footage import Passed, identity, videos_below
 from lad.text import did_you_mean, from_cell, nearest, not_utf8, to_cell
 
 SPLITS = ("train", "val", "test")
-SUMMARY_ID = "summary"  # a video of that name would have its scores in scores/summary.csv, which is another file
+RESERVED_IDS = ("summary", "events")  # the scores of such a video would be scores/summary.csv, which is another file
 COLUMNS = ("video", "path", "split", "label", "events", "n_frames", "fps", "source")
 SEPARATORS = {";": "semicolons", "\t": "tabs"}  # of spreadsheets, which are not read
 FEATURES_SUFFIX = ".npy"
@@ -119,7 +119,7 @@ def is_safe_id(video_id: str) -> bool:
         return False
     # Its files have the name of the video and a suffix of four characters.
     too_long = any(len(part.encode()) > MAX_NAME_BYTES for part in f"{video_id}{FEATURES_SUFFIX}".split("/"))
-    return video_id not in ("", SUMMARY_ID) and not forbidden and not too_long and not {"", ".", ".."} & set(parts)
+    return video_id not in ("", *RESERVED_IDS) and not forbidden and not too_long and not {"", ".", ".."} & set(parts)
 
 
 def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
@@ -154,7 +154,7 @@ def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
             try:
                 if any(not_utf8(cell) for name, cell in cells.items() if name != "path"):
                     raise ValueError("not a UTF-8 text file: save it as UTF-8")
-                video = _parse_row(cells, root, line)
+                video = parse_row(cells, root, line)
             except ValueError as error:
                 problems.append((line, str(error)))
                 continue
@@ -236,14 +236,20 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _parse_row(row: dict[str, str], root: Path, line: int) -> Video:
+def parse_row(row: dict[str, str], root: Path, line: int = 0) -> Video:
+    """A line of a `dataset.csv`, its cells by column; paths are relative to `root`. A split is not looked at.
+
+    Raises:
+        ValueError: a cell cannot be understood.
+    """
     if nameless := [key for key, cell in row.items() if cell and key not in COLUMNS]:
         raise ValueError(f"{nameless[0]} has no name in line 1, and {row[nameless[0]]!r} stands in it")
     if not is_safe_id(row["video"]):
         raise ValueError(
             f"video {row['video']!r} must be a relative path of at most {MAX_ID_BYTES} bytes, "
             f"without '..', empty parts, backslashes, line breaks, folders that end in {', '.join(RESULT_SUFFIXES)}, "
-            f"or names of more than {MAX_NAME_BYTES - len(FEATURES_SUFFIX)} bytes, and not {SUMMARY_ID!r}"
+            f"or names of more than {MAX_NAME_BYTES - len(FEATURES_SUFFIX)} bytes, "
+            f"and not {' or '.join(map(repr, RESERVED_IDS))}"
         )
     if not row["path"] or "\0" in row["path"]:
         raise ValueError("path is empty" if not row["path"] else "path has a NUL character")

@@ -77,6 +77,7 @@ CONFIG = click.option(
     "-c", "--config", "config_path", type=PLACE, help="Configuration: a YAML file, or a name such as surveillance."
 )
 WORK = click.option("--work", type=PLACE, help="Work directory [default: runs/<config name>].")
+SPLIT = click.option("--split", type=click.IntRange(min=0), help="Of this random split, where a run has several.")
 ALARM = click.option(
     "--alarm",
     metavar="CMD",

@@ -96,3 +96,10 @@ def name_splits(numbers: Sequence[int]) -> str:
     if list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
         return f"splits {numbers[0]} to {numbers[-1]} are"
     return f"splits {', '.join(map(str, numbers))} are"
+
+
+def timecode(seconds: float) -> str:
+    """`75.5` -> `0:01:15.500`: hours, minutes, seconds, milliseconds."""
+    minutes, ms = divmod(round(seconds * 1000), 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{ms // 1000:02d}.{ms % 1000:03d}"

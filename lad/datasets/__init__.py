@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lad.datasets import avenue, folder, lad2000, shanghaitech, ucf_crime, ucsd, xd_violence
+from lad.datasets import avenue, eaf, fiftyone, folder, lad2000, shanghaitech, ucf_crime, ucsd, xd_violence
 from lad.datasets.common import Benchmark, Listing, Options
 
 __all__ = ["BENCHMARKS", "Benchmark", "Listing", "Options"]
@@ -17,5 +17,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ped1": Benchmark(ucsd.read_ped1, NORMAL_ABNORMAL, random_split=True),
     "ped2": Benchmark(ucsd.read_ped2, NORMAL_ABNORMAL, random_split=True),
     "xd_violence": Benchmark(xd_violence.read_xd_violence, xd_violence.CLASSES),
+    "eaf": Benchmark(eaf.read_eaf, ()),
+    "fiftyone": Benchmark(fiftyone.read_fiftyone, ()),
     "folder": Benchmark(folder.read_folder, (), random_split=True),
 }

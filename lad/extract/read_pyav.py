@@ -20,10 +20,14 @@ class Damaged(Exception):
 
 
 class Picture:
-    """A decoded frame. It becomes `(height, width, 3)` uint8 RGB, upright, when numpy first asks for it as an array."""
+    """A decoded frame. It becomes `(height, width, 3)` uint8 RGB, upright, when numpy first asks for it as an array.
+
+    Attributes:
+        frame: PyAV's, as it was stored.
+    """
 
     def __init__(self, frame: Any) -> None:
-        self._frame = frame
+        self.frame = frame
         self._image: np.ndarray | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -31,7 +35,7 @@ class Picture:
 
         if self._image is None:
             try:
-                self._image = _upright(self._frame.to_ndarray(format="rgb24"), display_matrix(self._frame))
+                self._image = _upright(self.frame.to_ndarray(format="rgb24"), display_matrix(self.frame))
             except av.error.FFmpegError as error:
                 raise VideoError(f"a frame cannot be converted to RGB: {error.strerror}") from error
         return np.array(self._image, dtype, copy=copy)

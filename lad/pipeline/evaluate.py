@@ -20,8 +20,8 @@ from lad.pipeline.inventory import check_labels, find_features
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
-from lad.pipeline.score import STAGE as SCORE
 from lad.pipeline.score import detector_repairs, is_own, read_times_and_scores, score_facts
+from lad.pipeline.scored import STAGE as SCORE
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.version import code_version

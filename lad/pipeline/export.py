@@ -47,7 +47,7 @@ def export_released(
     """
     result = StageResult(STAGE)
     names = _names(project.videos)
-    write = partial(_write, work, force=asked.force)
+    write = partial(write_export, work, force=asked.force)
     features, failed = find_features(project, recipe, work, asked, reporter, project.videos)
     result.failed.update(failed)
     classes = project.classes
@@ -131,7 +131,7 @@ def _pickle(labels: object) -> bytes:
     return pickle.dumps(labels, protocol=2).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
 
 
-def _write(work: Work, path: Path, content: bytes, *, force: bool) -> bool:
+def write_export(work: Work, path: Path, content: bytes, *, force: bool) -> bool:
     """Write a file, unless it is there with the same bytes; whether it was written.
 
     Raises:

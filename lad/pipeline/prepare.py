@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from lad.config import Config, override
+from lad.config import SHIPPED, Config, override
 from lad.dataset import SPLITS, DatasetError, dataset_text
 from lad.datasets import BENCHMARKS
 from lad.files import write_bytes
@@ -43,5 +43,6 @@ def prepare_dataset(config: Config, out: Path, warn: Callable[[str], None], *, f
         one = "-o protocol.splits=1 " if BENCHMARKS[name].random_split else ""  # the split is in the file now
         dataset = shlex.quote(override("data.dataset", out.absolute()))  # `root` may hold one of the same name
         place = f"{one}-o data.benchmark=null -o {dataset} --data {shlex.quote(str(root))}"
-        warn(f"use it with: -c {name} {place}")
+        known = name if (SHIPPED / f"{name}.yaml").is_file() else "CONFIG"
+        warn(f"use it with: -c {known} {place}")
     return f"{out}: {len(videos)} videos ({splits}), {abnormal} abnormal"

@@ -1,4 +1,4 @@
-"""`lad score`: features and a detector to a score for every frame, `scores/<video id>.csv`."""
+"""`lad score`: features and a detector to a score for every frame, `scores/<video id>.csv`, and to events."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
 from lad.models.registry import BACKBONES
 from lad.pipeline.alarm import sound_alarm
+from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
+from lad.pipeline.scored import STAGE
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.text import to_cell
 from lad.version import code_version
 from lad.work.layout import Work
 
-STAGE = "score"
 CODE_VERSION = 5  # a row says where the video lies, and how high each event peaks
 
 
@@ -113,7 +114,7 @@ def score_facts(
 
 
 def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter) -> StageResult:
-    """Score what is missing or stale, and rewrite `scores/summary.csv`.
+    """Score what is missing or stale, and rewrite `scores/summary.csv`, `events.csv` and `events.json`.
 
     Raises:
         StageError, CheckpointError: there is no checkpoint, it does not fit the features, or videos were not extracted.
@@ -178,6 +179,8 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                     sound_alarm(asked.alarm, video, scores, reporter)
     if todo or not work.summary.exists():
         _write_summary(recipe, work, checkpoint_sha256)
+    if todo or not (work.events.exists() and work.events_json.exists()):
+        write_events(work, checkpoint_sha256)
     return result
 
 

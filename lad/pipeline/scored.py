@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lad.dataset import Video, read_dataset
+from lad.dataset import RESERVED_IDS, Video, read_dataset
 from lad.ours import DATASET
 from lad.pipeline.reporter import StageError
-from lad.pipeline.score import STAGE
+from lad.work.journal import Item
 from lad.work.layout import Work
+
+STAGE = "score"
 
 
 @dataclass(frozen=True)
@@ -72,22 +74,38 @@ def scored_videos(work: Work) -> list[ScoredVideo]:
         StageError: nothing was scored here.
         dataset.DatasetError: the dataset.csv of the work directory is not as lad wrote it.
     """
-    prefix = work.item("")
-    rows = [row for (_, item), row in work.manifest.items(STAGE).items() if item.startswith(prefix)]
-    done = [row for row in rows if row.status == "done" and "path" in row.info]
+    done = _rows(work)
+    if not done and work.split is None and (work.home / "splits").is_dir():
+        raise StageError(f"{work.home}: each random split has scores of its own: name one with --split")
     if not done:
         raise StageError(f"{work.folder}: no video was scored here: run `lad score` first")
-    detector = max(done, key=lambda row: row.sequence).info["checkpoint"]
+    detector = max(done.values(), key=lambda row: row.sequence).info["checkpoint"]
     table = work.folder / DATASET
     known = {video.id: video for video in read_dataset(table)} if table.is_file() else {}
-    found = [
-        _scored(work, row.item.removeprefix(prefix), row.info, known) for row in done
-        if row.info["checkpoint"] == detector
-    ]  # fmt: skip
-    return sorted(found, key=lambda video: video.id)
+    return [replace(video, known=known.get(video.id)) for video in scored_by(work, detector)]
 
 
-def _scored(work: Work, video_id: str, info: dict[str, Any], known: dict[str, Video]) -> ScoredVideo:
+def scored_by(work: Work, detector: str) -> list[ScoredVideo]:
+    """The videos that one detector scored last, by id, without what dataset.csv says of them.
+
+    Args:
+        work: of the run, or of one random split.
+        detector: hash of its checkpoint.
+    """
+    rows = sorted(_rows(work).items())
+    return [_scored(work, video_id, row.info) for video_id, row in rows if row.info["checkpoint"] == detector]
+
+
+def _rows(work: Work) -> dict[str, Item]:
+    """The rows of scored videos by id; those that would have their scores where other files are now, are left out."""
+    prefix = work.item("")
+    rows = {item.removeprefix(prefix): row for (_, item), row in work.manifest.items(STAGE).items()
+            if item.startswith(prefix)}  # fmt: skip
+    return {video_id: row for video_id, row in rows.items()
+            if row.status == "done" and "path" in row.info and video_id not in RESERVED_IDS}  # fmt: skip
+
+
+def _scored(work: Work, video_id: str, info: dict[str, Any]) -> ScoredVideo:
     return ScoredVideo(
         id=video_id,
         path=Path(info["path"]),
@@ -100,5 +118,4 @@ def _scored(work: Work, video_id: str, info: dict[str, Any], known: dict[str, Vi
         events=[FoundEvent(**event) for event in info["events"]],
         warnings=info["warnings"],
         scores=work.scores(video_id),
-        known=known.get(video_id),
     )

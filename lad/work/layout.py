@@ -63,6 +63,16 @@ class Work:
         return self.folder / "scores" / "summary.csv"
 
     @property
+    def events(self) -> Path:
+        """One line for each event that was found."""
+        return self.folder / "scores" / "events.csv"
+
+    @property
+    def events_json(self) -> Path:
+        """The same for programs."""
+        return self.folder / "scores" / "events.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
 

@@ -1,0 +1,1 @@
+"""Pieces of videos as videos of their own, exact to the frame."""

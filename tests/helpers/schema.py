@@ -1,0 +1,45 @@
+"""Whether data are as a JSON Schema says, for the words of JSON Schema that ours uses; any other word is an error."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
+SAID = {"$schema", "$id", "$defs", "title", "description"}
+
+
+def check(data: Any, schema: dict[str, Any], root: dict[str, Any] | None = None, at: str = "") -> None:
+    """Raise AssertionError where they are not."""
+    root = schema if root is None else root
+    for word, value in schema.items():
+        if word == "$ref":
+            target: Any = root
+            for part in value.removeprefix("#/").split("/"):
+                target = target[part]
+            check(data, target, root, at)
+        elif word == "type":
+            assert isinstance(data, TYPES[value]), f"{at}: {data!r} is no {value}"
+            assert not isinstance(data, bool), at
+        elif word == "const":
+            assert data == value, f"{at}: {data!r} is not {value!r}"
+        elif word == "minimum":
+            assert data >= value, f"{at}: {data!r} < {value}"
+        elif word == "maximum":
+            assert data <= value, f"{at}: {data!r} > {value}"
+        elif word == "pattern":
+            assert re.search(value, data), f"{at}: {data!r} is not like {value}"
+        elif word == "required":
+            assert set(value) <= set(data), f"{at}: lacks {set(value) - set(data)}"
+        elif word == "properties":
+            for key, inner in value.items():
+                if key in data:
+                    check(data[key], inner, root, f"{at}/{key}")
+        elif word == "additionalProperties":
+            assert value is False
+            assert set(data) <= set(schema["properties"]), f"{at}: {set(data) - set(schema['properties'])} is unknown"
+        elif word == "items":
+            for number, one in enumerate(data):
+                check(one, value, root, f"{at}/{number}")
+        else:
+            assert word in SAID, f"the schema says {word}, which this check does not know"
