@@ -99,7 +99,7 @@ def load_project(
     if data.benchmark:
         listing = _read_benchmark(config, warn)
         configured, passed = listing.split(config.protocol.seed), listing.passed
-    elif data.dataset:
+    elif data.dataset and (dataset_paths(data) or not arguments):
         configured = _read_dataset(data, warn)
     elif data.root and not arguments:
         configured = find_videos([str(data.root)], data.root, passed)
@@ -121,6 +121,10 @@ def _read_dataset(data: DataConfig, warn: Callable[[str], None]) -> list[Video]:
         warn(f"warning: {path} and {others[0].absolute()} differ: the first is used; give data.dataset a whole path")
     videos = read_dataset(path, data.root)
     warn(f"dataset: {path}, {len(videos)} videos")
+    gone = [v for v in videos if not v.is_features and not v.path.exists()]
+    if gone:
+        some = ", ".join(f"{v.path} (line {v.line})" for v in gone[:3]) + (", ..." if len(gone) > 3 else "")
+        warn(f"warning: {len(gone)} of its videos are not there: {some}")
     return videos
 
 

@@ -51,7 +51,7 @@ def open_project(
     """
     import yaml
 
-    check_config(config)
+    check_config(config, named=bool(arguments))
     project = load_project(config, arguments, reporter.say)
     with open_manifest(work, force=force) as manifest:
         held = Work(manifest)

@@ -85,10 +85,15 @@ def test_nothing_is_stale_by_the_configuration_that_made_it(lad: Lad, data: Path
     [
         (
             "extract.fps=10",
-            [{"extract.fps null -> 10.0": 3}, {"its features are": 1}, {"its features are": 3}, {"its scores are": 1}],
+            [
+                {"extract.fps null -> 10.0": 3},
+                {"its features are stale": 1},
+                {"its features are stale": 3},
+                {"its scores are stale": 1},
+            ],
         ),
-        ("train.steps=4", [{}, {"train.steps 2 -> 4": 1}, {"its detector is": 3}, {"its scores are": 1}]),
-        ("score.threshold=0.3", [{}, {}, {"score.threshold null -> 0.3": 3}, {"its scores are": 1}]),
+        ("train.steps=4", [{}, {"train.steps 2 -> 4": 1}, {"its detector is stale": 3}, {"its scores are stale": 1}]),
+        ("score.threshold=0.3", [{}, {}, {"score.threshold null -> 0.3": 3}, {"its scores are stale": 1}]),
         ("protocol.seed=5", [{}, {}, {}, {"protocol.seed 0 -> 5": 1}]),
     ],
 )
@@ -180,7 +185,7 @@ def test_given_features_are_compared_too(lad: Lad, data: Path, made: tuple[Path,
     assert why() == [{}, {}]
     assert why("-o", "data.frame_folder_fps=5") == [
         {"data.frame_folder_fps 25.0 -> 5.0": 2},  # training needs no test video
-        {"its features are": 1},
+        {"its features are stale": 1},
     ]
 
 
