@@ -111,7 +111,7 @@ def read_given(path: Path) -> np.ndarray:
         try:
             scores = _read_csv(path)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: neither a .npy nor a text file: save it by numpy.save") from error
+            raise ValueError(f"{path}: neither a .npy nor UTF-8 text: save it by numpy.save") from error
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}: {error}") from error
     if scores.dtype == bool:  # of labels

@@ -75,6 +75,14 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
         )
 
 
+def warn_of_missing(videos: Sequence[Video], say: Callable[[str], None]) -> None:
+    """Warn of videos that are not there, before the others are decoded for hours."""
+    gone = [video for video in videos if not video.is_features and not video.path.exists()]
+    if gone:
+        some = ", ".join(str(video.path) for video in gone[:3]) + (", ..." if len(gone) > 3 else "")
+        say(f"warning: {len(gone)} of {len(videos)} videos are not there: {some}")
+
+
 def warn_of_misfits(videos: Sequence[Video], config: Config, say: Callable[[str], None]) -> None:
     """Warn of events that end long after the frames which their video says it has; decoding decides.
 

@@ -121,10 +121,6 @@ def _read_dataset(data: DataConfig, warn: Callable[[str], None]) -> list[Video]:
         warn(f"warning: {path} and {others[0].absolute()} differ: the first is used; give data.dataset a whole path")
     videos = read_dataset(path, data.root)
     warn(f"dataset: {path}, {len(videos)} videos")
-    gone = [v for v in videos if not v.is_features and not v.path.exists()]
-    if gone:
-        some = ", ".join(f"{v.path} (line {v.line})" for v in gone[:3]) + (", ..." if len(gone) > 3 else "")
-        warn(f"warning: {len(gone)} of its videos are not there: {some}")
     return videos
 
 

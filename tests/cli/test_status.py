@@ -17,6 +17,7 @@ from helpers.videos import write_video
 from lad import progress
 from lad.files import write_text
 from lad.ours import CONFIG as RESOLVED
+from lad.pipeline import pace
 from lad.pipeline import train as train_module
 from lad.work.manifest import open_manifest
 
@@ -290,6 +291,8 @@ def test_a_command_s_log_has_all_that_it_said(
 
 def test_progress_is_told_inside_a_long_video(lad: Lad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.02)
+    monkeypatch.setattr(progress, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(pace, "SETTLED_SECONDS", 0.0)
     video = write_video(tmp_path / "long.mp4", 640)
     small = ("-o", "extract.backbone=tiny", "-o", "extract.batch_clips=1", "-o", "workers=1")
     status, _, err = lad("extract", *small, "--work", str(tmp_path / "work"), str(video))
