@@ -15,6 +15,7 @@ from lad.memory import keep_freed
 
 EXIT_INTERRUPTED = 130
 GRACE_SECONDS = 4.0  # for a stage to stop by itself; all that is done is on disk at every moment
+LOG_SECONDS = 1.0
 SAID = "\ninterrupted: what is done is kept; the same command goes on from here\n"
 
 
@@ -34,9 +35,18 @@ def _end_in_time(signals: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # where the main thread holds them back
     os.read(signals, 1)
     select.select([signals], [], [], GRACE_SECONDS)
+    if "lad.log" in sys.modules:
+        teller = threading.Thread(target=_log_the_end, daemon=True)
+        teller.start()
+        teller.join(LOG_SECONDS)  # a disk may hang
     with suppress(OSError):
         os.write(2, SAID.encode())
     os._exit(EXIT_INTERRUPTED)
+
+
+def _log_the_end() -> None:
+    for log in sys.modules["lad.log"].OPEN:
+        log.interrupted()
 
 
 def _read_names_as_utf8() -> None:

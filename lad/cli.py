@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+import tempfile
 import traceback
 from functools import partial
 from pathlib import Path
@@ -41,7 +42,7 @@ def run() -> int:
     """Run the command line; returns the exit status. Users' mistakes are one line each, never a traceback."""
     seen = {VERBOSITY: 0}
     try:
-        return cli.main(standalone_mode=False, obj=seen) or EXIT_DONE
+        return cli.main(prog_name="lad", standalone_mode=False, obj=seen) or EXIT_DONE
     except click.exceptions.Abort:
         raise KeyboardInterrupt from None
     except click.exceptions.Exit as error:
@@ -280,6 +281,14 @@ def demo(work: Path, quiet: bool) -> int:
     return EXIT_DONE if run_demo(work, quiet=quiet) else EXIT_SOME_FAILED
 
 
+def _check_temporary_folder() -> None:
+    """See that there is one: training needs it."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise LadError("no folder for temporary files can be written to: set TMPDIR to one") from error
+
+
 def _evaluate_given(scores: Path, listed: Path | None, gt: Path | None, session: Session) -> int:
     from lad import console
     from lad.pipeline.evaluate_array import evaluate_array
@@ -310,21 +319,29 @@ def _evaluate_given(scores: Path, listed: Path | None, gt: Path | None, session:
 
 def _run_stages(names: list[str], videos: tuple[str, ...], session: Session) -> int:
     from lad import console
+    from lad.pipeline.alarm import alarm_words
     from lad.pipeline.outcome import run_data
     from lad.pipeline.run import ready_recipe, run_stages, split_parts
     from lad.pipeline.score import find_checkpoint
 
     reporter, asked = session.reporter, session.asked
+    # What would stop it after hours of extraction is said before.
+    if asked.alarm:
+        alarm_words(asked.alarm)
+    if "train" in names:
+        _check_temporary_folder()
     with session.open(videos) as (project, work):
         if "score" in names and "train" not in names:
             for part in split_parts(project, work, reporter):
-                find_checkpoint(part.project, part.work)  # before hours of extraction, not after
+                find_checkpoint(part.project, part.work)
         recipe = ready_recipe(project, reporter)
         # Text is printed as it comes; JSON must stay one document.
         announce = partial(reporter.announce, on_stderr=session.as_json)
         results = run_stages(project, recipe, work, asked, reporter, names, announce)
         data = run_data(project, recipe, work, asked, reporter, results, with_clips=session.as_json)
         status = session.end(results)
+    if "score" in names and "evaluate" not in names:
+        data.setdefault("scores", {})  # where no video came as far as that
     if session.as_json:
         click.echo(json.dumps(data, indent=2))
     else:

@@ -54,12 +54,19 @@ RESULT_PLACES = {
 }
 
 WIDE = 200  # columns of what is printed to a file
+PIPE_COLUMNS = 200
 BLOCKS = "▁▂▃▄▅▆▇█"  # a score from 0 to 1
 
 
 def _console(**how: Any) -> Console:
-    """A console that shows text as it is: names are no markup, and no codes for emoji."""
-    return Console(markup=False, emoji=False, **how)
+    """A console that shows text as it is: names are no markup, and no codes for emoji.
+
+    Where nobody looks, as in a pipe, lines are as long as they need to be.
+    """
+    console = Console(markup=False, emoji=False, **how)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_COLUMNS)
+    return console
 
 
 def clock(seconds: float) -> str:

@@ -25,6 +25,7 @@ from lad.text import did_you_mean, from_cell, nearest, not_utf8, to_cell
 SPLITS = ("train", "val", "test")
 RESERVED_IDS = ("summary", "events")  # the scores of such a video would be scores/summary.csv, which is another file
 COLUMNS = ("video", "path", "split", "label", "events", "n_frames", "fps", "source")
+REQUIRED = ("video", "path")
 SEPARATORS = {";": "semicolons", "\t": "tabs"}  # of spreadsheets, which are not read
 FEATURES_SUFFIX = ".npy"
 RESULT_SUFFIXES = (".npy", ".csv", ".png")  # of files named after a video, so the names of folders must not end so
@@ -182,15 +183,18 @@ def _columns(path: Path, reader: csv.DictReader[str]) -> list[str]:
         DatasetError: a name is missing, unknown or there twice: what stands below it would be passed over.
     """
     try:
-        header = [name.strip() for name in reader.fieldnames or []]
+        header = [name.strip().lower() for name in reader.fieldnames or []]
     except csv.Error as error:
         raise DatasetError(f"{path}:1: {error}") from error
     first_line = f"its first line must be: {','.join(COLUMNS)}"
     for separator, name in SEPARATORS.items():
         if len(header) == 1 and "path" in header[0].split(separator):
             raise DatasetError(f"{path}: its columns are separated by {name}: save it with commas; {first_line}")
-    if missing := [name for name in ("video", "path") if name not in header]:
-        raise DatasetError(f"{path}: no column {', '.join(missing)}; {first_line}")
+    if missing := [name for name in REQUIRED if name not in header]:
+        raise DatasetError(
+            f"{path}: no column {', '.join(missing)} (video is any name of yours, path its file); {first_line}, of "
+            "which only these two are required"
+        )
     problems = [
         f"{path}:1: unknown column {name!r}{did_you_mean(name, COLUMNS)}; known are {', '.join(COLUMNS)}"
         for name in dict.fromkeys(header)

@@ -74,7 +74,7 @@ def parse_events(text: str, n_frames: int | None = None) -> tuple[AnyEvent, ...]
 
 
 def _parse_event(text: str) -> AnyEvent:
-    written = text.strip()
+    written = text.strip().replace("\N{EN DASH}", "-")  # as spreadsheets correct it
     start, dash, end = written.partition("-")
     if not (dash and _is_time(start) and (_is_time(end) or not end)):
         raise ValueError(f"event {text!r} is not {FORMS}; without an end it lasts until the video ends")

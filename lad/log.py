@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import shlex
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +47,11 @@ class Log:
         """Say that the command ends, and with which exit status."""
         self.write(f"ends: exit status {status}")
 
+    def interrupted(self) -> None:
+        """Say that somebody ended the command."""
+        self.write("interrupted")
+        self.end(130)
+
     @contextmanager
     def kept_in(self, work: Path, warn: Callable[[str], None]) -> Iterator[None]:
         """Write to the `lad.log` of a work directory, to be called by whoever holds it; errors end up there too.
@@ -57,23 +63,27 @@ class Log:
         file = _LogFile(work, warn)
         self._waiting.setTarget(file)
         self._waiting.flush()
+        OPEN.append(self)
         try:
             yield
-        except (LadError, OSError) as error:
+        except (LadError, OSError, sqlite3.Error) as error:  # the last is said in other words by who holds the manifest
             self.write("\n".join(f"error: {line}" for line in str(error).splitlines()))
             self.end(2)
             raise
         except KeyboardInterrupt:
-            self.write("interrupted")
-            self.end(130)
+            self.interrupted()
             raise
         except BaseException as error:
             self.write(f"error: unexpected {type(error).__name__}: {error}")
             self.end(1)
             raise
         finally:
+            OPEN.remove(self)
             self._waiting.setTarget(None)
             file.close()
+
+
+OPEN: list[Log] = []  # logs that are written, for whoever has to end the process at once
 
 
 class _LogFile(logging.Handler):

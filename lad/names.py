@@ -12,6 +12,11 @@ FEATURE_SUFFIXES = ("_i3d", "_c3d", "_clip", "_videomae", "_swin", "_rgb", "_flo
 FIELD_SUFFIXES = (*FEATURE_SUFFIXES, "_x264")
 
 
+def is_normal(category: str) -> bool:
+    """Whether a category is what normal videos are filed under (`Normal`, `Normal_Videos_event`): no event is one."""
+    return category.casefold().startswith("normal")
+
+
 def last_part(name: str) -> str:
     """The file's name in a path of any system, or the last part of a video's id."""
     return name.replace("\\", "/").rpartition("/")[2]

@@ -62,6 +62,8 @@ class Commands(click.Group):
         except click.UsageError as error:
             known = self.list_commands(ctx)
             advice = did_you_mean(args[0], known) or f": there are {', '.join(known)}"
+            if Path(args[0]).exists():
+                advice = ": to score a video write lad score --checkpoint FILE VIDEO"
             raise click.UsageError(f"no command {shortened(args[0])!r}{advice}", ctx) from error
 
 
@@ -81,7 +83,8 @@ SPLIT = click.option("--split", type=click.IntRange(min=0), help="Of this random
 ALARM = click.option(
     "--alarm",
     metavar="CMD",
-    help="Run this for each event that is found in a newly scored video; it gets the event as JSON on its stdin.",
+    help="Run this for each event that is found in a newly scored video; it gets the event as JSON on its stdin. No "
+    "shell runs it: for pipes write \"sh -c '...'\". One that fails is run again by the next command; exit status 1.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 VERBOSE = click.option(
@@ -186,7 +189,10 @@ def begin(
         ConfigError, CheckpointError: the configuration or the checkpoint is wrong.
     """
     if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint or bare):
-        raise click.UsageError("give -c CONFIG")
+        raise click.UsageError(
+            "give -c CONFIG: a file, or a name: surveillance (videos of yours and their dataset.csv), folder (a folder "
+            "for each category), ped2 and other benchmarks"
+        )
     from lad.config import load_config
     from lad.console import make_reporter
     from lad.pipeline.project import Asked

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from lad.pipeline.reporter import SETTLED_SECONDS
+
 PROGRESS_SECONDS = 30.0  # from one line to the next
 
 
@@ -78,10 +80,11 @@ class Work:
         part, seconds = self._part_done(), time.monotonic() - self._begun
         count = f"{self.done:.0f}" if self.total is None else f"{self.done:.0f} of {self.total:.0f}"
         said = [f"{count} {self.unit}" + ("" if part is None else f" ({100 * part:.0f} %)")]
-        rate = (self.done - self._done_before) / seconds if seconds > 0 else 0.0
+        settled = seconds >= SETTLED_SECONDS
+        rate = (self.done - self._done_before) / seconds if settled else 0.0
         if self.speed or rate >= 0.1:
             said.append(self.speed or f"{rate:.1f} {self.unit}/s")
-        if part is not None and part > self._share_before:
+        if settled and part is not None and part > self._share_before:
             said.append(f"about {duration(seconds * (1 - part) / (part - self._share_before))} left")
         return f"{self.what}: {', '.join(said)}" + (f": {self.note}" if self.note else "")
 

@@ -15,6 +15,7 @@ from lad.errors import LadError
 from lad.extract.sampling import Timeline
 from lad.features.video import ClipFeatures
 from lad.intervals import events_above
+from lad.names import is_normal
 
 if TYPE_CHECKING:
     from lad.models.registry import Detector
@@ -207,6 +208,11 @@ class Scorer:
                 f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
             )
 
+    def _event_category(self, probabilities: np.ndarray) -> str:
+        """The likeliest category of an event: of those that are none of normal videos, where there are any."""
+        events = [index for index, name in enumerate(self.classes) if not is_normal(name)] or range(len(self.classes))
+        return self.classes[max(events, key=lambda index: float(probabilities[index]))]
+
     def __call__(
         self,
         features: ClipFeatures,
@@ -233,7 +239,7 @@ class Scorer:
                 end,
                 start_time=float(timeline.times[start]),
                 end_time=float(ends[end - 1]),
-                category=self.classes[int(found.classes[clip_of_frame[start:end]].mean(axis=0).argmax())],
+                category=self._event_category(found.classes[clip_of_frame[start:end]].mean(axis=0)),
                 peak=float(frames[start:end].max()),
             )
             for start, end in events_above(

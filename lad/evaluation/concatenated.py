@@ -119,6 +119,12 @@ def cut(
     for lengths, a_clip in ((frames, False), (padded, False), (dropped, False), (begun, True), (whole, True)):
         if sum(lengths) == len(numbers) and min(lengths) > 0 and not (a_clip and a_frame):
             return np.split(numbers, np.cumsum(lengths)[:-1]), a_clip
+    over = len(numbers) - sum(frames)
+    if a_frame and 0 < over < CLIP_FRAMES * len(frames):
+        raise ValueError(
+            f"{what}: holds {over} numbers more than the whole clips of the {len(frames)} videos: it counts frames "
+            "that have no clip; name a dataset.csv with n_frames (-o data.dataset=FILE)"
+        )
     clips = "" if a_frame else f", or {sum(begun)} clips of {CLIP_FRAMES}"
     raise ValueError(
         f"{what}: holds {len(numbers)} numbers; the {len(frames)} videos of the list have {sum(frames)} frames{clips}: "

@@ -110,8 +110,12 @@ def read_given(path: Path) -> np.ndarray:
     else:
         try:
             scores = _read_csv(path)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: neither a .npy nor UTF-8 text: save it by numpy.save") from error
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{path}: {error}") from error
+    if scores.dtype == bool:  # of labels
+        scores = scores.astype(np.uint8)
     real = np.issubdtype(scores.dtype, np.integer) or np.issubdtype(scores.dtype, np.floating)
     if scores.ndim != 1 or not len(scores) or not real:
         raise ValueError(f"{path}: holds {scores.dtype} {scores.shape}; scores are one number a frame")

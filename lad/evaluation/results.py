@@ -21,6 +21,7 @@ from lad.evaluation.metrics import (
 )
 from lad.evaluation.reliability import calibration_error, reliability
 from lad.intervals import events_above, intervals
+from lad.names import is_normal
 
 FIXED_THRESHOLD = 0.5  # beside the chosen one, so that runs can be compared
 UNNAMED, NO_EVENT = "event (no category)", "no event"
@@ -196,12 +197,20 @@ def _confusion_of_events(
     rows, columns = [], []
     for one in scored:
         named = unnamed if one.row is None else one.row
-        taken = unnamed if one.predicted is None else one.predicted
+        taken = _taken_for(one, classes, unnamed)
         found = _found_events(one, threshold, merge_seconds, min_seconds)
         rows.append(named if one.video.is_abnormal else nothing)
         columns.append(taken if found else nothing)
     matrix = confusion_matrix(rows, columns, len(classes) + 2)
     return {"classes": [*classes, UNNAMED, NO_EVENT], "matrix": matrix.tolist()}
+
+
+def _taken_for(one: ScoredVideo, classes: Sequence[str], unnamed: int) -> int:
+    """The category of what was found in a video: the one with the most windows, of those that events have."""
+    if one.predicted is None or not is_normal(classes[one.predicted]):
+        return unnamed if one.predicted is None else one.predicted
+    votes = [0 if is_normal(name) else int(count) for name, count in zip(classes, one.votes, strict=True)]
+    return int(np.argmax(votes)) if any(votes) else unnamed
 
 
 def _of_class(scored: Sequence[ScoredVideo], index: int, matrix: np.ndarray) -> dict[str, Any]:

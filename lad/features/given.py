@@ -107,8 +107,8 @@ def dim_misfit(files: Sequence[FeatureFile], backbone: str, streams: Sequence[st
         stored = tuple(read_npy(files[0].path).shape)
         return f"{said}its axes are {stored}: say which is which with data.npy_layout, such as dim,clips"
     return (
-        f"{said}set extract.streams to what it holds, or say {{stream}} in the dataset.csv's path where each stream "
-        "has a file"
+        f"{said}set extract.backbone and extract.streams to what it holds, or say {{stream}} in the dataset.csv's path "
+        "where each stream has a file"
     )
 
 

@@ -9,20 +9,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lad.config import Config, ConfigError, DataConfig
+from lad.dataset import COLUMNS
 from lad.datasets import BENCHMARKS
 from lad.features.recipe import recipe_problems
 from lad.models.registry import DETECTORS, DetectorMissing, detector_class, is_outside
 from lad.text import unknown
 
 
-def check_config(config: Config) -> None:
+def check_config(config: Config, *, named: bool = False) -> None:
     """Find every impossible combination.
+
+    Args:
+        config: resolved.
+        named: whether videos were named on the command line: then a dataset.csv need not be there.
 
     Raises:
         ConfigError: all of them, one line each.
     """
     problems = [
-        *_data_problems(config.data),
+        *_data_problems(config.data, named),
         *_split_problems(config),
         *recipe_problems(config.extract),
         *_detector_problems(config.train.detector),
@@ -46,7 +51,7 @@ def dataset_paths(data: DataConfig) -> list[Path]:
     return [path for path in dict.fromkeys(candidates) if path.is_file()]
 
 
-def _data_problems(data: DataConfig) -> Iterator[str]:
+def _data_problems(data: DataConfig, named: bool) -> Iterator[str]:
     if data.benchmark:
         wrong = unknown("data.benchmark", data.benchmark, BENCHMARKS)
         yield from wrong
@@ -54,9 +59,13 @@ def _data_problems(data: DataConfig) -> Iterator[str]:
             yield f"data.root: say where {data.benchmark} lies with --data DIR"
     if data.root and not data.root.is_dir():
         yield f"data.root: {data.root} is not a folder"
-    if data.dataset and not dataset_paths(data):
+    if data.dataset and not dataset_paths(data) and not named:
         below = data.root / data.dataset if data.root else data.dataset
-        yield f"data.dataset: no file {below}" + (f", nor {data.dataset}" if below != data.dataset else "")
+        nor = f", nor {data.dataset}" if below != data.dataset else ""
+        yield (
+            f"data.dataset: no file {below}{nor}: say with --data DIR where it lies, or write one, its first line "
+            f"{','.join(COLUMNS)}; for a folder for each category no file is needed: -c folder"
+        )
 
 
 def _detector_problems(name: str) -> Iterator[str]:

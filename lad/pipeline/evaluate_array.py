@@ -66,14 +66,17 @@ def evaluate_array(
     if names and not frames:
         reporter.say(
             f"warning: {listed}: its feature files are not here, so nobody can say where one video ends: "
-            "numbers of single videos are undefined"
+            "numbers of single videos are undefined; say with --data DIR where they lie"
         )
     found = [
         GivenScores(scores, by_frame(part, len(true), a_clip=a_clip), a_clip)
         for part, true in zip(parts, truths, strict=True)
     ]
+    if frames:
+        _warn_of_labels(names, truths, gt, reporter)
     how = say_how(found, reporter)
     fps = config.data.frame_folder_fps
+    reporter.say(f"{fps:g} frames a second are assumed (data.frame_folder_fps)")
     scored = [
         ScoredVideo(
             video=Video(video_id, Path(video_id), split="test", events=events_of(true), n_frames=len(true)),
@@ -102,6 +105,16 @@ def evaluate_array(
     return StageResult(STAGE, done=len(names) or 1), metrics, place
 
 
+def _warn_of_labels(names: Sequence[str], truths: Sequence[np.ndarray], gt: Path, reporter: Reporter) -> None:
+    """A list in another order than the labels, or labels the other way round, show in the videos called normal."""
+    odd = [name for name, true in zip(names, truths, strict=True) if "normal" in last_part(name).lower() and true.any()]
+    if odd:
+        reporter.say(
+            f"warning: {gt}: {len(odd)} videos called normal have anomalous frames ({last_part(odd[0])}): is the list "
+            "in the order of the labels?"
+        )
+
+
 def _is_a_clip(given: np.ndarray, truth: np.ndarray, scores: Path, gt: Path) -> bool:
     """Whether scores are one a clip of the labelled frames, all videos together.
 
@@ -123,7 +136,7 @@ def _lengths(config: Config, project: Project | None, listed: Path, names: Seque
     Raises:
         ValueError: a feature file is none, or the list does not go with the dataset.
     """
-    files = [_feature_file(listed, name) for name in names]
+    files = [_feature_file(listed, config.data.root, name) for name in names]
     if all(files):
         videos = [Video(str(file), file) for file in files if file]
         headers = [read_headers(video, config.extract.streams[:1], config.data.npy_layout) for video in videos]
@@ -136,9 +149,12 @@ def _lengths(config: Config, project: Project | None, listed: Path, names: Seque
     return [frames[video_id] for video_id in ids] if frames.keys() >= set(ids) else None
 
 
-def _feature_file(listed: Path, line: str) -> Path | None:
-    """Where the file of a line is: as it says, or beside the list, since lists name other people's disks."""
-    places = (Path(line), listed.parent / line, listed.parent / last_part(line))
+def _feature_file(listed: Path, root: Path | None, line: str) -> Path | None:
+    """Where the file of a line is: as it says, or below --data or beside the list: lists name other people's disks."""
+    places = [
+        place for folder in (root, listed.parent) if folder for place in (folder / line, folder / last_part(line))
+    ]
+    places.insert(0, Path(line))
     return next((place for place in places if place.is_file()), None)
 
 

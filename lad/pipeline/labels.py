@@ -54,7 +54,7 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
     if config.train.selection == "cross-validation" and any(video.split == "val" for video in videos):
         raise StageError(
             "some videos are in the split `val`, and train.selection cross-validation has no use for them: "
-            "set train.selection=validation, or let them be `train`"
+            "give -o train.selection=validation, or write train in their column split"
         )
     _check_classes(videos, classes)
     events_elsewhere = _where_events_come_from(config)
@@ -69,9 +69,18 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
     divided = not any(video.split == "val" for video in videos)  # some are held out to validate
     if divided and len(sources) < 2:
         raise StageError(
-            "the events of the training videos are all of one source, which cannot both teach and validate: "
-            "add videos of another, or `val` rows to the dataset.csv"
+            f"the events of the training videos are all of one source ({next(iter(sources))}), which cannot both teach "
+            "and validate: add an event of another source (column source; without one each video is its own), or rows "
+            "of the split val with an event, and -o train.selection=validation"
         )
+
+
+def warn_of_missing(videos: Sequence[Video], say: Callable[[str], None]) -> None:
+    """Warn of videos that are not there, before the others are decoded for hours."""
+    gone = [video for video in videos if not video.is_features and not video.path.exists()]
+    if gone:
+        some = ", ".join(str(video.path) for video in gone[:3]) + (", ..." if len(gone) > 3 else "")
+        say(f"warning: {len(gone)} of {len(videos)} videos are not there: {some}")
 
 
 def warn_of_misfits(videos: Sequence[Video], config: Config, say: Callable[[str], None]) -> None:
@@ -108,7 +117,8 @@ def test_videos(videos: Sequence[Video]) -> list[Video]:
 def _check_classes(videos: Sequence[Video], classes: Sequence[str]) -> None:
     if unlabelled := [video.id for video in videos if not video.categories]:
         raise StageError(
-            f"{_some(unlabelled)}: training videos without a label: name each one's category in the column label"
+            f"{_some(unlabelled)}: training videos without a label: name each one's category in the column label; a "
+            "normal video has the category of the events that may happen there, or one of its own"
         )
     known = set(classes)
     if strangers := [video for video in videos if video.categories[0] not in known]:
@@ -126,10 +136,12 @@ def _where_events_come_from(config: Config) -> dict[str, str]:
         pattern = f"-o data.normal=PATTERN (lad prepare folder --normal PATTERN), now {data.normal!r}"
         return {
             "none": f"a video is normal if its name or a folder's matches {pattern}",
-            "all": f"a video is normal if its name or a folder's matches {pattern}: name normal ones so",
+            "all": f"put normal ones into a folder called normal: a video is normal if its name or a folder's matches "
+            f"{pattern}",
         }
     return {
-        "none": "write where they are in the column events of the dataset.csv, such as 61-180 or 0:12-0:15",
+        "none": "write where they are in the column events of the dataset.csv, such as 61-180 or 0:12-0:15 (0- is a "
+        "whole video: lad cannot learn yet from videos of which only that is known that they hold an event)",
         "all": "add normal videos, whose events are empty, or write in the column events which frames are abnormal",
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lad.extract.jobs import Job, Reached
+from lad.pipeline.reporter import SETTLED_SECONDS
 
 
 class Pace:
@@ -43,7 +44,7 @@ class Pace:
     def speed(self) -> str:
         """`3.1x real time / 212 frames/s`; empty while nobody can say."""
         seconds = time.monotonic() - self._begun if self._begun is not None else 0.0
-        if not self._frames or not seconds:
+        if not self._frames or seconds < SETTLED_SECONDS:
             return ""
         return f"{self._seconds / seconds:.1f}x real time / {self._frames / seconds:.0f} frames/s"
 

@@ -99,7 +99,7 @@ def load_project(
     if data.benchmark:
         listing = _read_benchmark(config, warn)
         configured, passed = listing.split(config.protocol.seed), listing.passed
-    elif data.dataset:
+    elif data.dataset and (dataset_paths(data) or not arguments):
         configured = _read_dataset(data, warn)
     elif data.root and not arguments:
         configured = find_videos([str(data.root)], data.root, passed)

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from lad.errors import LadError
 
+SETTLED_SECONDS = 5.0  # of work before its speed says anything
+
 
 class StageError(LadError):
     """A stage cannot begin."""

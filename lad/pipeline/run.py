@@ -19,7 +19,7 @@ from lad.models import weights
 from lad.ours import CONFIG, DATASET
 from lad.pipeline.checks import check_config
 from lad.pipeline.inventory import check_headers
-from lad.pipeline.labels import check_labels_of, warn_of_misfits
+from lad.pipeline.labels import check_labels_of, warn_of_misfits, warn_of_missing
 from lad.pipeline.project import Asked, Project, load_project
 from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
 from lad.pipeline.splits import set_aside
@@ -51,7 +51,7 @@ def open_project(
     """
     import yaml
 
-    check_config(config)
+    check_config(config, named=bool(arguments))
     project = load_project(config, arguments, reporter.say)
     with open_manifest(work, force=force) as manifest:
         held = Work(manifest)
@@ -143,6 +143,8 @@ def run_stages(
     for part in parts:
         _check_labels(names, part)
     check_headers(project, recipe)
+    if "extract" in names and not project.named:
+        warn_of_missing(project.videos, reporter.say)
     if "extract" in names and later:
         known = {item.partition("/")[2] for _, item in work.manifest.items(EXTRACT)}
         new = [video for video in project.videos if video.id not in known]

@@ -19,7 +19,7 @@ from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
 from lad.models.registry import BACKBONES
-from lad.pipeline.alarm import sound_alarm
+from lad.pipeline.alarm import is_due, make_due, sound_alarm
 from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import find_features
@@ -31,6 +31,7 @@ from lad.pipeline.train import STAGE as TRAIN
 from lad.text import to_cell
 from lad.version import code_version
 from lad.work.layout import Work
+from lad.work.manifest import Item
 
 CODE_VERSION = 5  # a row says where the video lies, and how high each event peaks
 
@@ -45,7 +46,12 @@ def find_checkpoint(project: Project, work: Work) -> Path:
     if not path.is_file() and (work.folder / "splits").is_dir():
         raise StageError(f"{work.folder}: holds a detector for each random split: name one with --checkpoint")
     if not path.is_file():
-        raise StageError(f"{path}: no such checkpoint: run `lad train`, or name one with --checkpoint")
+        others = sorted(str(one) for one in work.home.parent.glob("*/checkpoints/best.pt") if one != path)
+        known = f": there is {', '.join(others[:3])}" if others else ""
+        raise StageError(
+            f"{path}: no such checkpoint: a detector has to be trained first (lad train); or name one with "
+            f"--checkpoint{known}"
+        )
     return path
 
 
@@ -128,6 +134,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     repairs = detector_repairs(work, checkpoint_sha256)
     rows = work.manifest.items(STAGE)
     todo: list[tuple[Video, tuple[dict[str, Any], dict[str, Any]]]] = []
+    silent: list[tuple[Video, Item]] = []  # scored before, with an alarm that did not go off
     for video in project.videos:
         if video.id not in features:
             continue
@@ -135,6 +142,8 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
         row = rows.get((STAGE, work.item(video.id)))
         if not asked.force and any(work.manifest.is_done(row, fingerprint(one), verify=asked.verify) for one in today):
             result.skipped += 1
+            if row and asked.alarm and is_due(work, video.id):
+                silent.append((video, row))
         else:
             todo.append((video, today))
     if todo:
@@ -172,11 +181,16 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                     "lad": code_version(),
                     FACTS: kept(facts),
                 }
+                if asked.alarm:
+                    make_due(work, video.id, fingerprint(facts))
                 work.manifest.finish(STAGE, item, [work.scores(video.id)], info)
                 result.done += 1
                 bar.advance(video.id)
-                if asked.alarm:
-                    sound_alarm(asked.alarm, video, scores, reporter)
+                if asked.alarm and (problem := sound_alarm(asked.alarm, work, video.id, info, reporter)):
+                    result.failed[video.id] = f"{video.id}: {problem}"
+    for video, row in silent:
+        if problem := sound_alarm(asked.alarm, work, video.id, row.info, reporter):
+            result.failed[video.id] = f"{video.id}: {problem}"
     if todo or not work.summary.exists():
         _write_summary(recipe, work, checkpoint_sha256)
     if todo or not (work.events.exists() and work.events_json.exists()):

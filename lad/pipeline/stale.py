@@ -35,7 +35,9 @@ from lad.pipeline.train import detector_facts, training_videos
 from lad.work.layout import Work
 from lad.work.manifest import Item, Manifest
 
-OTHER_FILE = "new here, or another since by size or time: the next run hashes the file, and may find the same in it"
+OTHER_FILE = (
+    "its file is new here, or has another size or time: the next run hashes the file, and may find the same in it"
+)
 # Sections of the configuration that the results of a stage can depend on.
 SECTIONS = {EXTRACT: ("extract",), TRAIN: ("train", "score"), SCORE: ("score",), EVALUATE: ("score", "protocol")}
 Rows = Mapping[tuple[str, str], Item]
@@ -171,7 +173,7 @@ class _Comparison:
             return False
         item = self.work.item(DETECTOR)
         if self._lacks(chosen + test, features):
-            return self._is_current(TRAIN, item, because="its features are")
+            return self._is_current(TRAIN, item, because="its features are stale")
 
         def today() -> Today:
             fitting = self._fitting(chosen + test, features)
@@ -188,9 +190,9 @@ class _Comparison:
         for video in self.project.videos:
             because = ""
             if video.id not in features:
-                because = "its features are" if self._is_wanted(video) else "its features failed"
+                because = "its features are stale" if self._is_wanted(video) else "its features failed"
             elif not named and not has_detector:
-                because = "its detector is"
+                because = "its detector is stale"
             elif sha256 is None:
                 because = f"{named} is not there, or another since"
             today = partial(self._scores_today, video, features, sha256 or "", repairs)
@@ -213,7 +215,7 @@ class _Comparison:
             return
         item = self.work.item(METRICS)
         if any(self._is_wanted(video) and video.id not in scored for video in test):
-            self._is_current(EVALUATE, item, because="its scores are")
+            self._is_current(EVALUATE, item, because="its scores are stale")
             return
 
         def today() -> Today:

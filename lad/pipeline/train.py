@@ -52,16 +52,22 @@ def train_detector(
     chosen, test = training_videos(project)
     check_training(chosen, project.classes, config)
     features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
+    sources: dict[str, str] = {}
     for copy, other in check_splits(project, recipe, work, asked):
         if copy.split == "train":
-            reporter.say(f"warning: {copy.id} holds the same as {other.id}: what it shows counts twice in training")
+            sources[copy.id] = other.group  # else one would validate what the other taught
+            reporter.say(
+                f"warning: {copy.id} holds the same as {other.id}: what it shows counts twice in training; "
+                "the two count as one source"
+            )
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     fitting = check_labels(work, chosen + test, features, result)
     usable = [video for video in fitting if video.split != "test"]
     test = [video for video in fitting if video.split == "test"]
     if not usable and result.failed:
         raise StageError(f"no training video can be used: {next(iter(result.failed.values()))}")
-    _check([replace(video, n_frames=features[video.id].frames) for video in usable], project, result.failed)
+    grouped = [replace(video, source=sources.get(video.id, video.source)) for video in usable]
+    _check([replace(video, n_frames=features[video.id].frames) for video in grouped], project, result.failed)
     facts = detector_facts(project, recipe, usable + test, features)
     today = fingerprint(facts)
     item = work.item(ITEM)
@@ -76,7 +82,7 @@ def train_detector(
     for video_id, warnings in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(warnings)}")
     with repeatable(recipe.device, detector_threads(config.threads)):
-        info = _Training(project, recipe, work, reporter, today, usable, test, features).run()
+        info = _Training(project, recipe, work, reporter, today, grouped, test, features).run()
     info |= {"config": config.train.model_dump(mode="json"), "left_out": sorted(result.failed), FACTS: kept(facts)}
     work.manifest.finish(STAGE, item, [work.best, work.checkpoints / "last.pt"], info)
     result.done = 1
@@ -280,7 +286,8 @@ def how_selected(config: TrainConfig, videos: Sequence[Video]) -> str:
     """How the number of training steps is chosen, in words."""
     if config.selection == "cross-validation":
         sources = len({video.group for video in videos if video.split == "train"})
-        return f"cross-validation, {min(config.folds, sources)} folds"
+        few = f", one for each source: train.folds is {config.folds}" if sources < config.folds else ""
+        return f"cross-validation, {min(config.folds, sources)} folds{few}"
     if any(video.split == "val" for video in videos):
         return "validation on the `val` videos"
     return f"validation on {config.val_fraction:.0%} of the training videos"

@@ -17,6 +17,7 @@ from helpers.videos import write_video
 from lad import progress
 from lad.files import write_text
 from lad.ours import CONFIG as RESOLVED
+from lad.pipeline import pace
 from lad.pipeline import train as train_module
 from lad.work.manifest import open_manifest
 
@@ -85,10 +86,15 @@ def test_nothing_is_stale_by_the_configuration_that_made_it(lad: Lad, data: Path
     [
         (
             "extract.fps=10",
-            [{"extract.fps null -> 10.0": 3}, {"its features are": 1}, {"its features are": 3}, {"its scores are": 1}],
+            [
+                {"extract.fps null -> 10.0": 3},
+                {"its features are stale": 1},
+                {"its features are stale": 3},
+                {"its scores are stale": 1},
+            ],
         ),
-        ("train.steps=4", [{}, {"train.steps 2 -> 4": 1}, {"its detector is": 3}, {"its scores are": 1}]),
-        ("score.threshold=0.3", [{}, {}, {"score.threshold null -> 0.3": 3}, {"its scores are": 1}]),
+        ("train.steps=4", [{}, {"train.steps 2 -> 4": 1}, {"its detector is stale": 3}, {"its scores are stale": 1}]),
+        ("score.threshold=0.3", [{}, {}, {"score.threshold null -> 0.3": 3}, {"its scores are stale": 1}]),
         ("protocol.seed=5", [{}, {}, {}, {"protocol.seed 0 -> 5": 1}]),
     ],
 )
@@ -180,7 +186,7 @@ def test_given_features_are_compared_too(lad: Lad, data: Path, made: tuple[Path,
     assert why() == [{}, {}]
     assert why("-o", "data.frame_folder_fps=5") == [
         {"data.frame_folder_fps 25.0 -> 5.0": 2},  # training needs no test video
-        {"its features are": 1},
+        {"its features are stale": 1},
     ]
 
 
@@ -285,6 +291,8 @@ def test_a_command_s_log_has_all_that_it_said(
 
 def test_progress_is_told_inside_a_long_video(lad: Lad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.02)
+    monkeypatch.setattr(progress, "SETTLED_SECONDS", 0.0)
+    monkeypatch.setattr(pace, "SETTLED_SECONDS", 0.0)
     video = write_video(tmp_path / "long.mp4", 640)
     small = ("-o", "extract.backbone=tiny", "-o", "extract.batch_clips=1", "-o", "workers=1")
     status, _, err = lad("extract", *small, "--work", str(tmp_path / "work"), str(video))

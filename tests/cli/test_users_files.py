@@ -126,7 +126,15 @@ def test_a_copy_within_the_training_videos_is_warned_of(lad: Lad, data: Path, tm
     shutil.copy(data / "0.mp4", data / "copy.mp4")
     status, _, err = lad("run", *options(data, tmp_path / "work"))
     assert status == 0, err
-    assert "warning: copy holds the same as 0: what it shows counts twice in training" in err
+    assert "warning: copy holds the same as 0: what it shows counts twice in training; the two count as one" in err
+
+
+def test_an_event_and_its_copy_cannot_both_teach_and_validate(lad: Lad, data: Path, tmp_path: Path) -> None:
+    (data / "dataset.csv").write_text(f"{ROWS[0]}\n{ROWS[1]}\ncopy,copy.mp4,train,run,10-30\n")
+    shutil.copy(data / "0.mp4", data / "copy.mp4")
+    lad("extract", *options(data, tmp_path / "work"))
+    status, _, err = lad("train", *options(data, tmp_path / "work"))
+    assert status == 2 and "of one source" in err
 
 
 # Files that change while they are read --------------------------------------------------------------------------------

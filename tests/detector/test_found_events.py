@@ -97,11 +97,24 @@ def test_an_alarm_gets_each_event_as_json(lad: Lad, video: Path, tmp_path: Path)
     assert len(heard.read_text().splitlines()) == 1  # of newly scored videos only
 
 
-def test_an_alarm_that_fails_is_a_warning(lad: Lad, video: Path, tmp_path: Path) -> None:
+def test_an_alarm_that_fails_is_told_again_by_the_next_run(lad: Lad, video: Path, tmp_path: Path) -> None:
+    best, work = write_detector(tmp_path / "best.pt"), tmp_path / "work"
+    heard = tmp_path / "heard.jsonl"
+    threshold = ("-o", "score.threshold=0", "--alarm")
+    status, _, err = score(lad, best, video, work, *threshold, "false")
+    assert status == 1
+    assert "warning: v-" in err and "the alarm for frames 0-60 did not go off: false ended with exit status 1" in err
+    for _ in range(2):  # the second time there is nothing left to tell
+        status, _, err = score(lad, best, video, work, *threshold, f"sh -c 'cat >> {heard}'")
+        assert status == 0, err
+        assert len(heard.read_text().splitlines()) == 1
+
+
+def test_an_alarm_that_is_no_command_is_refused_before_anything_is_done(lad: Lad, video: Path, tmp_path: Path) -> None:
     best = write_detector(tmp_path / "best.pt")
-    status, _, err = score(lad, best, video, tmp_path / "work", "-o", "score.threshold=0", "--alarm", "false")
-    assert status == 0
-    assert "warning" in err and "the alarm false" in err and "exit status 1" in err
+    status, _, err = score(lad, best, video, tmp_path / "work", "--alarm", "nosuchcommand now")
+    assert status == 2 and "--alarm: there is no command 'nosuchcommand': give its whole path" in err
+    assert not (tmp_path / "work").exists()
 
 
 def test_a_doubted_detector_is_doubted_at_every_scoring(lad: Lad, video: Path, tmp_path: Path) -> None:

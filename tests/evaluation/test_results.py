@@ -244,7 +244,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "ragged": (_text("frame,score\n0,0.5\n1\n"), "ragged"),
     "hollow": (_text(""), "no column `score`"),
     "header_alone": (_text("frame,score\n"), "one number a frame"),
-    "latin": (_bytes(b"score\n\xff\xfe\n", ".csv"), "utf-8"),
+    "latin": (_bytes(b"score\n\xff\xfe\n", ".csv"), "neither a .npy nor UTF-8 text"),
     "nothing": (_bytes(b""), "not a plain .npy"),
     "noise": (_bytes(b"\x93NUMPY\x01\x00" + bytes(range(200))), "not a plain .npy"),
     "zip": (_bytes(b"PK\x03\x04" + bytes(60)), "not a plain .npy"),

@@ -334,11 +334,11 @@ def test_what_failed_under_other_streams_is_judged_anew(lad, root, tmp_path):
     prepared(lad, root)
     work = tmp_path / "work"
     status, _, err = lad("extract", *dataset(root, work, "extract.streams=[rgb]"))
-    assert status == 2 and "2048 numbers a clip, i3d rgb has 1024: set extract.streams" in err
+    assert status == 2 and "2048 numbers a clip, i3d rgb has 1024: set extract.backbone and extract.streams" in err
     status, out, err = lad("extract", *dataset(root, work))
     assert status == 0, out + err
     status, _, err = lad("extract", *dataset(root, work, "extract.streams=[rgb]"))
-    assert status == 2 and "set extract.streams" in err, "these are still not rgb features"
+    assert status == 2 and "extract.streams to what it holds" in err, "these are still not rgb features"
 
 
 def test_training_alone_names_features_that_cannot_be_used(lad, root, tmp_path):

@@ -45,6 +45,14 @@ def test_items_tell_how_fast_and_how_long(clock: Callable[[float], None]) -> Non
     assert score.line() == "score: 2 of 8 videos (25 %), 0.2 videos/s, about 30 s left: b"
 
 
+def test_what_the_first_seconds_seem_to_say_is_not_said(clock: Callable[[float], None]) -> None:
+    score = Work("score", 8, "videos")
+    score.advance("a")
+    clock(0.1)
+    score.advance("b")
+    assert score.line() == "score: 2 of 8 videos (25 %): b"
+
+
 def test_what_an_earlier_run_did_counts_for_no_speed(clock: Callable[[float], None]) -> None:
     train = Work("train", 1000, "steps")
     clock(60)  # to get ready
@@ -111,7 +119,7 @@ def test_without_a_terminal_a_line_comes_at_times_also_in_a_long_step(monkeypatc
     shown, logged = said(monkeypatch, 0.1, terminal=False)
     lines = shown.splitlines()
     assert 2 <= len(lines) <= 5 and lines == logged
-    assert all(line.startswith("check: 1 of 3 videos (33 %), ") for line in lines)
+    assert all(line.startswith("check: 1 of 3 videos (33 %)") for line in lines)
 
 
 def test_short_work_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,10 @@ def refused_at_once(result: tuple[int, str, str], tmp_path: Path, *said: str) ->
         ([row.replace("train", "test") for row in GOOD], "no video is in the split `train`"),
         ([row.replace("test", "train") for row in GOOD], "no video is in the split `test`"),
         ([row.replace("8-30", "") for row in GOOD], "write where they are in the column events"),
-        ([row.replace(",two", ",one") for row in GOOD], "all of one source, which cannot both teach and validate"),
+        (
+            [row.replace(",two", ",one") for row in GOOD],
+            "all of one source (one), which cannot both teach",
+        ),
         (changed(a="Fire>", b="Fire>"), "a, b: training videos without a label"),
     ],
 )
