@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from lad.cli_report import REPORT, print_report, report, report_data, write_report
 from lad.cli_weights import weights
 from lad.errors import LadError
 from lad.options import (
@@ -28,6 +29,7 @@ from lad.options import (
     Session,
     begin,
     common_options,
+    default_work,
 )
 from lad.text import did_you_mean, printable, shortened
 
@@ -151,8 +153,9 @@ def train(**options: Any) -> int:
 @common_options
 @click.option("--checkpoint", type=PLACE, help="Detector [default: the run's best.pt].")
 @ALARM
+@REPORT
 @click.argument("videos", nargs=-1, type=Place())
-def score(videos: tuple[str, ...], checkpoint: Path | None, **options: Any) -> int:
+def score(videos: tuple[str, ...], checkpoint: Path | None, report: bool, **options: Any) -> int:
     """Score every frame: of the configuration's videos, or of VIDEO... (features are made where they are missing).
 
     Scores are written to scores/<video>.csv. With --checkpoint no configuration is needed: the checkpoint knows how
@@ -161,11 +164,11 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, **options: Any) -> i
     \b
     Examples:
       lad score --checkpoint best.pt street.mp4
-      lad score --checkpoint best.pt ~/footage --work ~/footage_scores
+      lad score --checkpoint best.pt ~/footage --work ~/footage_scores --report
       lad score --checkpoint best.pt street.mp4 --alarm "python tell_me.py"
     """
     names = ["extract", "score"] if videos or checkpoint else ["score"]
-    return _run_stages(names, videos, begin(options, videos, checkpoint))
+    return _run_stages(names, videos, begin(options, videos, checkpoint), with_report=report)
 
 
 @cli.command()
@@ -195,7 +198,8 @@ def evaluate(checkpoint: Path | None, scores: Path | None, **options: Any) -> in
 @cli.command(name="run")
 @common_options
 @ALARM
-def run_command(**options: Any) -> int:
+@REPORT
+def run_command(report: bool, **options: Any) -> int:
     """The whole chain: extract, train, score, evaluate. Each stage skips what is done.
 
     \b
@@ -204,7 +208,7 @@ def run_command(**options: Any) -> int:
       lad run -c surveillance --data ~/my_videos -o train.steps=500
     """
     names = ["extract", "train", "score", "evaluate"]
-    return _run_stages(names, (), begin(options))
+    return _run_stages(names, (), begin(options), with_report=report)
 
 
 @cli.command()
@@ -257,7 +261,7 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
 
     if config_path is None and work is None:
         raise click.UsageError("give -c CONFIG or --work DIR")
-    place = work or _default_work(config_path)
+    place = work or default_work(config_path)
     rebuilt = None
     if rebuild:
         with console.verify_bar() as on_progress:
@@ -289,6 +293,7 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
+cli.add_command(report)
 cli.add_command(weights)
 
 
@@ -305,12 +310,6 @@ def demo(work: Path, quiet: bool) -> int:
     from lad.demo.command import run_demo
 
     return EXIT_DONE if run_demo(work, quiet=quiet) else EXIT_SOME_FAILED
-
-
-def _default_work(config_path: Path | None) -> Path:
-    from lad.config import load_config
-
-    return Path("runs") / (load_config(config_path, []).name if config_path else "run")
 
 
 def _evaluate_given(scores: Path, session: Session) -> int:
@@ -332,7 +331,7 @@ def _evaluate_given(scores: Path, session: Session) -> int:
     return EXIT_SOME_FAILED if result.failed else EXIT_DONE
 
 
-def _run_stages(names: list[str], videos: tuple[str, ...], session: Session) -> int:
+def _run_stages(names: list[str], videos: tuple[str, ...], session: Session, *, with_report: bool = False) -> int:
     from lad import console
     from lad.pipeline.outcome import run_data
     from lad.pipeline.run import open_project, ready_recipe, run_stages, split_parts
@@ -348,8 +347,12 @@ def _run_stages(names: list[str], videos: tuple[str, ...], session: Session) -> 
         announce = reporter.say if session.as_json else click.echo
         results = run_stages(project, recipe, work, asked, reporter, names, announce)
         data = run_data(project, recipe, work, asked, reporter, results, with_clips=session.as_json)
+        made = write_report(work, reporter) if with_report else None
     if session.as_json:
-        click.echo(json.dumps(data, indent=2))
+        click.echo(json.dumps(data | ({"report": report_data(made)} if made else {}), indent=2))
     else:
         console.print_run(data)
-    return EXIT_SOME_FAILED if any(result.failed for result in results) else EXIT_DONE
+        if made:
+            print_report(made, as_json=False)
+    failed = any(result.failed for result in results) or (made is not None and made.failed)
+    return EXIT_SOME_FAILED if failed else EXIT_DONE
