@@ -251,7 +251,7 @@ def _name(one: _Shown, what: list[object]) -> str:
 
 def _address(path: Path, out: Path) -> str:
     """How the page calls a file: from its folder, so that both can be moved together."""
-    return quote(os.path.relpath(path.resolve(), out.resolve()))
+    return quote(os.fsencode(os.path.relpath(path.resolve(), out.resolve())))
 
 
 def _make_pictures(shown: Sequence[_Shown], folder: ReportFolder, reporter: Reporter, result: Report) -> None:
@@ -274,7 +274,7 @@ def _make_pictures(shown: Sequence[_Shown], folder: ReportFolder, reporter: Repo
             one.stills = {frame: name for frame, name in one.stills.items() if (folder.folder / name).is_file()}
             one.clips = {part: name for part, name in one.clips.items() if (folder.folder / name).is_file()}
             if len(made) < len(wanted.stills) + len(wanted.clips) and not one.problem:
-                one.problem = f"{one.video.path}: is not as it was scored: it ends before the frames that are to be shown"
+                one.problem = f"{one.video.path}: ends before frames that were scored: it is another file now"
             bar.advance(one.video.id)
     for one in shown:
         if one.problem and one.video.path.suffix != FEATURES_SUFFIX:

@@ -15,8 +15,8 @@ from lad.extract.read_decord import ReaderGaveUp
 from lad.extract.read_pyav import Picture
 from lad.extract.readers import open_reader
 from lad.extract.video import DEFAULT_LIMITS, VideoError
+from lad.report.moments import Interval, place_of
 
-Interval = tuple[int, int]  # of frames, half-open
 SEEKABLE = frozenset({"mov", "matroska"})  # containers with an index of stamps that tell one frame from the next
 NEAR = 100  # frames: to decode so many is quicker than to seek
 FAR = 1e6  # seconds from zero: of such stamps a schedule counts from the first
@@ -61,15 +61,13 @@ def frames_of(
             yield number, image, aspect
 
 
-def _by_reading(
-    path: Path, wanted: Sequence[Interval], folder_fps: float
-) -> Iterator[tuple[int, np.ndarray, float]]:
-    last = max(end for _, end in wanted)
+def _by_reading(path: Path, wanted: Sequence[Interval], folder_fps: float) -> Iterator[tuple[int, np.ndarray, float]]:
+    last = wanted[-1][1]
     for choice in ("auto", "pyav"):
-        reader = open_reader(path, choice=choice, lazy=True, folder_fps=folder_fps)  # type: ignore[arg-type]
+        reader = open_reader(path, choice=choice, lazy=True, folder_fps=folder_fps)
         try:
             for number, frame in enumerate(reader):
-                if any(start <= number < end for start, end in wanted):
+                if place_of(wanted, number) is not None:
                     yield number, np.asarray(frame), reader.info.pixel_aspect
                 if number + 1 >= last:
                     return
@@ -126,8 +124,7 @@ def _numbered(container: Any, stream: Any, slots: np.ndarray) -> Iterator[tuple[
             if frame.pts is None or frame.is_corrupt:
                 raise LostPlaceError
             stamp = float(frame.pts * frame.time_base)
-            number = int(np.abs(slots - stamp).argmin()) if len(slots) < 2 else _nearest(slots, stamp)
-            yield number, Picture(frame)
+            yield _nearest(slots, stamp), Picture(frame)
 
 
 def _nearest(slots: np.ndarray, stamp: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -71,10 +72,16 @@ def choose_parts(
         added = [*parts, part]
         cost = _seconds(_merged(added), stamps) - _seconds(parts, stamps)
         if cost > budget:
-            continue
+            break
         budget -= cost
         chosen[moment.video] = _merged(added)
     return chosen
+
+
+def place_of(parts: Sequence[Interval], frame: int) -> int | None:
+    """Which of disjoint parts in order holds a frame; None: none of them."""
+    place = bisect_right(parts, frame, key=lambda part: part[0]) - 1
+    return place if place >= 0 and frame < parts[place][1] else None
 
 
 def _around(moment: Moment, times: np.ndarray, before: float, after: float) -> Interval:

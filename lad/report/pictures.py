@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, groupby
@@ -13,8 +13,8 @@ import numpy as np
 
 from lad.files import replacing, write_bytes
 from lad.report.frames import frames_of
+from lad.report.moments import Interval, place_of
 
-Interval = tuple[int, int]
 VERSION = 1  # part of every picture's name: raise it when they are made otherwise
 STILL_WIDTH, STILL_QUALITY = 240, 72
 CLIP_HEIGHT = 360
@@ -38,54 +38,35 @@ class Wanted:
     clips: Mapping[Interval, Path]
 
 
-def make_pictures(
-    path: Path, wanted: Wanted, times: np.ndarray, folder_fps: float, on_clip: Callable[[], None] = lambda: None
-) -> int:
-    """Make thumbnails and clips of one video; returns how many frames were not there.
+def make_pictures(path: Path, wanted: Wanted, times: np.ndarray, folder_fps: float) -> None:
+    """Make thumbnails and clips of one video, as far as its frames are there.
 
     Args:
         path: the video.
         wanted: what.
         times: `(frames,)` seconds of its frames since the first.
         folder_fps: of a folder of images.
-        on_clip: called after each.
 
     Raises:
         VideoError: it cannot be read.
         OSError: a picture cannot be written.
     """
     parts = _parts(wanted)
-    missing = sum(end - start for start, end in parts)
     seen = frames_of(path, parts, frames=len(times), folder_fps=folder_fps)
-    for part, group in groupby(seen, key=lambda one: next(p for p in parts if p[0] <= one[0] < p[1])):
-        count = _Count()
-        frames = count(_with_stills(group, wanted.stills))
-        if part in wanted.clips:
-            write_clip(wanted.clips[part], frames, times)
-            on_clip()
+    for place, group in groupby(seen, key=lambda one: place_of(parts, one[0])):
+        assert place is not None  # of the wanted frames each is in a part
+        frames = _with_stills(group, wanted.stills)
+        if clip := wanted.clips.get(parts[place]):
+            write_clip(clip, frames, times)
         else:
             for _ in frames:
                 pass
-        missing -= count.total
-    return missing
-
-
-class _Count:
-    def __init__(self) -> None:
-        self.total = 0
-
-    def __call__(self, frames: Iterable[Any]) -> Iterator[Any]:
-        for frame in frames:
-            self.total += 1
-            yield frame
 
 
 def _parts(wanted: Wanted) -> list[Interval]:
     """The clips, and the thumbnails outside of them."""
-    alone = [
-        (frame, frame + 1) for frame in wanted.stills if not any(start <= frame < end for start, end in wanted.clips)
-    ]
-    return sorted([*wanted.clips, *alone])
+    clips = sorted(wanted.clips)
+    return sorted([*clips, *((frame, frame + 1) for frame in wanted.stills if place_of(clips, frame) is None)])
 
 
 def _with_stills(
@@ -140,5 +121,3 @@ def write_clip(path: Path, frames: Iterable[tuple[int, np.ndarray, float]], time
             frame.pts, frame.time_base = round((float(times[number]) - begin) * TICKS), Fraction(1, TICKS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-

@@ -23,7 +23,7 @@ LAD.Curve = class {
     this.plot = new uPlot({
       ...this.size(),
       legend: { show: false },
-      padding: [6, 8, 0, 0],
+      padding: [12, 22, 0, 0],
       scales: { x: { time: false, range: (_, low, high) => [low ?? 0, high ?? end] }, y: { range: [0, 1] } },
       axes: [
         { ...axis, size: 22, gap: 2, space: 64, values: (_, values) => values.map((value) => LAD.clock(value, value % 1 ? 1 : 0)) },
@@ -77,19 +77,19 @@ LAD.Curve = class {
 
   shade(plot) {
     const { ctx } = plot, { top, height } = plot.bbox;
-    const strip = (events, colour, share) => {
+    const strip = (events, colour, y, high) => {
       ctx.fillStyle = LAD.colour(colour);
       for (const [from, to] of events) {
         const left = plot.valToPos(from, "x", true), right = plot.valToPos(to, "x", true);
-        ctx.fillRect(left, share[0] * height + top, Math.max(right - left, 1), (share[1] - share[0]) * height);
+        ctx.fillRect(left, y, Math.max(right - left, 1), high);
       }
     };
     ctx.save();
     ctx.beginPath();
-    ctx.rect(plot.bbox.left, top, plot.bbox.width, height);
+    ctx.rect(plot.bbox.left, 0, plot.bbox.width, top + height);
     ctx.clip();
-    strip(this.truth, "--true-shade", [0, 1]);
-    strip(this.found, "--found", [0, 0.05]);
+    strip(this.truth, "--true-shade", top, height);
+    strip(this.found, "--found", top - 9 * devicePixelRatio, 6 * devicePixelRatio);
     ctx.restore();
   }
 

@@ -21,7 +21,8 @@ LAD.Player = class {
     this.none = stage.querySelector("#no-picture");
     this.still = stage.querySelector("#still");
     this.why = stage.querySelector("#why");
-    Object.assign(this, { moved, changed, times: [], parts: [], stills: new Map(), part: null, frame: 0, problem: "" });
+    Object.assign(this, { moved, changed, times: [], parts: [], stills: new Map(), part: null, frame: 0, problem: "", placed: false });
+    this.video.addEventListener("play", () => { this.placed = false; });
     for (const name of ["play", "pause", "ended"]) this.video.addEventListener(name, changed);
     this.video.addEventListener("loadedmetadata", () => this.place());
     this.video.addEventListener("error", () => this.failed());
@@ -58,7 +59,7 @@ LAD.Player = class {
   }
 
   at(seconds) {
-    if (!this.part || this.video.seeking || !this.playing) return;
+    if (!this.part || this.video.seeking || this.placed) return; // what was asked for is what is shown
     const frame = LAD.frameAt(this.times, this.times[this.part.start] + seconds);
     this.frame = Math.min(frame, this.part.end - 1);
     this.moved(this.frame);
@@ -79,6 +80,7 @@ LAD.Player = class {
   // Go to the middle of the frame, so that no rounding leads to its neighbour.
   place() {
     if (!this.part) return;
+    this.placed = true;
     const begin = this.times[this.part.start], time = this.times[this.frame];
     const next = this.frame + 1 < this.times.length ? this.times[this.frame + 1] : time + 0.02;
     this.video.currentTime = Math.max(0, Math.min((time + Math.min(next, time + 0.1)) / 2 - begin, this.video.duration));

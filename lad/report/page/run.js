@@ -56,13 +56,12 @@ LAD.showRun = function (place, run, go) {
     part.append(box);
   }
   if (run.labelled) {
-    const alarms = [];
-    for (let i = 0; i < run.events.count && alarms.length < LAD.MOST_MISTAKES; i += 1) {
-      if (run.events.verdict[i] === 2) alarms.push(i);
-    }
-    mistakes(section("Worst false alarms"), run.events, alarms, "None: every found event overlaps a true one.");
-    const missed = [...Array(Math.min(run.misses.count, LAD.MOST_MISTAKES)).keys()];
-    mistakes(section("Worst misses"), run.misses, missed, "None: every true event was found.");
+    // What a detector gets wrong of the videos that it learned from says little.
+    const counts = (video) => !facts.numbers || run.videos.split[video] === "test";
+    const of = facts.numbers ? " of the test videos" : "";
+    const worst = (events, isOne) => [...Array(events.count).keys()].filter((i) => isOne(i) && counts(events.video[i])).slice(0, LAD.MOST_MISTAKES);
+    mistakes(section(`Worst false alarms${of}`), run.events, worst(run.events, (i) => run.events.verdict[i] === 2), "None: every found event overlaps a true one.");
+    mistakes(section(`Worst misses${of}`), run.misses, worst(run.misses, () => true), "None: every true event was found.");
   }
   if (facts.protocol) table(section("Protocol"), null, facts.protocol);
   const made = section("Made with");
