@@ -2,12 +2,14 @@
 "use strict";
 
 LAD.List = class {
-  // box: scrolls. rows: in it. draw(place): the element of a row. chosen(place): one was chosen.
-  constructor(box, rows, height, draw, chosen) {
-    Object.assign(this, { box, rows, height, draw, chosen, count: 0, active: -1, drawn: new Map() });
+  // box: scrolls. rows: in it. draw(place): the element of a row. chosen(place): one was chosen. entered(): the chosen
+  // one was asked for again, by Enter or a double click.
+  constructor(box, rows, height, draw, chosen, entered) {
+    Object.assign(this, { box, rows, height, draw, chosen, entered, count: 0, active: -1, drawn: new Map() });
     box.addEventListener("scroll", () => this.show(), { passive: true });
     new ResizeObserver(() => this.show()).observe(box);
     box.addEventListener("keydown", (event) => this.key(event));
+    box.addEventListener("dblclick", entered);
     box.addEventListener("click", (event) => {
       const row = event.target.closest("[role=option]");
       if (row) this.choose(Number(row.dataset.place));
@@ -67,7 +69,8 @@ LAD.List = class {
 
   key(event) {
     const page = Math.max(1, Math.floor(this.box.clientHeight / this.height) - 1);
-    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity, Enter: 0 };
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+    if (event.key === "Enter" && this.active >= 0) this.entered();
     if (!(event.key in steps) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     this.choose(this.active + steps[event.key]);

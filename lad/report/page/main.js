@@ -16,9 +16,10 @@
   let events = run.events; // at the threshold
   let order = []; // of what is listed: places in `events`, or videos
   let chosen = -1; // the video
+  let opening = Promise.resolve(); // the video that was asked for
   let times = [], probabilities = null, classes = [];
 
-  const list = new LAD.List($("list"), $("rows"), ROW, drawRow, (place) => open(place));
+  const list = new LAD.List($("list"), $("rows"), ROW, drawRow, (place) => { opening = open(place); }, () => opening.then(() => player.play()));
   const player = new LAD.Player($("stage"), moved, () => {
     $("play").textContent = player.playing ? "❚❚" : "▶";
     $("play").setAttribute("aria-label", player.playing ? "Pause" : "Play");
@@ -102,10 +103,10 @@
 
   // ------------------------------------------------------------------ the chosen video
 
+  // An event is shown from its start, so that it can be watched.
   function open(place) {
     const i = order[place];
-    if (wanted.view === "events") show(events.video[i], events.frame[i]);
-    else show(i, stills.get(i)?.[0]?.frame ?? 0);
+    return wanted.view === "events" ? show(events.video[i], events.start[i]) : show(i, 0);
   }
 
   async function show(video, frame) {
@@ -249,7 +250,7 @@
 
   const step = (by) => list.choose(list.active < 0 ? 0 : list.active + by);
   const KEYS = {
-    n: () => step(1), p: () => step(-1), " ": () => player.toggle(), ",": () => player.step(-1), ".": () => player.step(1),
+    n: () => step(1), p: () => step(-1), " ": () => opening.then(() => player.toggle()), ",": () => player.step(-1), ".": () => player.step(1),
     ArrowLeft: () => player.skip(-1), ArrowRight: () => player.skip(1), "/": () => { $("filters").open = true; $("filter-video").focus(); },
   };
   document.addEventListener("keydown", (event) => {
@@ -260,7 +261,7 @@
     event.preventDefault();
     KEYS[event.key]();
   });
-  $("play").addEventListener("click", () => player.toggle());
+  $("play").addEventListener("click", () => opening.then(() => player.toggle()));
   $("video").addEventListener("click", () => player.toggle());
   $("back").addEventListener("click", () => player.step(-1));
   $("on").addEventListener("click", () => player.step(1));

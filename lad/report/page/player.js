@@ -105,10 +105,12 @@ LAD.Player = class {
   }
 
   toggle() {
-    if (this.playing) {
-      this.video.pause();
-      return;
-    }
+    if (this.playing) this.video.pause();
+    else this.play();
+  }
+
+  // Where there is no picture, from the next one on; at the end of a clip, from its start.
+  play() {
     if (!this.part || this.frame >= this.part.end - 1) {
       const next = this.parts.find(({ start }) => start > this.frame) || this.part || this.parts[0];
       if (!next) return;

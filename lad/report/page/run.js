@@ -26,7 +26,7 @@ LAD.showRun = function (place, run, go) {
     for (const cells of rows) {
       const row = body.insertRow();
       cells.forEach((text, column) => {
-        const cell = LAD.element(column ? "td" : "th", "", text);
+        const cell = LAD.element(column ? "td" : "th", /^[0-9.]*$/.test(text) ? "number" : "", text);
         if (!column) cell.scope = "row";
         row.append(cell);
       });
@@ -87,7 +87,7 @@ LAD.showRun = function (place, run, go) {
         LAD.element("span", "name", run.videos.id[video]),
         LAD.element("span", "quiet", `${LAD.clock(events.from[place])} – ${LAD.clock(events.to[place])}`),
       );
-      button.addEventListener("click", () => go(video, events.frame[place]));
+      button.addEventListener("click", () => go(video, events.start[place]));
       const item = LAD.element("li");
       item.append(button);
       list.append(item);
