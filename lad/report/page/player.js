@@ -59,7 +59,8 @@ LAD.Player = class {
   }
 
   at(seconds) {
-    if (!this.part || this.video.seeking || this.placed) return; // what was asked for is what is shown
+    // Where it stands, what was asked for is what is shown.
+    if (!this.part || this.video.seeking || (this.placed && !this.playing)) return;
     const frame = LAD.frameAt(this.times, this.times[this.part.start] + seconds);
     this.frame = Math.min(frame, this.part.end - 1);
     this.moved(this.frame);
