@@ -25,7 +25,8 @@ from lad.work.manifest import read_manifest
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="NO PLAYWRIGHT: the page is not tested: pip install playwright"
 )
-CHROMIUM = os.environ.get("LAD_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FOUND = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+CHROMIUM = os.environ.get("LAD_CHROMIUM") or next(filter(None, FOUND), None)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM: the page is not tested: apt-get install chromium"),
@@ -327,6 +328,28 @@ def test_events_are_found_by_the_rule_of_score(page) -> None:
             [scores.tolist(), begins.tolist(), ends.tolist()],
         )
         assert [tuple(one) for one in found] == expected
+
+
+def test_a_part_of_a_long_curve_is_drawn_in_all_its_detail(page) -> None:
+    drawn = page.evaluate("""async () => {
+        const times = Float64Array.from({ length: 50000 }, (_, i) => i / 25);
+        const scores = times.map((_, i) => (i === 30000 ? 1 : i % 2 ? 0.1 : 0.2));
+        const curve = new LAD.Curve(document.getElementById("curve"), () => {}, () => {});
+        curve.show({ times, scores, found: [], truth: [], threshold: 0.5, end: 2000 });
+        const drawn = () => { // what is in view of what is there to be drawn
+            const [x, y] = curve.plot.data, [first, last] = curve.plot.series[0].idxs;
+            return [x[first], x[last], Math.max(...y.slice(first, last + 1)), last - first];
+        };
+        const whole = drawn();
+        curve.plot.setScale("x", { min: 1199, max: 1201 });
+        await new Promise(requestAnimationFrame);
+        return [whole, drawn()];
+    }""")
+    (begin, end, peak, count), (near_begin, near_end, near_peak, near_count) = drawn
+    assert (begin, end, peak) == (0, 2000, 1)
+    assert 2000 < count < 5000  # lows and highs, not each of 50,000
+    assert (near_begin, near_end, near_peak) == (pytest.approx(1199, abs=0.1), pytest.approx(1201, abs=0.1), 1)
+    assert near_count == pytest.approx(50, abs=4)  # each frame
 
 
 def test_a_video_that_browsers_play_is_linked_where_that_is_asked_for(browser, page_path: Path) -> None:

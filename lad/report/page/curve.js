@@ -1,6 +1,8 @@
 // The score curve of a video: uPlot, with events, the threshold and the cursor drawn into it.
 "use strict";
 
+LAD.COLUMNS = 2000; // of a curve that are drawn: a screen has no more
+
 LAD.Curve = class {
   // box: where it is drawn. seek(seconds): somebody clicked. zoomed(is): whether a part of it is shown.
   constructor(box, seek, zoomed) {
@@ -15,7 +17,7 @@ LAD.Curve = class {
 
   // times, scores: of each frame. found, truth: [start, end] in seconds. end: when the video ends.
   show({ times, scores, found, truth, threshold, end }) {
-    Object.assign(this, { times, scores, found, truth, threshold, end, at: 0 });
+    Object.assign(this, { times, scores, found, truth, threshold, end, at: 0, low: 0, high: end });
     this.plot?.destroy();
     this.plot = null;
     const colour = (name) => () => LAD.colour(name);
@@ -45,7 +47,7 @@ LAD.Curve = class {
   points(low, high) {
     const first = Math.max(0, LAD.frameAt(this.times, low) - 1);
     const last = Math.min(this.times.length, LAD.frameAt(this.times, high) + 2);
-    const columns = 2000, step = Math.ceil((last - first) / columns);
+    const step = Math.ceil((last - first) / LAD.COLUMNS);
     const x = [], y = [];
     for (let start = first; start < last; start += step) {
       const end = Math.min(start + step, last);
@@ -68,7 +70,15 @@ LAD.Curve = class {
     const { min, max } = plot.scales.x;
     const whole = min <= 0 && max >= this.end;
     this.zoomed(!whole);
-    if (this.times.length > 2000 && this.plot) plot.setData(this.points(min, max), false);
+    if (this.times.length <= LAD.COLUMNS || (min === this.low && max === this.high)) return;
+    Object.assign(this, { low: min, high: max });
+    queueMicrotask(() => { // uPlot looks for what is in view before its hooks, so it is told of both anew
+      if (plot !== this.plot) return;
+      plot.batch(() => {
+        plot.setData(this.points(min, max), false);
+        plot.setScale("x", { min, max });
+      });
+    });
   }
 
   unzoom() {

@@ -103,10 +103,10 @@
 
   // ------------------------------------------------------------------ the chosen video
 
-  // An event is shown from its start, so that it can be watched.
+  // An event is shown from its start, so that it can be watched; a video from where there are pictures.
   function open(place) {
     const i = order[place];
-    return wanted.view === "events" ? show(events.video[i], events.start[i]) : show(i, 0);
+    return wanted.view === "events" ? show(events.video[i], events.start[i]) : show(i, clips.get(i)?.[0].start ?? 0);
   }
 
   async function show(video, frame) {
