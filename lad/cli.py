@@ -347,7 +347,8 @@ def _run_stages(names: list[str], videos: tuple[str, ...], session: Session, *, 
         announce = reporter.say if session.as_json else click.echo
         results = run_stages(project, recipe, work, asked, reporter, names, announce)
         data = run_data(project, recipe, work, asked, reporter, results, with_clips=session.as_json)
-        made = write_report(work, reporter) if with_report else None
+        scored = any(result.stage == "score" and result.done + result.skipped for result in results)
+        made = write_report(work, reporter) if with_report and scored else None
     if session.as_json:
         click.echo(json.dumps(data | ({"report": report_data(made)} if made else {}), indent=2))
     else:

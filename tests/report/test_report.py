@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.scored import Made, bumps, scored_work
+from helpers.small import write_data
 from helpers.videos import frame_folder, write_video
 
 from lad.dataset import Video
@@ -62,6 +63,31 @@ def test_a_report_tells_events_worst_first_and_holds_all_that_it_shows(work, lad
     assert all((page / name).is_file() for name in PAGE)
     scores = np.frombuffer(base64.b64decode(given(page, "video-0")["scores"]), "<u2") / 65535
     assert scores[35] == pytest.approx(0.9, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_a_report_where_it_is_asked_for(tmp_path, lad) -> None:
+    words = write_data(tmp_path / "data")
+    status, out, _ = lad("run", *words, "--work", str(tmp_path / "work"), "--report", "-o", "score.threshold=0")
+    assert (status, out.splitlines()[-1]) == (0, (tmp_path / "work" / "report" / "index.html").as_uri())
+    run = given(tmp_path / "work" / "report", "run")
+    assert run["facts"]["numbers"][0][0] == "Frame AUC, all videos"
+    assert {"plots/roc.png", "plots/confusion.png"} <= set(run["plots"])
+    assert dict(run["facts"]["protocol"])["detector"] == "aed_t"
+    assert len(dict(run["facts"]["fingerprints"])["evaluation"]) == 64
+    assert set(run["events"]["video"]) == set(range(6))
+
+
+@pytest.mark.slow
+def test_where_no_video_can_be_scored_there_is_no_report_and_the_reasons_are_told(tmp_path, lad) -> None:
+    words = write_data(tmp_path / "data")
+    lad("run", *words, "--work", str(tmp_path / "work"))
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    checkpoint = str(tmp_path / "work" / "checkpoints" / "best.pt")
+    place = str(tmp_path / "other")
+    status, _, err = lad("score", "--checkpoint", checkpoint, "--work", place, "--report", str(tmp_path / "bad.mp4"))
+    assert status == 1
+    assert "1 video failed" in err
 
 
 @pytest.mark.slow
