@@ -212,6 +212,23 @@ def test_playing_moves_the_cursor_and_the_picture_is_the_frame_that_is_told(page
     assert_shows(page, at + 3)
 
 
+def test_the_last_frame_is_reached_and_playing_again_starts_over(page) -> None:
+    page.locator("#rows .row").nth(3).click()
+    page.wait_for_function("() => document.getElementById('title').textContent === 'uneven'")
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+    assert_shows(page, 149)
+    page.keyboard.press(" ")
+    page.wait_for_function("() => Number(document.getElementById('curve').getAttribute('aria-valuenow')) < 100")
+
+
+def test_the_clock_of_a_file_is_told_at_the_cursor(page) -> None:
+    assert "UTC" not in page.text_content("#where")
+    page.evaluate("() => { LAD.given.get('run').videos.recorded[0] = '2024-05-01T12:30:59.500+00:00'; }")
+    page.keyboard.press(".")  # frame 26 of 25 a second
+    assert page.text_content("#where").endswith("2024-05-01 12:31:00.54 UTC by the file")
+
+
 def test_the_page_is_used_by_keyboard_alone(page) -> None:
     page.keyboard.press("n")
     page.wait_for_function("() => document.getElementById('title').textContent.includes('script')")

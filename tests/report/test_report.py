@@ -107,6 +107,21 @@ def test_a_second_report_makes_nothing_anew_and_removes_only_what_is_stale(work,
 
 
 @pytest.mark.slow
+def test_a_report_that_was_stopped_goes_on_where_it_was(work, lad, monkeypatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lad.report.pictures.write_clip", stop)
+        with pytest.raises(KeyboardInterrupt):
+            lad("report", "--work", str(work))
+    status, _, _ = lad("report", "--work", str(work))
+    assert status == 0
+    assert (work / "report" / "index.html").is_file()
+    assert not list((work / "report").rglob(".lad-*"))
+
+
+@pytest.mark.slow
 def test_files_that_lad_did_not_write_are_not_replaced(work, tmp_path, lad) -> None:
     out = tmp_path / "site"
     out.mkdir()
