@@ -33,7 +33,7 @@ PAGE = (
     *("index.html", "page.css", "store.js", "rule.js", "list.js", "curve.js", "player.js", "run.js", "main.js"),
     *("vendor/uPlot.iife.min.js", "vendor/uPlot.min.css", "vendor/uPlot.LICENSE.txt"),
 )
-MAX_BLOCKS = 2_000_000  # of all videos together: what the list at other thresholds is made of, two bytes each
+MAX_BLOCKS = 2_000_000  # of all videos together: what the list at other thresholds is made of, three bytes each
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class _Shown:
     """A video on its way to the page.
 
     Attributes:
-        times: seconds of its frames, a mapped file where there is one.
+        times_path: where the seconds of its frames lie.
         truth: its true events; None: nothing is known of it.
-        found, misses: found and missed events.
+        misses: those that were not found, and the seconds at which they begin and end.
         frames: the frame with the highest score of each found event.
         peak_frame: that of the whole video.
         peaks, kinds: of each block of frames, the highest score and the likeliest category.
@@ -100,10 +100,10 @@ class _Shown:
     """
 
     video: ScoredVideo
-    times: np.ndarray
+    times_path: Path
     truth: list[Interval] | None
     frames: list[int]
-    misses: list[Moment]
+    misses: list[tuple[Moment, float, float]]
     peak_frame: int
     peaks: np.ndarray
     kinds: np.ndarray
@@ -112,6 +112,12 @@ class _Shown:
     link: str = ""
     recorded: str | None = None
     problem: str = ""
+
+    def times(self) -> np.ndarray:
+        """Seconds of its frames. They are looked at where they lie: those of all videos would fill the memory."""
+        if self.times_path.is_file():
+            return read_npy(self.times_path)
+        return np.arange(self.video.frames) / self.video.fps
 
 
 def build_report(work: Work, out: Path, choices: Choices, reporter: Reporter) -> Report:
@@ -183,15 +189,22 @@ def _shown(
     for name in (*curve.classes, video.category, *(event.category for event in video.events)):
         if name not in categories:
             categories.append(name)
-    scores, place = curve.scores, work.times(video.id)
+    scores, times = curve.scores, curve.times
     truth = true_events(video, curve) if labelled and video.known else None
-    kinds = np.array([categories.index(name) for name in curve.classes] or [0], np.uint8)
+    kinds = np.array([categories.index(name) for name in curve.classes] or [0], "<u2")
     return _Shown(
         video=video,
-        times=read_npy(place) if place.is_file() and len(scores) == len(curve.times) else curve.times,
+        times_path=work.times(video.id),
         truth=truth,
         frames=[event.start + int(scores[event.start : event.end].argmax()) for event in video.events],
-        misses=[Moment(number, one.start, one.end, one.frame, one.peak) for one in missed(video, truth or [], scores)],
+        misses=[
+            (
+                Moment(number, one.start, one.end, one.frame, one.peak),
+                float(times[one.start]),
+                float(times[one.end - 1]),
+            )
+            for one in missed(video, truth or [], scores)
+        ],
         peak_frame=int(scores.argmax()),
         peaks=block_peaks(scores, block),
         kinds=kinds[block_categories(curve, block)],
@@ -215,7 +228,7 @@ def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path) -> No
         for number, one in enumerate(shown)
         for event, frame in zip(one.video.events, one.frames, strict=True)
     ]
-    misses = [moment for one in shown for moment in one.misses]
+    misses = [moment for one in shown for moment, _, _ in one.misses]
     quiet = [
         Moment(number, one.peak_frame, one.peak_frame + 1, one.peak_frame, one.video.peak)
         for number, one in enumerate(shown)
@@ -232,7 +245,7 @@ def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path) -> No
     moving = [moment for moment in moments if not shown[moment.video].link]
     parts = choose_parts(
         moving,
-        [one.times for one in shown],
+        lambda number: shown[number].times(),
         before=choices.before,
         after=choices.after,
         budget=60 * choices.minutes,
@@ -245,7 +258,7 @@ def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path) -> No
 def _name(one: _Shown, what: list[object]) -> str:
     """The name of a picture: another one where the video, the frames or the way of making it are others."""
     found = one.video.path.stat()
-    facts = [pictures.VERSION, one.video.id, found.st_size, found.st_mtime_ns, len(one.times), one.video.fps, *what]
+    facts = [pictures.VERSION, one.video.id, found.st_size, found.st_mtime_ns, one.video.frames, one.video.fps, *what]
     return fingerprint(facts)[:20]
 
 
@@ -266,7 +279,7 @@ def _make_pictures(shown: Sequence[_Shown], folder: ReportFolder, reporter: Repo
     with reporter.progress("pictures", len(todo)) as bar:
         for one, wanted in todo:
             try:
-                pictures.make_pictures(one.video.path, wanted, one.times, one.video.fps)
+                pictures.make_pictures(one.video.path, wanted, one.times(), one.video.fps)
             except VideoError as error:
                 one.problem = f"{one.video.path}: {error}"
             made = [path for path in (*wanted.stills.values(), *wanted.clips.values()) if path.is_file()]
@@ -287,7 +300,7 @@ def _run_data(shown: Sequence[_Shown], categories: Sequence[str]) -> dict[str, A
     videos = [
         {
             "id": one.video.id,
-            "frames": len(one.times),
+            "frames": one.video.frames,
             "fps": one.video.fps,
             "seconds": round(one.video.seconds, 3),
             "peak": one.video.peak,
@@ -322,13 +335,13 @@ def _run_data(shown: Sequence[_Shown], categories: Sequence[str]) -> dict[str, A
             "video": moment.video,
             "start": moment.start,
             "end": moment.end,
-            "from": round(float(one.times[moment.start]), 3),
-            "to": round(float(one.times[moment.end - 1]), 3),
+            "from": round(begin, 3),
+            "to": round(end, 3),
             "frame": moment.frame,
             "peak": round(moment.peak, 6),
         }
         for one in shown
-        for moment in one.misses
+        for moment, begin, end in one.misses
     ]
     stills = [{"video": n, "frame": f, "file": name} for n, one in enumerate(shown) for f, name in one.stills.items()]
     clips = [

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lad.clip import CLIP_FRAMES
+from lad.files import read_npy
 from lad.pipeline.reporter import StageError
 from lad.text import from_cell
 
@@ -63,7 +64,7 @@ def read_curve(path: Path, times_path: Path) -> Curve:
     if not (len(scores) and np.isfinite(scores).all() and np.isfinite(times).all()):
         raise StageError(f"{path}: not as lad made it: run `lad score --verify` first")
     if times_path.is_file():
-        exact = np.load(times_path, allow_pickle=False)
+        exact = read_npy(times_path)
         times = exact if exact.shape == times.shape else times
     return Curve(scores, times, classes, shares)
 
@@ -75,10 +76,10 @@ def block_peaks(scores: np.ndarray, block: int) -> np.ndarray:
 
 
 def block_categories(curve: Curve, block: int) -> np.ndarray:
-    """`(ceil(frames / block),)` uint8: the likeliest category of each block; `block` is a multiple of 16."""
+    """`(ceil(frames / block),)` int64: the likeliest category where each block begins; `block` is a multiple of 16."""
     if not curve.classes:
-        return np.zeros(-(-len(curve.scores) // block), np.uint8)
-    return curve.probabilities[:: block // CLIP_FRAMES].argmax(axis=1).astype(np.uint8)
+        return np.zeros(-(-len(curve.scores) // block), np.int64)
+    return curve.probabilities[:: block // CLIP_FRAMES].argmax(axis=1)
 
 
 def curve_data(curve: Curve) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,19 +52,19 @@ def choose_stills(moments: Sequence[Moment], most: int) -> dict[int, set[int]]:
 
 
 def choose_parts(
-    moments: Sequence[Moment], times: Sequence[np.ndarray], *, before: float, after: float, budget: float
+    moments: Sequence[Moment], times: Callable[[int], np.ndarray], *, before: float, after: float, budget: float
 ) -> dict[int, list[Interval]]:
     """The frames of each video that are shown moving: those around its moments, or all of a short one.
 
     Args:
         moments: the worst first.
-        times: of each video, `(frames,)` seconds.
+        times: of a video, `(frames,)` seconds.
         before, after: seconds around an event.
         budget: seconds of video in all; what comes later is left out.
     """
     chosen: dict[int, list[Interval]] = {}
     for moment in moments:
-        stamps, parts = times[moment.video], chosen.get(moment.video, [])
+        stamps, parts = times(moment.video), chosen.get(moment.video, [])
         if stamps[-1] <= WHOLE_SECONDS:
             part = (0, len(stamps))
         else:

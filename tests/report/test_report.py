@@ -210,8 +210,8 @@ def test_short_videos_are_shown_whole_and_long_ones_around_their_events_within_t
         Moment(1, 100, 110, 105, 0.7),
         Moment(0, 50_000, 50_050, 50_020, 0.6),
     ]
-    parts = choose_parts(moments, [hour, short], before=5, after=5, budget=40)
+    parts = choose_parts(moments, [hour, short].__getitem__, before=5, after=5, budget=40)
     assert parts == {0: [(875, 1275)], 1: [(0, 500)]}
-    parts = choose_parts(moments, [hour, short], before=5, after=5, budget=60)
+    parts = choose_parts(moments, [hour, short].__getitem__, before=5, after=5, budget=60)
     assert parts[0] == [(875, 1275), (49_875, 50_175)]
     assert choose_stills(moments, 2) == {0: {1020, 1120}}

@@ -229,7 +229,7 @@
       if (wanted.threshold !== value) return; // it has moved on
       if (!blocks.ready) {
         blocks.peaks = blocks.peaks.map(LAD.bytes);
-        blocks.kinds = blocks.kinds.map(LAD.bytes);
+        blocks.kinds = blocks.kinds.map((text) => new Uint16Array(LAD.bytes(text).buffer));
         blocks.ready = true;
       }
       events = LAD.eventsOfBlocks(run, blocks, value);
