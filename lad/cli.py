@@ -16,6 +16,7 @@ import click
 
 from lad.cli_compare import compare
 from lad.cli_events import clips, export
+from lad.cli_report import REPORT, print_report, report, report_data, write_report
 from lad.cli_status import status
 from lad.cli_weights import weights
 from lad.errors import LadError
@@ -166,8 +167,9 @@ def train(**options: Any) -> int:
 @common_options
 @click.option("--checkpoint", type=PLACE, help="Detector [default: the run's best.pt].")
 @ALARM
+@REPORT
 @click.argument("videos", nargs=-1, type=Place())
-def score(videos: tuple[str, ...], checkpoint: Path | None, **options: Any) -> int:
+def score(videos: tuple[str, ...], checkpoint: Path | None, report: bool, **options: Any) -> int:
     """Score every frame: of the configuration's videos, or of VIDEO... (features are made where they are missing).
 
     Scores are written to scores/<video>.csv. With --checkpoint no configuration is needed: the checkpoint knows how
@@ -176,11 +178,11 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, **options: Any) -> i
     \b
     Examples:
       lad score --checkpoint best.pt street.mp4
-      lad score --checkpoint best.pt ~/footage --work ~/footage_scores
+      lad score --checkpoint best.pt ~/footage --work ~/footage_scores --report
       lad score --checkpoint best.pt street.mp4 --alarm "python tell_me.py"
     """
     names = ["extract", "score"] if videos or checkpoint else ["score"]
-    return _run_stages(names, videos, begin(options, videos, checkpoint))
+    return _run_stages(names, videos, begin(options, videos, checkpoint), with_report=report)
 
 
 @cli.command()
@@ -234,7 +236,8 @@ def evaluate(checkpoint: Path | None, scores: Path | None, listed: Path | None, 
 @cli.command(name="run")
 @common_options
 @ALARM
-def run_command(**options: Any) -> int:
+@REPORT
+def run_command(report: bool, **options: Any) -> int:
     """The whole chain: extract, train, score, evaluate. Each stage skips what is done.
 
     \b
@@ -243,7 +246,7 @@ def run_command(**options: Any) -> int:
       lad run -c surveillance --data ~/my_videos -o train.steps=500
     """
     names = ["extract", "train", "score", "evaluate"]
-    return _run_stages(names, (), begin(options))
+    return _run_stages(names, (), begin(options), with_report=report)
 
 
 @cli.command(name="config")
@@ -262,7 +265,7 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
-for command in (clips, compare, export, status, weights):
+for command in (clips, compare, export, report, status, weights):
     cli.add_command(command)
 
 
@@ -317,7 +320,7 @@ def _evaluate_given(scores: Path, listed: Path | None, gt: Path | None, session:
     return status
 
 
-def _run_stages(names: list[str], videos: tuple[str, ...], session: Session) -> int:
+def _run_stages(names: list[str], videos: tuple[str, ...], session: Session, *, with_report: bool = False) -> int:
     from lad import console
     from lad.pipeline.alarm import alarm_words
     from lad.pipeline.outcome import run_data
@@ -339,11 +342,15 @@ def _run_stages(names: list[str], videos: tuple[str, ...], session: Session) -> 
         announce = partial(reporter.announce, on_stderr=session.as_json)
         results = run_stages(project, recipe, work, asked, reporter, names, announce)
         data = run_data(project, recipe, work, asked, reporter, results, with_clips=session.as_json)
+        scored = any(result.stage == "score" and result.done + result.skipped for result in results)
+        made = write_report(work, reporter) if with_report and scored else None
         status = session.end(results)
     if "score" in names and "evaluate" not in names:
         data.setdefault("scores", {})  # where no video came as far as that
     if session.as_json:
-        click.echo(json.dumps(data, indent=2))
+        click.echo(json.dumps(data | ({"report": report_data(made)} if made else {}), indent=2))
     else:
         console.print_run(data)
-    return status
+        if made:
+            print_report(made, as_json=False)
+    return EXIT_SOME_FAILED if made is not None and made.failed else status

@@ -219,3 +219,10 @@ def begin(
         Asked(force=options["force"], verify=options["verify"], alarm=options.get("alarm") or ""),
         options["as_json"],
     )
+
+
+def default_work(config_path: Path | None) -> Path:
+    """The work directory of a configuration where none is named."""
+    from lad.config import load_config
+
+    return Path("runs") / (load_config(config_path, []).name if config_path else "run")

@@ -18,6 +18,7 @@ from lad.pipeline.evaluate import read_scored
 from lad.pipeline.outcome import run_data
 from lad.pipeline.project import Asked
 from lad.pipeline.run import open_project, ready_recipe, run_stages
+from lad.report.build import Choices, build_report
 
 OVERVIEW = "overview.png"
 
@@ -45,6 +46,7 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
         scored = read_scored(project, place, [video for video in project.videos if video.split == "test"])
         picture = draw_overview(work / "plots" / OVERVIEW, scored, data["metrics"]["threshold"])
         failed = any(result.failed for result in results)
+        report = build_report(place, work / "report", Choices(), reporter)
         reporter.log.end(int(failed))
     click.echo()
     click.echo("Scores of the test clips, one block for each clip of 16 frames; the line below marks the true event:")
@@ -53,8 +55,10 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
     click.echo()
     console.print_run(data)
     click.echo(f"picture {picture}")
+    click.echo("\nTo watch the events beside their scores, open this in a browser:")
+    click.echo(f"  {report.page.absolute().as_uri()}")
     click.echo("\nNow your own video:")
-    click.echo(f"  {command()} score --checkpoint {work / 'checkpoints' / 'best.pt'} VIDEO")
+    click.echo(f"  {command()} score --checkpoint {work / 'checkpoints' / 'best.pt'} --report VIDEO")
     click.echo("  (this detector knows three made-up events; train one on your own with `lad run`, see README.md)")
     return not failed
 

@@ -1,0 +1,89 @@
+"""What the page says of the run itself: how good it is, what was measured on what, with what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from lad.ours import CONFIG
+from lad.pipeline.scored import ScoredVideo
+from lad.version import code_version
+from lad.work.layout import Work
+
+PLOTS = ("roc.png", "confusion.png", "reliability.png")
+NUMBERS = (
+    ("auc", "Frame AUC, all videos"),
+    ("auc_abnormal", "Frame AUC, abnormal videos only"),
+    ("ap", "Average precision"),
+    ("far_all", "False-alarm rate, all videos"),
+    ("far_normal", "False-alarm rate, normal videos"),
+    ("far_abnormal", "False-alarm rate, abnormal videos"),
+    ("false_alarms_hour", "False alarms an hour"),
+    ("calibration_error", "Calibration error of the scores"),
+    ("accuracy_window", "Category accuracy, a window"),
+    ("accuracy_video", "Category accuracy, a video"),
+)
+
+
+def event_rule(work: Work) -> tuple[float, float]:
+    """`score.merge_seconds` and `score.min_seconds` of the run, by which the page finds events at other thresholds."""
+    try:
+        score = yaml.safe_load((work.home / CONFIG).read_text(encoding="utf-8"))["score"]
+        return float(score["merge_seconds"]), float(score["min_seconds"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        from lad.config_keys import ScoreConfig
+
+        return ScoreConfig().merge_seconds, ScoreConfig().min_seconds
+
+
+def run_facts(work: Work, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
+    """The run as plain data: `numbers` and what they rest on where it was evaluated, `made` and `config` always."""
+    row = work.manifest.get("score", work.item(videos[0].id))
+    info = row.info if row else {}
+    made = {
+        "scored by": info.get("lad", ""),
+        "detector (SHA-256)": info.get("checkpoint", ""),
+        "threshold": f"{videos[0].threshold:.6g}",
+        "page made by": code_version(),
+    }
+    config = work.home / CONFIG
+    facts: dict[str, Any] = {
+        "made": [[name, str(value)] for name, value in made.items() if value],
+        "doubt": info.get("doubt", ""),
+        "config": config.read_text(encoding="utf-8", errors="replace") if config.is_file() else "",
+    }
+    if work.metrics.is_file():
+        facts |= _evaluation(work)
+    return facts
+
+
+def _evaluation(work: Work) -> dict[str, Any]:
+    metrics = json.loads(work.metrics.read_text(encoding="utf-8"))
+    evaluated = work.manifest.get("evaluate", work.item("metrics"))
+    beside, undefined = metrics.get("at_0.5", {}), metrics.get("undefined", {})
+    numbers = [[name, metrics.get(key), beside.get(key), undefined.get(key, "")] for key, name in NUMBERS]
+    for kind in ("precision", "recall"):
+        for iou, value in metrics["events"][kind].items():
+            fixed = beside.get("events", {}).get(kind, {}).get(iou)
+            numbers.append([f"Event {kind} at temporal IoU {iou}", value, fixed, ""])
+    protocol = {key: value for key, value in metrics.get("protocol", {}).items() if key != "config"}
+    fingerprints = {"evaluation": evaluated.fingerprint} if evaluated else {}
+    return {
+        "numbers": numbers,
+        "threshold": metrics.get("threshold"),
+        "protocol": [[name.replace("_", " "), _said(value)] for name, value in protocol.items()],
+        "weights": [[name, str(value)] for name, value in metrics.get("weights", {}).items()],
+        "fingerprints": [[name, value] for name, value in fingerprints.items()],
+        "doubt": metrics.get("doubt", ""),
+    }
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {one}" for key, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "-" if value is None else str(value)

@@ -1,0 +1,319 @@
+// The page: what is shown follows from what was chosen.
+"use strict";
+(function () {
+  const $ = (id) => document.getElementById(id);
+  const run = LAD.given.get("run");
+  if (!run) {
+    document.body.prepend(LAD.element("p", "notice", "data/run.js is missing: copy the whole folder."));
+    return;
+  }
+  const ROW = 68;
+  run.events.count = (run.events.video || []).length;
+  run.misses.count = (run.misses.video || []).length;
+  const threshold = run.videos.threshold[0];
+  const stills = byVideo(run.stills), clips = byVideo(run.clips);
+  const wanted = { view: "events", threshold, video: "", category: "", score: 0, verdict: "" };
+  let events = run.events; // at the threshold
+  let order = []; // of what is listed: places in `events`, or videos
+  let chosen = -1; // the video
+  let opening = Promise.resolve(); // the video that was asked for
+  let times = [], probabilities = null, classes = [];
+
+  const list = new LAD.List($("list"), $("rows"), ROW, drawRow, (place) => { opening = open(place); }, () => opening.then(() => player.play()));
+  const player = new LAD.Player($("stage"), moved, () => {
+    $("play").textContent = player.playing ? "❚❚" : "▶";
+    $("play").setAttribute("aria-label", player.playing ? "Pause" : "Play");
+  });
+  const curve = new LAD.Curve($("curve"), (seconds) => player.seek(LAD.frameAt(times, seconds)), (is) => { $("zoom-out").hidden = !is; });
+
+  // A list of pictures or clips, columns -> video -> rows.
+  function byVideo(columns) {
+    const found = new Map();
+    (columns.video || []).forEach((video, place) => {
+      if (!found.has(video)) found.set(video, []);
+      found.get(video).push(Object.fromEntries(Object.entries(columns).map(([key, values]) => [key, values[place]])));
+    });
+    return found;
+  }
+
+  // The thumbnail within some frames of a video; of several the last asked for is good enough.
+  function stillOf(video, start, end) {
+    return (stills.get(video) || []).find(({ frame }) => start <= frame && frame < end)?.file;
+  }
+
+  // ------------------------------------------------------------------ the list
+
+  function refresh() {
+    const part = wanted.video.toLocaleLowerCase();
+    const names = run.videos.id.map((id) => !part || id.toLocaleLowerCase().includes(part));
+    const category = wanted.category === "" ? -1 : Number(wanted.category);
+    if (wanted.view === "events") {
+      order = [];
+      for (let i = 0; i < events.peak.length; i += 1) {
+        if (!names[events.video[i]] || events.peak[i] < wanted.score) continue;
+        if (category >= 0 && events.category[i] !== category) continue;
+        if (wanted.verdict !== "" && events.verdict[i] !== Number(wanted.verdict)) continue;
+        order.push(i);
+      }
+      order.sort((a, b) => events.peak[b] - events.peak[a]);
+    } else {
+      const { peak } = run.videos;
+      order = run.videos.id.map((_, video) => video).filter((video) => names[video] && peak[video] >= wanted.score && (category < 0 || run.videos.category[video] === category));
+      order.sort((a, b) => peak[b] - peak[a]);
+    }
+    $("list").scrollTop = 0;
+    list.fill(order.length);
+    const exact = wanted.threshold === threshold;
+    const roughly = run.block > 16 ? `${run.block} frames` : "16 frames";
+    $("shown").textContent = wanted.view === "events"
+      ? `${LAD.count(order.length, "event")}, worst first${exact ? "" : `; at this threshold to ${roughly} exact`}`
+      : `${LAD.count(order.length, "video")}, highest peak first`;
+    $("list").setAttribute("aria-label", wanted.view === "events" ? "Events, worst first" : "Videos, highest peak first");
+  }
+
+  function drawRow(place) {
+    const row = LAD.element("div", "row"), text = LAD.element("div", "text");
+    const isEvent = wanted.view === "events", i = order[place], video = isEvent ? events.video[i] : i;
+    const file = isEvent ? stillOf(video, events.start[i], events.end[i]) : stills.get(video)?.[0]?.file;
+    if (file) {
+      const image = LAD.element("img");
+      image.src = file;
+      image.alt = "";
+      row.append(image);
+    } else {
+      row.append(LAD.element("div", "blank"));
+    }
+    const id = run.videos.id[video];
+    const name = LAD.element("div", "name");
+    const slash = id.lastIndexOf("/") + 1; // the end of a name says the most
+    name.append(LAD.element("span", "quiet", id.slice(0, slash)), LAD.element("span", "", id.slice(slash)));
+    name.title = id;
+    const when = isEvent
+      ? `${LAD.clock(events.from[i])} – ${LAD.clock(events.to[i])} · ${(events.to[i] - events.from[i]).toFixed(1)} s`
+      : `${LAD.clock(run.videos.seconds[video])}${run.videos.split[video] ? ` · ${run.videos.split[video]}` : ""}`;
+    text.append(name, LAD.element("div", "quiet", when));
+    const kind = LAD.element("div", "quiet kind", run.categories[isEvent ? events.category[i] : run.videos.category[video]]);
+    if (isEvent && events.verdict[i]) {
+      kind.prepend(LAD.element("span", events.verdict[i] === 1 ? "tag hit" : "tag false", events.verdict[i] === 1 ? "true" : "false alarm"), " ");
+    }
+    text.append(kind);
+    row.append(text, LAD.element("div", "peak", (isEvent ? events.peak[i] : run.videos.peak[video]).toFixed(3)));
+    return row;
+  }
+
+  // ------------------------------------------------------------------ the chosen video
+
+  // An event is shown from its start, so that it can be watched; a video from where there are pictures.
+  function open(place) {
+    const i = order[place];
+    return wanted.view === "events" ? show(events.video[i], events.start[i]) : show(i, clips.get(i)?.[0].start ?? 0);
+  }
+
+  async function show(video, frame) {
+    if (video === chosen) {
+      player.seek(frame);
+      return;
+    }
+    chosen = video;
+    const id = run.videos.id[video];
+    $("title").textContent = id;
+    let data;
+    try {
+      data = await LAD.load(`video-${video}`);
+    } catch (error) {
+      $("where").textContent = error.message;
+      return;
+    }
+    if (chosen !== video) return; // another one was chosen meanwhile
+    const frames = run.videos.frames[video], seconds = run.videos.seconds[video];
+    times = timesOf(data, frames);
+    const scores = new Uint16Array(LAD.bytes(data.scores).buffer);
+    probabilities = LAD.bytes(data.probabilities);
+    classes = data.classes;
+    player.load({
+      times,
+      parts: run.videos.link[video]
+        ? [{ start: 0, end: frames, address: run.videos.link[video] }]
+        : (clips.get(video) || []).map(({ start, end, file }) => ({ start, end, address: file })),
+      stills: new Map((stills.get(video) || []).map(({ frame, file }) => [frame, file])),
+      problem: run.videos.problem[video],
+    });
+    current = { video, data, scores: Float32Array.from(scores, (score) => score / 65535), seconds };
+    drawCurve();
+    $("curve").setAttribute("aria-valuemax", frames - 1);
+    $("categories").hidden = !classes.length;
+    const notes = [...run.videos.warnings[video]];
+    if (run.videos.label[video]) notes.unshift(`Label: ${run.videos.label[video].split("|").join(", ")}`);
+    if (run.videos.problem[video]) notes.push(`No pictures: ${run.videos.problem[video]}`);
+    $("notes").replaceChildren(...notes.map((note) => LAD.element("li", "", note)));
+    player.seek(frame);
+  }
+  let current = null;
+
+  function timesOf(data, frames) {
+    const found = new Float64Array(frames);
+    if (data.gaps === undefined) return found.map((_, frame) => frame * data.step);
+    const gaps = new Uint32Array(LAD.bytes(data.gaps).buffer);
+    for (let frame = 1; frame < frames; frame += 1) found[frame] = found[frame - 1] + gaps[frame - 1] / 1e6;
+    return found;
+  }
+
+  // The curve, with the events at the threshold, exact to the frame.
+  function drawCurve() {
+    if (!current) return;
+    const { video, scores, seconds } = current;
+    const ends = (frame) => (frame + 1 < times.length ? times[frame + 1] : seconds);
+    const spans = (intervals) => intervals.map(([start, end]) => [times[start], ends(end - 1)]);
+    const own = [];
+    for (let i = 0; wanted.threshold === threshold && i < run.events.count; i += 1) {
+      if (run.events.video[i] === video) own.push([run.events.start[i], run.events.end[i]]);
+    }
+    const found = wanted.threshold === threshold
+      ? own
+      : LAD.eventsAbove(scores.length, (i) => scores[i] > wanted.threshold, (i) => times[i], ends, run.rule);
+    curve.show({ times, scores, found: spans(found), truth: spans(run.truth[video] || []), threshold: wanted.threshold, end: seconds });
+    $("truth-key").hidden = !run.truth[video];
+    curve.move(times[player.frame] || 0);
+  }
+
+  function moved(frame) {
+    if (!current) return;
+    const time = times[frame], score = current.scores[frame], frames = times.length;
+    const recorded = run.videos.recorded[chosen];
+    const said = `frame ${frame} of ${frames} · ${LAD.clock(time, 3)} · score ${score.toFixed(3)}`;
+    // A file's clock is in UTC and often that of its end, or of a copy: so it is said whose it is.
+    const clock = recorded ? ` · ${new Date(Date.parse(recorded) + time * 1000).toISOString().replace("T", " ").slice(0, 22)} UTC by the file` : "";
+    $("where").textContent = said + clock;
+    $("curve").setAttribute("aria-valuenow", frame);
+    $("curve").setAttribute("aria-valuetext", said);
+    curve.move(time);
+    if ($("categories").open) drawShares();
+  }
+
+  function drawShares() {
+    const row = Math.floor(player.frame / 16) * classes.length;
+    const shares = classes.map((kind, place) => [run.categories[kind], (probabilities[row + place] || 0) / 255]);
+    shares.sort((a, b) => b[1] - a[1]);
+    $("shares").replaceChildren(...shares.map(([name, share]) => {
+      const line = LAD.element("div", "share"), bar = LAD.element("span", "bar"), fill = LAD.element("span", "fill");
+      fill.style.width = `${share * 100}%`;
+      bar.append(fill);
+      line.append(LAD.element("span", "name", name), bar, LAD.element("span", "percent", `${Math.round(share * 100)} %`));
+      return line;
+    }));
+  }
+
+  // ------------------------------------------------------------------ what people do
+
+  function view(name) {
+    for (const one of ["events", "videos", "run"]) $(`view-${one}`).setAttribute("aria-pressed", one === name);
+    $("look").hidden = name === "run";
+    $("run").hidden = name !== "run";
+    if (name === "run") {
+      player.video.pause();
+      return;
+    }
+    wanted.view = name;
+    $("verdicts").hidden = !run.labelled || name !== "events";
+    refresh();
+  }
+
+  async function setThreshold(value) {
+    wanted.threshold = value;
+    $("threshold-said").textContent = value.toFixed(3);
+    $("threshold-reset").hidden = value === threshold;
+    if (value === threshold) {
+      events = run.events;
+    } else {
+      const blocks = await LAD.load("blocks");
+      if (wanted.threshold !== value) return; // it has moved on
+      if (!blocks.ready) {
+        blocks.peaks = blocks.peaks.map(LAD.bytes);
+        blocks.kinds = blocks.kinds.map((text) => new Uint16Array(LAD.bytes(text).buffer));
+        blocks.ready = true;
+      }
+      events = LAD.eventsOfBlocks(run, blocks, value);
+    }
+    refresh();
+    drawCurve();
+  }
+
+  let due = false;
+  function soon(what) { // once a picture, however often a slider says that it moved
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      what();
+    });
+  }
+
+  const step = (by) => list.choose(list.active < 0 ? 0 : list.active + by);
+  const KEYS = {
+    n: () => step(1), p: () => step(-1), " ": () => opening.then(() => player.toggle()), ",": () => player.step(-1), ".": () => player.step(1),
+    ArrowLeft: () => player.skip(-1), ArrowRight: () => player.skip(1), "/": () => { $("filters").open = true; $("filter-video").focus(); },
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || $("look").hidden) return;
+    const { target } = event, types = target.closest("input, select, textarea");
+    const presses = event.key === " " && target.closest("button, summary"); // a key that these have themselves
+    if (types || presses || !(event.key in KEYS)) return;
+    event.preventDefault();
+    KEYS[event.key]();
+  });
+  $("play").addEventListener("click", () => opening.then(() => player.toggle()));
+  $("video").addEventListener("click", () => player.toggle());
+  $("back").addEventListener("click", () => player.step(-1));
+  $("on").addEventListener("click", () => player.step(1));
+  $("zoom-out").addEventListener("click", () => curve.unzoom());
+  $("categories").addEventListener("toggle", () => { if ($("categories").open && current) drawShares(); });
+  for (const name of ["events", "videos", "run"]) $(`view-${name}`).addEventListener("click", () => view(name));
+  $("threshold").addEventListener("input", () => soon(() => setThreshold(Number($("threshold").value))));
+  $("threshold-reset").addEventListener("click", () => {
+    $("threshold").value = threshold;
+    setThreshold(threshold);
+    $("threshold").focus();
+  });
+  const filters = { "filter-video": "video", "filter-category": "category", "filter-verdict": "verdict" };
+  for (const [id, key] of Object.entries(filters)) {
+    $(id).addEventListener("input", () => {
+      wanted[key] = $(id).value;
+      refresh();
+    });
+  }
+  $("filter-score").addEventListener("input", () => {
+    wanted.score = Number($("filter-score").value) || 0;
+    refresh();
+  });
+  $("filters").querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+
+  // ------------------------------------------------------------------ the first picture
+
+  document.title = `${run.name} · lad`;
+  $("name").textContent = run.name;
+  const hours = run.videos.seconds.reduce((sum, seconds) => sum + seconds, 0) / 3600;
+  const long = hours < 1 ? `${(hours * 60).toFixed(0)} min` : `${hours.toFixed(1)} h`;
+  $("counts").textContent = `${LAD.count(run.videos.id.length, "video")}, ${long}, ${LAD.count(run.events.count, "event")}`;
+  if (run.facts.doubt) {
+    $("doubt").textContent = `The detector may be worth nothing: ${run.facts.doubt}`;
+    $("doubt").hidden = false;
+  }
+  run.categories.forEach((name, place) => {
+    const option = LAD.element("option", "", name);
+    option.value = place;
+    $("filter-category").append(option);
+  });
+  if (matchMedia("(max-width: 800px)").matches) $("filters").open = false;
+  $("threshold").value = threshold;
+  setThreshold(threshold);
+  LAD.showRun($("run"), run, (video, frame) => {
+    view("events");
+    show(video, frame);
+  });
+  view("events");
+  if (order.length) list.choose(0);
+  else if (run.videos.id.length) {
+    view("videos");
+    list.choose(0);
+  }
+})();
