@@ -23,6 +23,7 @@ from lad.features.layout import OWN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import READERS, fingerprint
+from lad.models.registry import BACKBONES
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -140,6 +141,12 @@ def take_given(
     with ThreadPoolExecutor(READERS) as readers:
         looked_at = list(readers.map(lambda one: check_given(one[0], recipe.backbone, recipe.streams, asked), todo))
     _say_layouts([video for video, _, _ in todo], looked_at, reporter)
+    if todo and len(recipe.streams) > 1 and len(given_paths(todo[0][0], recipe.streams)) == 1:
+        both = " beside ".join(f"{BACKBONES[recipe.backbone].feature_dim} of {stream}" for stream in recipe.streams)
+        reporter.say(
+            f"extract: the numbers of a clip are taken for {both} ({recipe.backbone}): if they are others, set "
+            "extract.backbone and extract.streams"
+        )
     refused: dict[str, str] = {}
     with work.manifest.transaction():
         for (video, item, now), found in zip(todo, looked_at, strict=True):
