@@ -206,9 +206,7 @@ def _read_tested(folder: Path, metrics: Mapping[str, Any]) -> list[Measured]:
         LadError, OSError: scores or labels are not there, or not those of the numbers.
     """
     if not (folder / DATASET).is_file():
-        raise LadError(
-            f"{folder}: no {DATASET}: scores of other programs are not kept here; or run `lad score` and `lad evaluate` again"
-        )
+        raise LadError(f"{folder}: no {DATASET}: scores of other programs are not kept; else run `lad evaluate`")
     protocol = metrics.get("protocol")
     left_out = protocol.get("left_out") if isinstance(protocol, dict) else None
     without = set(map(str, left_out)) if isinstance(left_out, list) else set()
