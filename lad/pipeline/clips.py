@@ -21,6 +21,7 @@ from lad.cutting.film import Piece
 from lad.cutting.job import Cut, CutJob
 from lad.cutting.overlay import Overlay
 from lad.dataset import FEATURES_SUFFIX, MAX_NAME_BYTES
+from lad.detector.scoring import Event as FoundEvent
 from lad.events import TimedEvent, in_frames
 from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError
 from lad.files import fingerprint, replacing, sweep_leftovers
@@ -29,7 +30,7 @@ from lad.pipeline.events import event_data
 from lad.pipeline.project import Asked
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.pipeline.scored import STAGE as SCORE
-from lad.pipeline.scored import FoundEvent, ScoredVideo, scored_videos
+from lad.pipeline.scored import ScoredVideo, scored_videos
 from lad.text import timecode
 from lad.work.layout import Work
 

@@ -10,8 +10,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from lad.detector.scoring import Event as FoundEvent
 from lad.files import write_json, write_text
-from lad.pipeline.scored import FoundEvent, ScoredVideo, scored_by
+from lad.pipeline.scored import ScoredVideo, scored_by
 from lad.text import timecode, to_cell
 from lad.version import code_version
 from lad.work.layout import Work

@@ -7,31 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lad.dataset import RESERVED_IDS, Video, read_dataset
+from lad.detector.scoring import Event as FoundEvent
 from lad.ours import DATASET
 from lad.pipeline.reporter import StageError
 from lad.work.journal import Item
 from lad.work.layout import Work
 
 STAGE = "score"
-
-
-@dataclass(frozen=True)
-class FoundEvent:
-    """An event of a scored video.
-
-    Attributes:
-        start, end: frames, half-open.
-        start_time, end_time: seconds since the first frame.
-        category: what it looks like most.
-        peak: the highest score in it.
-    """
-
-    start: int
-    end: int
-    start_time: float
-    end_time: float
-    category: str
-    peak: float
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lad.detector.scoring import Event as FoundEvent
 from lad.events import in_frames
-from lad.pipeline.scored import FoundEvent, ScoredVideo
+from lad.pipeline.scored import ScoredVideo
 from lad.report.curves import Curve
 
 UNKNOWN, HIT, FALSE_ALARM = 0, 1, 2

@@ -14,10 +14,11 @@ from helpers.scored import Found, write_scored
 from helpers.videos import write_video
 
 from lad.console import ConsoleReporter, make_reporter
+from lad.detector.scoring import Event as FoundEvent
 from lad.pipeline.clips import Wanted, cut_clips, plan_clips
 from lad.pipeline.project import Asked
 from lad.pipeline.reporter import StageError
-from lad.pipeline.scored import FoundEvent, ScoredVideo
+from lad.pipeline.scored import ScoredVideo
 from lad.work.layout import Work
 from lad.work.manifest import open_manifest
 

@@ -17,9 +17,10 @@ from helpers.videos import write_video
 
 from lad.config import load_config
 from lad.dataset import DatasetError, find_videos, read_dataset
+from lad.detector.scoring import Event as FoundEvent
 from lad.pipeline.events import COLUMNS, write_events
 from lad.pipeline.export_events import srt_text
-from lad.pipeline.scored import FoundEvent, ScoredVideo
+from lad.pipeline.scored import ScoredVideo
 from lad.text import from_cell, timecode
 from lad.work.layout import Work
 from lad.work.manifest import open_manifest, read_manifest
