@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -203,7 +204,22 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     # To a file that torch does not know the name of: it would write the temporary one into it, and equal checkpoints
     # would not be the same bytes.
     with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save({"format": FORMAT, **vars(checkpoint), "made_by": code_version()}, file)
+        torch.save(_equal_by_value({"format": FORMAT, **vars(checkpoint), "made_by": code_version()}), file)
+
+
+def _equal_by_value(value: Any) -> Any:
+    """The same data, in which equal strings are one object and every container its own.
+
+    Pickle writes an object that it met before as a reference: what was read from a file, as after a resume, would
+    become other bytes than the equal data of a training that was never interrupted.
+    """
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, Mapping):
+        return {_equal_by_value(key): _equal_by_value(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_equal_by_value(inner) for inner in value)
+    return value
 
 
 def _check_parts(checkpoint: Checkpoint, classes: int) -> None:

@@ -100,16 +100,11 @@ def work(finished, tmp_path) -> Path:
 
 
 def assert_same_results(work: Path, expected: Path) -> None:
-    """Bit for bit the same features, tensors and scores; no temporary file left."""
+    """Bit for bit the same features, checkpoints and scores; no temporary file left."""
     files = sorted(p.relative_to(expected) for p in expected.rglob("*") if p.suffix in (".npy", ".csv", ".pt", ".json"))
     assert sorted(p.relative_to(work) for p in work.rglob("*") if p.suffix in (".npy", ".csv", ".pt", ".json")) == files
     for name in files:
-        if name.suffix == ".pt":
-            ours, theirs = tensors(work / name), tensors(expected / name)
-            assert ours.keys() == theirs.keys()
-            assert all(torch.equal(ours[key], theirs[key]) for key in ours), name
-        elif name.name != "metrics.json":
-            assert (work / name).read_bytes() == (expected / name).read_bytes(), name
+        assert (work / name).read_bytes() == (expected / name).read_bytes(), name
     assert not list(work.rglob("*.tmp"))
 
 

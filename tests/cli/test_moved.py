@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from helpers.small import write_data
 from helpers.work import BEST, items, same_tensors, tensors
 
 from lad.config import load_config
+from lad.detector.checkpoint import load_checkpoint, save_checkpoint
 from lad.features.recipe import make_recipe
 
 pytestmark = pytest.mark.slow
@@ -45,6 +47,15 @@ def test_equal_checkpoints_are_the_same_bytes(tmp_path: Path) -> None:
     """Scores depend on the bytes of a checkpoint."""
     first, second = (write_detector(tmp_path / f"{name}.pt") for name in ("one", "two"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_checkpoint_read_and_written_again_is_the_same_bytes(tmp_path: Path) -> None:
+    """A resumed training writes what it read of the interrupted one."""
+    first = write_detector(tmp_path / "one.pt")
+    history = [{"step": step, "loss": 0.5} for step in (1, 2)]
+    save_checkpoint(first, replace(load_checkpoint(first), history=history, optimizer={"step": 2, "loss": ("step", 0)}))
+    save_checkpoint(tmp_path / "two.pt", load_checkpoint(first))
+    assert first.read_bytes() == (tmp_path / "two.pt").read_bytes()
 
 
 @pytest.mark.parametrize("threads", [1, 2, 16])
