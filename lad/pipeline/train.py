@@ -21,7 +21,7 @@ from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, naming, write_json, write_text
 from lad.models.registry import detector_source
-from lad.pipeline.facts import FACTS, kept
+from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.inventory import check_labels, check_splits, find_features
 from lad.pipeline.labels import check_training
 from lad.pipeline.project import Asked, Project
@@ -49,19 +49,7 @@ def train_detector(
     """
     result = StageResult(STAGE)
     config = project.config
-    chosen, test = training_videos(project)
-    check_training(chosen, project.classes, config)
-    features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
-    for copy, other in check_splits(project, recipe, work, asked):
-        if copy.split == "train":
-            reporter.say(f"warning: {copy.id} holds the same as {other.id}: what it shows counts twice in training")
-    result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
-    fitting = check_labels(work, chosen + test, features, result)
-    usable = [video for video in fitting if video.split != "test"]
-    test = [video for video in fitting if video.split == "test"]
-    if not usable and result.failed:
-        raise StageError(f"no training video can be used: {next(iter(result.failed.values()))}")
-    _check([replace(video, n_frames=features[video.id].frames) for video in usable], project, result.failed)
+    features, usable, test = find_training(project, recipe, work, asked, reporter, result)
     facts = detector_facts(project, recipe, usable + test, features)
     today = fingerprint(facts)
     item = work.item(ITEM)
@@ -81,6 +69,32 @@ def train_detector(
     work.manifest.finish(STAGE, item, [work.best, work.checkpoints / "last.pt"], info)
     result.done = 1
     return result
+
+
+def find_training(
+    project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter, result: StageResult
+) -> tuple[dict[str, VideoFeatures], list[Video], list[Video]]:
+    """Features, the videos that a detector is trained and validated on, and those that it is tried on; events in frames.
+
+    `result` gets the videos that cannot be used.
+
+    Raises:
+        StageError: there is nothing to train on, or its features are not there.
+    """
+    chosen, test = training_videos(project)
+    check_training(chosen, project.classes, project.config)
+    features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
+    for copy, other in check_splits(project, recipe, work, asked):
+        if copy.split == "train":
+            reporter.say(f"warning: {copy.id} holds the same as {other.id}: what it shows counts twice in training")
+    result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
+    fitting = check_labels(work, chosen + test, features, result)
+    usable = [video for video in fitting if video.split != "test"]
+    test = [video for video in fitting if video.split == "test"]
+    if not usable and result.failed:
+        raise StageError(f"no training video can be used: {next(iter(result.failed.values()))}")
+    _check([replace(video, n_frames=features[video.id].frames) for video in usable], project, result.failed)
+    return features, usable, test
 
 
 def training_videos(project: Project) -> tuple[list[Video], list[Video]]:
@@ -105,7 +119,10 @@ def detector_facts(
         "merge": config.score.merge,  # of the validation videos' scores
         "classes": project.classes,
         "videos": [
-            [v.id, v.split, v.label, v.group, [[e.start, e.end] for e in v.events], features[v.id].fingerprint]
+            [
+                *(v.id, v.split, v.label, v.group, pairs(v.events), features[v.id].fingerprint),
+                *([pairs(v.unlabelled)] if v.unlabelled else []),
+            ]
             for v in videos
         ],
         "numerics": numerics(recipe.device, detector_threads(config.threads)),
