@@ -188,9 +188,20 @@ def run_stages(
             if not run_stage(name, part):
                 finished = False
                 break
+            if name == "train" and "score" in later:
+                _tell_gain(part, recipe, asked, announce)
     if several and "evaluate" in reached and finished:
         write_json(work.metrics, summarise_splits(parts))
     return [total[name] for name in reached]
+
+
+def _tell_gain(part: Part, recipe: FeatureRecipe, asked: Asked, announce: Callable[[str], None]) -> None:
+    """Say what verdicts of `lad review` changed, where there are any."""
+    from lad.pipeline.review_gain import review_gain
+
+    gain = review_gain(part.project, recipe, part.work, asked, part.reporter) if part.project.reviews else None
+    if gain:
+        announce(f"{f'{part.work.name}: ' if part.work.name else ''}{gain['said']}")
 
 
 def _check_labels(names: Sequence[str], part: Part) -> None:
