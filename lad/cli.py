@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from lad.cli_compare import compare
+from lad.cli_review import review
 from lad.cli_status import status
 from lad.cli_weights import weights
 from lad.errors import LadError
@@ -288,6 +289,7 @@ def config_command(key: str) -> None:
 
 
 cli.add_command(compare)
+cli.add_command(review)
 cli.add_command(status)
 cli.add_command(weights)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lad.options import CONFIG, DATA, DEVICE, EXIT_DONE, EXIT_SOME_FAILED, JSON, OVERRIDES, WORK
+from lad.options import CONFIG, DATA, DEVICE, EXIT_DONE, EXIT_SOME_FAILED, JSON, OVERRIDES, WORK, default_work
 
 if TYPE_CHECKING:
     from lad.work.manifest import Manifest
@@ -45,7 +45,7 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
         raise click.UsageError("give -c CONFIG or --work DIR")
     if config_path is None and (options["data"] or options["overrides"] or options["device"]):
         raise click.UsageError("--data, -o and --device say what to compare with: give -c CONFIG too")
-    place = work or _default_work(config_path)
+    place = work or default_work(config_path)
     rebuilt = None
     if rebuild:
         with console.verify_bar() as on_progress:
@@ -78,9 +78,3 @@ def _compared(manifest: Manifest, config_path: Path, options: dict[str, Any]) ->
         given["data.root"] = before.data.root
         config = load_config(config_path, list(options["overrides"]), options=given)
     return compared_data(manifest, config, before)
-
-
-def _default_work(config_path: Path | None) -> Path:
-    from lad.config import load_config
-
-    return Path("runs") / (load_config(config_path, []).name if config_path else "run")

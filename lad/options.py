@@ -116,6 +116,13 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def default_work(config_path: Path | None) -> Path:
+    """The work directory of a configuration where none is named."""
+    from lad.config import load_config
+
+    return Path("runs") / (load_config(config_path, []).name if config_path else "run")
+
+
 @dataclass(frozen=True)
 class Session:
     """What the common options of a command come to.

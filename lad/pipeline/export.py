@@ -35,8 +35,8 @@ def export_released(
 ) -> StageResult:
     """Write the videos of a project below `out`: their features, and the labels and splits of those that have them.
 
-    What is there already with the same bytes is left alone. Of several labels the foremost is written. The layout has no
-    word for frames that nobody labelled, so the labels are those of the dataset, without what `lad review` was told.
+    What is there already with the same bytes is left alone. Of several labels the foremost is written. The layout has
+    no word for frames that nobody labelled, so the labels are those of the dataset, without those of `lad review`.
 
     Returns:
         Videos written, left alone and failed: those without features, or with labels for another number of frames.

@@ -18,6 +18,7 @@ from lad.dataset import Video
 from lad.detector.validation import divide
 from lad.device import detector_threads, repeatable
 from lad.errors import LadError
+from lad.evaluation.bootstrap import Measured, interval, resampled
 from lad.evaluation.metrics import roc_auc
 from lad.features.labels import with_events_in_frames
 from lad.features.recipe import FeatureRecipe
@@ -36,7 +37,6 @@ STAGE = "review"
 ITEM = "gain"
 CODE_VERSION = 1
 PARTS = 2  # where the number of steps is not chosen by cross-validation: each part is two trainings
-FEW_VIDEOS = 10  # of fewer a difference may be chance
 
 
 def review_gain(
@@ -98,7 +98,7 @@ class _Pair:
 
 def _untold(pair: _Pair, why: str) -> dict[str, Any]:
     said = f"reviewed videos, held out: nobody can tell what changed ({pair.counted}): {why}"
-    return {"before": None, "after": None, "videos": len(pair.reviewed), "said": said}
+    return {"before": None, "after": None, "difference_95": None, "videos": len(pair.reviewed), "said": said}
 
 
 def _measure(
@@ -126,13 +126,11 @@ def _measure(
 
     sides = {"before": opened(pair.before), "after": opened(pair.after)}
     groups = {video.id: video.group for video in pair.after}
-    truth: list[np.ndarray] = []
-    scores: dict[str, list[np.ndarray]] = {side: [] for side in sides}
+    measured: dict[str, list[Measured]] = {side: [] for side in sides}
     with reporter.progress("what the verdicts changed", 2 * len(dealt), "trainings") as bar:
         for number, part in enumerate(dealt):
             held_out = {video.group for video in part}
-            tried = [sides["after"][video.id] for video in part if video.reviewed]
-            truth += [one.known(one.frame_labels) for one in tried]
+            tried = {video.id: sides["after"][video.id] for video in part if video.reviewed}
             for side, videos in sides.items():
                 setup = Setup(
                     train=config.train,
@@ -150,14 +148,28 @@ def _measure(
                 for _ in fit.run(steps):
                     pass
                 fit.model.eval()
-                for one in tried:
+                for video_id, one in tried.items():
                     found = score_features(fit.model, one.features, merge=config.score.merge)
-                    scores[side].append(one.known(one.source.timeline().by_frame(found.clips)))
+                    scores = one.known(one.source.timeline().by_frame(found.clips))
+                    measured[side].append(Measured(video_id, groups[video_id], one.known(one.frame_labels), scores))
                 bar.advance(f"{side}, part {number + 1} of {len(dealt)}")
-    known = np.concatenate(truth)
-    before, after = (roc_auc(known, np.concatenate(scores[side])) for side in ("before", "after"))
+    return _told(pair, measured)
+
+
+def _told(pair: _Pair, measured: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
+    truth = np.concatenate([one.truth for one in measured["after"]])
+    before, after = (roc_auc(truth, np.concatenate([one.scores for one in measured[s]])) for s in ("before", "after"))
     if before is None or after is None:
         return _untold(pair, "what was said of their frames is all the same")
-    few = "; so few videos that it may be chance" if len(pair.reviewed) < FEW_VIDEOS else ""
-    said = f"reviewed videos, held out: AUC {before:.3f} -> {after:.3f} ({pair.counted}{few})"
-    return {"before": before, "after": after, "videos": len(pair.reviewed), "said": said}
+    moved = interval(resampled([measured["after"]])["auc"] - resampled([measured["before"]])["auc"])
+    said = f"reviewed videos, held out: AUC {before:.3f} -> {after:.3f} ({pair.counted})"
+    if moved:
+        chance = ", which may be chance" if moved[0] <= 0 <= moved[1] else ""
+        said += f"; difference {after - before:+.3f}, 95 % interval {moved[0]:+.3f} .. {moved[1]:+.3f}{chance}"
+    return {
+        "before": before,
+        "after": after,
+        "difference_95": list(moved) if moved else None,
+        "videos": len(pair.reviewed),
+        "said": said,
+    }

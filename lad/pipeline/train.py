@@ -74,7 +74,7 @@ def train_detector(
 def find_training(
     project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter, result: StageResult
 ) -> tuple[dict[str, VideoFeatures], list[Video], list[Video]]:
-    """Features, the videos that a detector is trained and validated on, and those that it is tried on; events in frames.
+    """Features, the videos that a detector is trained and validated on, and those that it is tried on, in frames.
 
     `result` gets the videos that cannot be used.
 
