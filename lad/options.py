@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lad import ours
 from lad.files import path_problem
 from lad.text import did_you_mean, shortened
 
@@ -178,7 +179,12 @@ class Session:
 
 
 def begin(
-    options: dict[str, Any], videos: Sequence[str] = (), checkpoint: Path | None = None, *, bare: bool = False
+    options: dict[str, Any],
+    videos: Sequence[str] = (),
+    checkpoint: Path | None = None,
+    *,
+    bare: bool = False,
+    again: bool = False,
 ) -> Session:
     """Read the configuration that the options describe; with a checkpoint and no configuration, the checkpoint's.
 
@@ -186,11 +192,15 @@ def begin(
         options: the common ones.
         videos, checkpoint: as the command was given them.
         bare: the command can do without a configuration.
+        again: the command trains; where it is told nothing but a work directory, it takes the configuration of the last
+            command there, but for a detector that was named.
 
     Raises:
         click.UsageError: nothing says what to work on.
         ConfigError, CheckpointError: the configuration or the checkpoint is wrong.
     """
+    if again and options["work"] and not (options["config_path"] or options["data"]):
+        options = _as_before(options)
     if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint or bare):
         raise click.UsageError("give -c CONFIG")
     from lad.config import load_config
@@ -219,3 +229,11 @@ def begin(
         Asked(force=options["force"], verify=options["verify"], alarm=options.get("alarm") or ""),
         options["as_json"],
     )
+
+
+def _as_before(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with the configuration that a work directory was used with last, where it says one."""
+    resolved = options["work"] / ours.CONFIG
+    if not resolved.is_file():
+        return options
+    return {**options, "config_path": resolved, "overrides": ["score.checkpoint=null", *options["overrides"]]}

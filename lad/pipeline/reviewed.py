@@ -34,10 +34,11 @@ def with_verdicts(project: Project, work: Work, say: Callable[[str], None] = lam
     added = _scored_here(work, strange)
     unused = {video_id: said for video_id, said in strange.items() if video_id not in {video.id for video in added}}
     used = {video_id: said for video_id, said in reviews.items() if video_id not in unused}
-    say(f"{VERDICTS}: {counted(used.values())}{_of_splits(project, used)}")
+    if used:
+        say(f"{VERDICTS}: {counted(used.values())}{_of_splits(project, used)}")
     if unused:
-        why = "neither in the dataset nor scored here, or whose file is gone"
-        say(f"warning: {VERDICTS}: {counted(unused.values())} are not used ({next(iter(unused))}, ...): {why}")
+        why = "neither in the dataset nor scored here, or gone"
+        say(f"warning: {VERDICTS}: not used: {counted(unused.values())} ({next(iter(unused))}, ...), {why}")
     return project.reviewed(used, added) if used else project
 
 
