@@ -17,6 +17,7 @@ import click
 from lad.cli_compare import compare
 from lad.cli_events import clips, export
 from lad.cli_report import REPORT, print_report, report, report_data, write_report
+from lad.cli_review import review
 from lad.cli_status import status
 from lad.cli_weights import weights
 from lad.errors import LadError
@@ -156,11 +157,14 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
 def train(**options: Any) -> int:
     """Train a detector on the features of the `train` videos: checkpoints/best.pt.
 
+    Verdicts of `lad review` count as labels. Without -c, the configuration is that of the last command in --work.
+
     \b
-    Example:
+    Examples:
       lad train -c surveillance --data ~/my_videos
+      lad train --work runs/yard
     """
-    return _run_stages(["train"], (), begin(options))
+    return _run_stages(["train"], (), begin(options, again=True))
 
 
 @cli.command()
@@ -240,13 +244,17 @@ def evaluate(checkpoint: Path | None, scores: Path | None, listed: Path | None, 
 def run_command(report: bool, **options: Any) -> int:
     """The whole chain: extract, train, score, evaluate. Each stage skips what is done.
 
+    After a `lad review` it learns from the verdicts, and says what they changed on the reviewed videos, held out.
+    Without -c, the configuration is that of the last command in --work.
+
     \b
     Examples:
       lad run -c ped2 --data ~/data/ucsd_ped2
+      lad run --work runs/ucsd_ped2
       lad run -c surveillance --data ~/my_videos -o train.steps=500
     """
     names = ["extract", "train", "score", "evaluate"]
-    return _run_stages(names, (), begin(options), with_report=report)
+    return _run_stages(names, (), begin(options, again=True), with_report=report)
 
 
 @cli.command(name="config")
@@ -265,7 +273,7 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
-for command in (clips, compare, export, report, status, weights):
+for command in (clips, compare, export, report, review, status, weights):
     cli.add_command(command)
 
 

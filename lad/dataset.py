@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from lad.errors import LadError
-from lad.events import AnyEvent, Event, parse_events
+from lad.events import AnyEvent, Event, Reviewed, parse_events
 from lad.files import check_readable, write_bytes
 from lad.footage import Passed, identity, videos_below
 from lad.text import did_you_mean, from_cell, nearest, not_utf8, to_cell
@@ -57,6 +57,8 @@ class Video:
         fps: frames a second, if the dataset says. Only the times of a frame folder need it.
         source: videos with the same source are never split apart. If empty, the video is its own source.
         line: of the dataset.csv that describes it; 0: none does.
+        reviewed: what `lad review` was told of it; `lad.features.labels` makes labels of that.
+        unlabelled: frames of which nobody knows what they show: they count for nothing.
     """
 
     id: str
@@ -68,6 +70,8 @@ class Video:
     fps: float | None = None
     source: str = ""
     line: int = field(default=0, compare=False)
+    reviewed: Reviewed | None = None
+    unlabelled: tuple[Event, ...] = ()
 
     @property
     def is_abnormal(self) -> bool:
@@ -100,6 +104,13 @@ class Video:
                 raise ValueError(f"{self.id}: {event} is an event in seconds")
             labels[event.start : event.end] = True
         return labels
+
+    def labelled_frames(self, n_frames: int) -> np.ndarray:
+        """`(n_frames,)` bool, false for the frames of which nobody knows what they show."""
+        labelled = np.ones(n_frames, dtype=bool)
+        for stretch in self.unlabelled:
+            labelled[stretch.start : stretch.end] = False
+        return labelled
 
 
 def class_names(videos: Iterable[Video]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,6 +47,36 @@ class TimedEvent:
 
 
 AnyEvent = Event | TimedEvent
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """What people said of the frames of a video in `lad review`; of all other frames they said nothing.
+
+    Attributes:
+        events: intervals of frames with their category, which may be empty; in order, disjoint.
+        normal: intervals in which nothing happens; in order, disjoint, and apart from `events`.
+        verdicts: how many were given and not taken back.
+    """
+
+    events: tuple[tuple[Event, str], ...]
+    normal: tuple[Event, ...]
+    verdicts: int
+
+    @property
+    def stretches(self) -> tuple[Event, ...]:
+        """All that they said something of, in order."""
+        return tuple(sorted([*(event for event, _ in self.events), *self.normal], key=lambda event: event.start))
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Those of its events, the one with the most frames first."""
+        frames: dict[str, int] = {}
+        for event, name in self.events:
+            if name:
+                frames[name] = frames.get(name, 0) + (event.end or event.start + 1) - event.start
+        return tuple(sorted(frames, key=lambda name: (-frames[name], name)))
+
 
 WHOLE_VIDEO = (Event(0),)  # the events of an abnormal video about which no more is known
 
@@ -129,3 +160,17 @@ def _resolved(event: TimedEvent, times: np.ndarray, fps: float) -> Event:
         return Event(start)
     end = frame(event.end, int(np.searchsorted(times, event.end - SLACK, side="left")))
     return Event(start, max(end, start + 1))
+
+
+def without(events: Sequence[Event], removed: Sequence[Event]) -> tuple[Event, ...]:
+    """What is left of `events` outside of `removed`, which is in order and disjoint."""
+    left: list[tuple[int, int]] = []
+    for event in events:
+        start, end = event.start, sys.maxsize if event.end is None else event.end
+        for hole in removed:
+            if start < min(hole.start, end):
+                left.append((start, min(hole.start, end)))
+            start = max(start, sys.maxsize if hole.end is None else hole.end)
+        if start < end:
+            left.append((start, end))
+    return tuple(Event(start, None if end == sys.maxsize else end) for start, end in left)

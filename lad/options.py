@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lad import ours
 from lad.files import path_problem
 from lad.text import did_you_mean, shortened
 
@@ -120,6 +121,13 @@ def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def default_work(config_path: Path | None) -> Path:
+    """The work directory of a configuration where none is named."""
+    from lad.config import load_config
+
+    return Path("runs") / (load_config(config_path, []).name if config_path else "run")
+
+
 @dataclass(frozen=True)
 class Session:
     """What the common options of a command come to.
@@ -175,7 +183,12 @@ class Session:
 
 
 def begin(
-    options: dict[str, Any], videos: Sequence[str] = (), checkpoint: Path | None = None, *, bare: bool = False
+    options: dict[str, Any],
+    videos: Sequence[str] = (),
+    checkpoint: Path | None = None,
+    *,
+    bare: bool = False,
+    again: bool = False,
 ) -> Session:
     """Read the configuration that the options describe; with a checkpoint and no configuration, the checkpoint's.
 
@@ -183,11 +196,15 @@ def begin(
         options: the common ones.
         videos, checkpoint: as the command was given them.
         bare: the command can do without a configuration.
+        again: the command trains; where it is told nothing but a work directory, it takes the configuration of the last
+            command there, but for a detector that was named.
 
     Raises:
         click.UsageError: nothing says what to work on.
         ConfigError, CheckpointError: the configuration or the checkpoint is wrong.
     """
+    if again and options["work"] and not (options["config_path"] or options["data"]):
+        options = _as_before(options)
     if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint or bare):
         raise click.UsageError(
             "give -c CONFIG: a file, or a name: surveillance (videos of yours and their dataset.csv), folder (a folder "
@@ -221,8 +238,9 @@ def begin(
     )
 
 
-def default_work(config_path: Path | None) -> Path:
-    """The work directory of a configuration where none is named."""
-    from lad.config import load_config
-
-    return Path("runs") / (load_config(config_path, []).name if config_path else "run")
+def _as_before(options: dict[str, Any]) -> dict[str, Any]:
+    """Options with the configuration that a work directory was used with last, where it says one."""
+    resolved = options["work"] / ours.CONFIG
+    if not resolved.is_file():
+        return options
+    return {**options, "config_path": resolved, "overrides": ["score.checkpoint=null", *options["overrides"]]}

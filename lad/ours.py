@@ -9,11 +9,12 @@ JOURNAL = "manifest.jsonl"
 LOCK = ".lock"
 CONFIG = "config.yaml"
 DATASET = "dataset.csv"
+VERDICTS = "labels.csv"
 LOGS = ("lad.log", "lad.log.1", "lad.log.2")  # the newest first
 # What is written right in a work directory beside those of `_SIGNS`, now or by the plan in docs/architecture.md.
 NAMES = (
     *(CONFIG, DATASET, "metrics.json", "features", "partial", "checkpoints", "scores", "plots", "logs", "splits"),
-    *("evaluations", "report", "previews", *LOGS),
+    *("evaluations", "report", "review", "previews", VERDICTS, *LOGS),
 )
 _SIGNS = ((DATABASE,), (JOURNAL,), (LOCK, CONFIG))
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.downloads import Server
@@ -94,3 +95,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LAD_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "weights"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A chromium; the test's file has `helpers.browser.MARKS`."""
+    from helpers.browser import opened_browser
+
+    with opened_browser() as opened:
+        yield opened

@@ -14,6 +14,7 @@ from lad.dataset import Video
 from lad.errors import LadError
 from lad.features.video import ClipFeatures, VideoFeatures
 from lad.files import READERS
+from lad.models.aed import UNKNOWN_CATEGORY
 
 
 class TrainingError(LadError):
@@ -28,22 +29,39 @@ class TrainingVideo:
         source: its features as files, and which frames they tell of.
         features: of its clips.
         frame_labels: `(frames,)` bool, true for anomalous.
-        label: index of its category.
+        label: index of its category; `UNKNOWN_CATEGORY`: nobody said.
+        labelled: `(frames,)` bool, false for the frames of which nobody knows what they show; None: all are known.
         targets: `(clips, 16)` float32, 1 on anomalous frames.
-        mask: `(clips, 16)` float32, 1 on real frames: the last clip may reach beyond the video's end.
+        mask: `(clips, 16)` float32, 1 on real frames that are labelled: the last clip may reach beyond the video's end.
     """
 
     source: VideoFeatures
     features: ClipFeatures
     frame_labels: np.ndarray
     label: int
+    labelled: np.ndarray | None = None
     targets: np.ndarray = field(init=False)
     mask: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        targets, mask = self.source.timeline().by_clip(self.frame_labels, self.features.clips)
+        timeline = self.source.timeline()
+        targets, mask = timeline.by_clip(self.frame_labels, self.features.clips)
+        if self.labelled is not None:
+            mask, _ = timeline.by_clip(self.labelled, self.features.clips)
+            targets *= mask
         object.__setattr__(self, "targets", targets)
         object.__setattr__(self, "mask", mask)
+
+    @property
+    def known_clips(self) -> np.ndarray | slice:
+        """Those of which a frame is labelled."""
+        if self.labelled is None:
+            return slice(self.features.clips)
+        return np.flatnonzero(self.mask.any(axis=1))
+
+    def known(self, frames: np.ndarray) -> np.ndarray:
+        """What `(frames,)` holds of the labelled frames."""
+        return frames if self.labelled is None else frames[self.labelled]
 
 
 def open_labelled(
@@ -52,8 +70,9 @@ def open_labelled(
     """The videos with their labels and features, in order."""
     for video in videos:
         source = features[video.id]
-        label = classes.index(video.categories[0])
-        yield TrainingVideo(source, source.open(), video.frame_labels(source.frames), label)
+        label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
+        labelled = video.labelled_frames(source.frames) if video.unlabelled else None
+        yield TrainingVideo(source, source.open(), video.frame_labels(source.frames), label, labelled)
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ class WindowSampler:
 
     A video is drawn first, so that long ones do not dominate, then one of its starts, each as likely as the others:
     `0 .. clips - K`, or 0 alone in a video shorter than K clips; then one of its crops. A window is abnormal where it
-    overlaps an event.
+    overlaps an event. One without a labelled frame is never drawn.
 
     Args:
         videos: all that may be drawn from.
@@ -91,7 +110,11 @@ class WindowSampler:
             starts = np.arange(max(clips - window, 0) + 1)
             anomalous = np.concatenate([[0], np.cumsum(video.targets.max(axis=1) > 0)])  # clips before each clip
             overlaps = anomalous[np.minimum(starts + window, clips)] > anomalous[starts]
-            for pool, chosen in ((self.abnormal_starts, starts[overlaps]), (self.normal_starts, starts[~overlaps])):
+            normal = ~overlaps
+            if video.labelled is not None:
+                labelled = np.concatenate([[0], np.cumsum(video.mask.max(axis=1) > 0)])
+                normal &= labelled[np.minimum(starts + window, clips)] > labelled[starts]
+            for pool, chosen in ((self.abnormal_starts, starts[overlaps]), (self.normal_starts, starts[normal])):
                 if len(chosen):
                     pool.append((index, chosen))
         if not self.abnormal_starts and any(video.frame_labels.any() for video in self.videos):
@@ -182,7 +205,7 @@ def _draw(choices: int) -> int:
 
 
 def feature_statistics(videos: Sequence[TrainingVideo]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of all clips and crops, each `(D,)` float32, in one pass over the features.
+    """Mean and standard deviation of all labelled clips and crops, each `(D,)` float32, in one pass over the features.
 
     Merged from those of each video by Chan, Golub and LeVeque's formula (1979), so that memory stays that of a video.
     By numpy: torch's own, over the rows of so small a matrix, takes 15 times as long.
@@ -208,8 +231,8 @@ def feature_statistics(videos: Sequence[TrainingVideo]) -> tuple[torch.Tensor, t
 def _crop_statistics(video: TrainingVideo) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """Of each crop of a video: its clips, their mean, and the sum of their squared distances from that."""
     found = []
-    for crop in range(video.features.crops):
-        rows = video.features.rows(crop, slice(video.features.clips))
+    for crop in range(video.features.crops if video.mask.any() else 0):
+        rows = video.features.rows(crop, video.known_clips)
         middle = rows.mean(axis=0)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is named by who asks
             distances = rows - middle

@@ -110,13 +110,17 @@ def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
 
 
 def validate(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean") -> Validation:
-    """How good a detector is on `videos`, of which there is at least one; left in training mode."""
+    """How good a detector is on the labelled frames of `videos`, of which there is one at least.
+
+    It is left in training mode.
+    """
     model.eval()
     scores = [
         video.source.timeline().by_frame(score_features(model, video.features, merge=merge).clips) for video in videos
     ]
     model.train()
-    truth, predicted = np.concatenate([video.frame_labels for video in videos]), np.concatenate(scores)
+    truth = np.concatenate([video.known(video.frame_labels) for video in videos])
+    predicted = np.concatenate([video.known(one) for video, one in zip(videos, scores, strict=True)])
     error = np.abs(predicted - truth)
     calibration = fit_calibration(truth, predicted)
     return Validation(
@@ -125,7 +129,7 @@ def validate(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean")
         threshold=best_threshold(truth, predicted),
         slope=calibration.slope if calibration else None,
         offset=calibration.offset if calibration else None,
-        score_loss=float(np.mean(0.5 * error**2)),
+        score_loss=float(np.mean(0.5 * error**2)) if len(error) else None,
     )
 
 

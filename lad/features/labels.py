@@ -8,14 +8,15 @@ from pathlib import Path
 
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
-from lad.events import Event, in_frames
+from lad.events import WHOLE_VIDEO, Event, in_frames, without
 from lad.extract.sampling import Timeline
 
 
 def with_events_in_frames(video: Video, timeline: Callable[[], Timeline]) -> Video:
     """The video as it is, but for events in seconds: they become the frames on display then.
 
-    The one place where times become frames. `timeline` is asked for only where there are such events.
+    The one place where times become frames. `timeline` is asked for only where there are such events. What people said
+    of such a video in `lad review` counts from here on.
 
     Raises:
         what `timeline` raises.
@@ -23,7 +24,29 @@ def with_events_in_frames(video: Video, timeline: Callable[[], Timeline]) -> Vid
     if all(isinstance(event, Event) for event in video.events):
         return video
     known = timeline()
-    return replace(video, events=in_frames(video.events, known.times, known.fps))
+    return with_review(replace(video, events=in_frames(video.events, known.times, known.fps)))
+
+
+def with_review(video: Video) -> Video:
+    """The video with the labels that `lad review` gave it; as it is where that said nothing, or its events are times.
+
+    Verdicts override what the dataset says of the same frames. Of the frames that nobody looked at, the dataset's
+    labels hold; where it has none of the video (no split and no event), they are unlabelled, and the video trains.
+    """
+    said = video.reviewed
+    frames = [event for event in video.events if isinstance(event, Event)]
+    if said is None or len(frames) < len(video.events):
+        return video
+    kept = without(frames, said.stretches)
+    events = tuple(sorted([*kept, *(event for event, _ in said.events)], key=lambda event: event.start))
+    if kept:
+        names = [*video.categories, *said.categories]
+    else:  # what it shows is what people say that it shows
+        names = list(said.categories or video.categories)
+    label = "|".join(dict.fromkeys(names))
+    if video.split or video.events:
+        return replace(video, events=events, label=label)
+    return replace(video, events=events, label=label, split="train", unlabelled=without(WHOLE_VIDEO, said.stretches))
 
 
 def labels_misfit(video: Video, frames: int, counted: Path | None = None) -> str | None:
@@ -44,4 +67,5 @@ def labelled_frames(video: Video, frames: int) -> int:
     """How many frames a video's labels are for: as the dataset says, else `frames`, or more if an event ends later."""
     events = [event for event in video.events if isinstance(event, Event)]
     last = max((event.end or event.start + 1 for event in events), default=0)
+    last = max(last, *(stretch.start for stretch in video.unlabelled), 0)
     return video.n_frames or max(last, frames)

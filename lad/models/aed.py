@@ -17,6 +17,7 @@ from lad.clip import CLIP_FRAMES
 from lad.models.cpu.winograd import winograd_matrices
 
 GRID = 4  # a clip's feature vector is seen as a map, (feature_dim / 16, 4, 4)
+UNKNOWN_CATEGORY = -100  # label of a window of which nobody said what it shows
 RELEASED_STATE_KEYS = ("convlstm1.Gates.weight", "reg_head.fc_2.weight", "cls_head.fc_2.weight")
 
 
@@ -173,9 +174,9 @@ def multi_task_loss(
     Args:
         class_logits: `(batch, classes)` float32.
         frame_scores: `(batch, 16 K)` float32, in [0,1].
-        labels: `(batch,)` int64, the category of each window.
+        labels: `(batch,)` int64, the category of each window; `UNKNOWN_CATEGORY` counts for nothing.
         targets: `(batch, 16 K)` float32, 1.0 on anomalous frames.
-        mask: `(batch, 16 K)` float32, 0.0 on frames beyond the video's end, which are left out.
+        mask: `(batch, 16 K)` float32, 0.0 on frames that are left out: beyond the video's end, or not labelled.
         class_weight: the paper's L1.
         score_weight: the paper's L2.
 
@@ -184,7 +185,9 @@ def multi_task_loss(
     """
     per_frame = F.smooth_l1_loss(frame_scores, targets, reduction="none")
     score_loss = (per_frame * mask).sum() / mask.sum()
-    return class_weight * F.cross_entropy(class_logits, labels) + score_weight * score_loss
+    class_loss = F.cross_entropy(class_logits, labels, ignore_index=UNKNOWN_CATEGORY, reduction="sum")
+    class_loss = class_loss / (labels != UNKNOWN_CATEGORY).sum().clamp(min=1)
+    return class_weight * class_loss + score_weight * score_loss
 
 
 def detector_from_state(state: Mapping[str, torch.Tensor]) -> AED:

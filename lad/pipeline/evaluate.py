@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from lad.dataset import Video
+from lad.dataset import SPLITS, Video
 from lad.detector.checkpoint import load_checkpoint
 from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
-from lad.pipeline.facts import FACTS, kept
+from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.inventory import check_labels, find_features
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.pipeline.reviewed import verdicts_on
 from lad.pipeline.score import detector_repairs, is_own, read_times_and_scores, score_facts
 from lad.pipeline.scored import STAGE as SCORE
 from lad.pipeline.train import ITEM as DETECTOR
@@ -111,7 +112,7 @@ def metrics_facts(
         if trained and project.config.protocol.released
         else None,
         "videos": [
-            [v.id, v.label, [[e.start, e.end] for e in v.events], row.fingerprint, row.outputs[0].sha256, *mended(row)]
+            [v.id, v.label, pairs(v.events), row.fingerprint, row.outputs[0].sha256, *mended(row)]
             for v, row in ((v, rows[v.id]) for v in videos)
         ],
     }
@@ -236,7 +237,14 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         "accuracy_window": "windows of K clips, stride 1, counted by the category that the detector gives each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",
         "config": config.model_dump(mode="json", include={"extract", "train", "score"}),
+        **_verdicts(project),
     }
+
+
+def _verdicts(project: Project) -> dict[str, Any]:
+    """What `lad review` was told of the videos that taught and of those that are measured; nothing without that."""
+    said = {split: verdicts_on(project, split) for split in SPLITS}
+    return {"verdicts": {split: counts for split, counts in said.items() if counts}} if any(said.values()) else {}
 
 
 def read_scored(project: Project, work: Work, videos: Sequence[Video]) -> list[ScoredVideo]:

@@ -35,7 +35,8 @@ def export_released(
 ) -> StageResult:
     """Write the videos of a project below `out`: their features, and the labels and splits of those that have them.
 
-    What is there already with the same bytes is left alone. Of several labels the foremost is written.
+    What is there already with the same bytes is left alone. Of several labels the foremost is written. The layout has
+    no word for frames that nobody labelled, so the labels are those of the dataset, without those of `lad review`.
 
     Returns:
         Videos written, left alone and failed: those without features, or with labels for another number of frames.
@@ -45,7 +46,7 @@ def export_released(
             somebody else's file is in the way.
         OSError: `out` cannot be written to.
     """
-    result = StageResult(STAGE)
+    result, project = StageResult(STAGE), project.unreviewed
     names = _names(project.videos)
     write = partial(write_export, work, force=asked.force)
     features, failed = find_features(project, recipe, work, asked, reporter, project.videos)

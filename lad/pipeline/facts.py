@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lad.events import AnyEvent
 from lad.files import fingerprint
 from lad.text import shortened
 
@@ -40,6 +41,11 @@ HASHES = {
     "detector": "the source of the detector was edited",
     "repairs": "what it is made from was altered and mended",
 }
+
+
+def pairs(events: Sequence[AnyEvent]) -> list[list[int | float | None]]:
+    """Events as facts: start and end of each."""
+    return [[event.start, event.end] for event in events]
 
 
 def kept(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lad.pipeline.reporter import StageError
 from lad.text import did_you_mean, look_alikes
 
 MAX_SHOWN = 20  # classes in one line
+NO_LABEL = "without a label"
 FOLDER = "folder"  # the benchmark that judges by names
 
 
@@ -115,13 +116,16 @@ def test_videos(videos: Sequence[Video]) -> list[Video]:
 
 
 def _check_classes(videos: Sequence[Video], classes: Sequence[str]) -> None:
-    if unlabelled := [video.id for video in videos if not video.categories]:
+    # Of a video that only `lad review` knows, nobody needs to say what else it shows.
+    if unlabelled := [video.id for video in videos if not video.categories and not video.unlabelled]:
         raise StageError(
             f"{_some(unlabelled)}: training videos without a label: name each one's category in the column label; a "
             "normal video has the category of the events that may happen there, or one of its own"
         )
+    if not classes:
+        raise StageError("no video has a category: name each one's in the column label, or give one in lad review")
     known = set(classes)
-    if strangers := [video for video in videos if video.categories[0] not in known]:
+    if strangers := [video for video in videos if video.categories and video.categories[0] not in known]:
         label = strangers[0].categories[0]
         raise StageError(
             f"{_some([video.id for video in strangers])}: the label {label!r} of a training video is not in "
@@ -147,7 +151,9 @@ def _where_events_come_from(config: Config) -> dict[str, str]:
 
 
 def _is_whole(video: Video) -> bool:
-    """Whether every frame is abnormal, as far as the labels alone say."""
+    """Whether every labelled frame is abnormal, as far as the labels alone say."""
+    if video.unlabelled and video.reviewed:
+        return not video.reviewed.normal
     return any(
         isinstance(event, Event)
         and event.start == 0
@@ -158,7 +164,7 @@ def _is_whole(video: Video) -> bool:
 
 def _counted(videos: Sequence[Video]) -> str:
     """Classes and counts, in one line."""
-    counts = Counter((video.categories[0], video.is_abnormal) for video in videos)
+    counts = Counter((video.categories[0] if video.categories else NO_LABEL, video.is_abnormal) for video in videos)
     labels = sorted({label for label, _ in counts})
     parts = []
     for label in labels[:MAX_SHOWN]:

@@ -54,6 +54,8 @@ def run_data(
         data["weights"] = dict(recipe.identities)
     if "train" in stages and splits == 1 and (row := work.manifest.get("train", "detector")):
         data["training"] = _told(row)
+    if "train" in stages and splits == 1 and project.reviews and (row := work.manifest.get("review", "gain")):
+        data["reviewed"] = _told(row)
     if "evaluate" in stages and work.metrics.exists():
         data["metrics"] = json.loads(work.metrics.read_text(encoding="utf-8"))
     return data

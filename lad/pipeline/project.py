@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from lad.config import Config, ConfigError, DataConfig
+from lad.config import Config, DataConfig
 from lad.dataset import MAX_PROBLEMS, DatasetError, Video, class_names, find_videos, read_dataset
 from lad.datasets import BENCHMARKS, Listing, Options
 from lad.datasets.released import read_released
+from lad.events import Reviewed
+from lad.features.labels import with_review
 from lad.footage import Passed
 from lad.pipeline.checks import dataset_paths
 
+NO_VIDEOS = "no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR"
 ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
 
 
@@ -41,6 +44,8 @@ class Project:
         named: whether the videos were named on the command line, so that they are no dataset.
         listing: of a benchmark whose split is drawn at random, which other seeds split otherwise.
         passed: the files of the folders that were searched that are no videos.
+        reviews: video id -> what `lad review` was told of it.
+        listed: the videos as the configuration has them, where reviews changed some or added some.
     """
 
     config: Config
@@ -48,6 +53,8 @@ class Project:
     named: bool = False
     listing: Listing | None = None
     passed: Passed = field(default_factory=Passed)
+    reviews: Mapping[str, Reviewed] = field(default_factory=dict)
+    listed: list[Video] | None = None
 
     @cached_property
     def classes(self) -> list[str]:
@@ -65,18 +72,31 @@ class Project:
         """Frames a second of a video that has no times of its own."""
         return video.fps or self.config.data.frame_folder_fps
 
+    @property
+    def unreviewed(self) -> Project:
+        """It without what people said in `lad review`."""
+        return self if self.listed is None else replace(self, videos=self.listed, reviews={}, listed=None)
+
+    def reviewed(self, reviews: Mapping[str, Reviewed], added: Sequence[Video] = ()) -> Project:
+        """It with the labels that people gave in `lad review`, and with videos that only they know."""
+        given = [replace(v, reviewed=reviews[v.id]) if v.id in reviews else v for v in (*self.videos, *added)]
+        return replace(self, videos=[with_review(v) for v in given], reviews=reviews, listed=self.videos)
+
     def random_splits(self) -> list[Project]:
         """One project for each random split of the benchmark, or none where there is one split."""
         protocol = self.config.protocol
         if protocol.splits == 1 or self.named:
             return []
         assert self.listing is not None  # the checks saw to it
+        configured = {video.id for video in self.listed or self.videos}
+        added = [video for video in self.videos if video.id not in configured]
         projects = []
         for number in range(protocol.splits):
             seed = protocol.seed + number
             changed = protocol.model_copy(update={"splits": 1, "seed": seed})
             config = self.config.model_copy(update={"protocol": changed})
-            projects.append(replace(self, config=config, videos=self.listing.split(seed)))
+            split = replace(self.unreviewed, config=config, videos=self.listing.split(seed))
+            projects.append(split.reviewed(self.reviews, added) if self.reviews else split)
         return projects
 
 
@@ -90,7 +110,7 @@ def load_project(
     all files that were passed over in the folders that were searched.
 
     Raises:
-        ConfigError, dataset.DatasetError: there are none, or their description is wrong.
+        ConfigError, dataset.DatasetError: their description is wrong.
     """
     data = config.data
     listing: Listing | None = None
@@ -109,8 +129,6 @@ def load_project(
         named = [known.get(video.path, video) for video in find_videos(arguments, data.root, passed)]
         _say_passed(passed, warn)
         return Project(config, named, named=True, passed=passed)
-    if not configured:
-        raise ConfigError("no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR")
     _say_passed(passed, warn)
     return Project(config, configured, listing=listing, passed=passed)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lad.config import Config
+from lad.config import Config, ConfigError
 from lad.dataset import dataset_text
 from lad.device import network_threads, resolve_device
 from lad.errors import LadError
@@ -20,8 +20,9 @@ from lad.ours import CONFIG, DATASET
 from lad.pipeline.checks import check_config
 from lad.pipeline.inventory import check_headers
 from lad.pipeline.labels import check_labels_of, warn_of_misfits, warn_of_missing
-from lad.pipeline.project import Asked, Project, load_project
+from lad.pipeline.project import NO_VIDEOS, Asked, Project, load_project
 from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
+from lad.pipeline.reviewed import with_verdicts
 from lad.pipeline.splits import set_aside
 from lad.work.layout import Work
 from lad.work.manifest import open_manifest
@@ -55,11 +56,14 @@ def open_project(
     project = load_project(config, arguments, reporter.say)
     with open_manifest(work, force=force) as manifest:
         held = Work(manifest)
-        if not arguments:
+        reviewed = with_verdicts(project, held, reporter.say)
+        if not reviewed.videos:
+            raise ConfigError(NO_VIDEOS)
+        if not arguments and project.videos:
             _write_videos(project, held, force=force)
         settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         write_own(held, work / CONFIG, settings.encode(), force=force)
-        yield project, held
+        yield reviewed, held
 
 
 def write_own(work: Work, path: Path, content: bytes, *, force: bool) -> None:
@@ -75,8 +79,9 @@ def write_own(work: Work, path: Path, content: bytes, *, force: bool) -> None:
 
 
 def _write_videos(project: Project, work: Work, *, force: bool) -> None:
-    root = (project.config.data.root or project.videos[0].path.parent).absolute()
-    absolute = [replace(video, path=video.path.absolute()) for video in project.videos]
+    videos = project.unreviewed.videos  # labels.csv says the rest
+    root = (project.config.data.root or videos[0].path.parent).absolute()
+    absolute = [replace(video, path=video.path.absolute()) for video in videos]
     write_own(work, work.folder / DATASET, dataset_text(absolute, root), force=force)
 
 
@@ -137,6 +142,11 @@ def run_stages(
     """
     from lad.pipeline.score import check_detector_fits
 
+    if project.reviews and "train" in names and not any(video.split == "test" for video in project.videos):
+        # Footage of one's own that was reviewed: there is enough to teach, and nothing to measure.
+        if "evaluate" in names:
+            reporter.say("evaluate: left out, no video is in the split `test`")
+        names = [name for name in names if name != "evaluate"]
     total = {name: StageResult(name) for name in names}
     later = [name for name in names if name != "extract"]
     parts = split_parts(project, work, reporter) if later else []
@@ -185,9 +195,20 @@ def run_stages(
             if not run_stage(name, part):
                 finished = False
                 break
+            if name == "train" and "score" in later:
+                _tell_gain(part, recipe, asked, announce)
     if several and "evaluate" in reached and finished:
         write_json(work.metrics, summarise_splits(parts))
     return [total[name] for name in reached]
+
+
+def _tell_gain(part: Part, recipe: FeatureRecipe, asked: Asked, announce: Callable[[str], None]) -> None:
+    """Say what verdicts of `lad review` changed, where there are any."""
+    from lad.pipeline.review_gain import review_gain
+
+    gain = review_gain(part.project, recipe, part.work, asked, part.reporter) if part.project.reviews else None
+    if gain:
+        announce(f"{f'{part.work.name}: ' if part.work.name else ''}{gain['said']}")
 
 
 def _check_labels(names: Sequence[str], part: Part) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from lad.config import Config
+from lad.config import Config, ConfigError
 from lad.dataset import Video
 from lad.device import network_threads, resolve_device
 from lad.errors import LadError
@@ -26,7 +26,8 @@ from lad.pipeline.evaluate import STAGE as EVALUATE
 from lad.pipeline.evaluate import metrics_facts
 from lad.pipeline.facts import FACTS, differences
 from lad.pipeline.inventory import features_facts, input_paths, of_content, video_features
-from lad.pipeline.project import Project, load_project
+from lad.pipeline.project import NO_VIDEOS, Project, load_project
+from lad.pipeline.reviewed import with_verdicts
 from lad.pipeline.score import STAGE as SCORE
 from lad.pipeline.score import detector_repairs, score_facts
 from lad.pipeline.train import ITEM as DETECTOR
@@ -80,7 +81,9 @@ def compared_data(manifest: Manifest, config: Config, before: Config | None) -> 
     """
     try:
         check_config(config)
-        project = load_project(config)
+        project = with_verdicts(load_project(config), Work(manifest))
+        if not project.videos:
+            raise ConfigError(NO_VIDEOS)
         if not project.all_given and (missing := missing_weights(config.extract)):
             return {"error": f"the weights are not here yet: {', '.join(missing)}"}
         device, threads = resolve_device(config.device), network_threads(config.threads)

@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, naming, write_json, write_text
 from lad.models.registry import detector_source
-from lad.pipeline.facts import FACTS, kept
+from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.inventory import check_labels, check_splits, find_features
 from lad.pipeline.labels import check_training
 from lad.pipeline.project import Asked, Project
@@ -49,26 +49,8 @@ def train_detector(
     """
     result = StageResult(STAGE)
     config = project.config
-    chosen, test = training_videos(project)
-    check_training(chosen, project.classes, config)
-    features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
-    sources: dict[str, str] = {}
-    for copy, other in check_splits(project, recipe, work, asked):
-        if copy.split == "train":
-            sources[copy.id] = other.group  # else one would validate what the other taught
-            reporter.say(
-                f"warning: {copy.id} holds the same as {other.id}: what it shows counts twice in training; "
-                "the two count as one source"
-            )
-    result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
-    fitting = check_labels(work, chosen + test, features, result)
-    usable = [video for video in fitting if video.split != "test"]
-    test = [video for video in fitting if video.split == "test"]
-    if not usable and result.failed:
-        raise StageError(f"no training video can be used: {next(iter(result.failed.values()))}")
-    grouped = [replace(video, source=sources.get(video.id, video.source)) for video in usable]
-    _check([replace(video, n_frames=features[video.id].frames) for video in grouped], project, result.failed)
-    facts = detector_facts(project, recipe, usable + test, features)
+    found = find_training(project, recipe, work, asked, reporter, result)
+    facts = detector_facts(project, recipe, found.videos + found.test, found.features)
     today = fingerprint(facts)
     item = work.item(ITEM)
     before = work.manifest.get(STAGE, item)
@@ -82,11 +64,62 @@ def train_detector(
     for video_id, warnings in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(warnings)}")
     with repeatable(recipe.device, detector_threads(config.threads)):
-        info = _Training(project, recipe, work, reporter, today, grouped, test, features).run()
+        info = _Training(project, recipe, work, reporter, today, found.grouped(), found.test, found.features).run()
     info |= {"config": config.train.model_dump(mode="json"), "left_out": sorted(result.failed), FACTS: kept(facts)}
     work.manifest.finish(STAGE, item, [work.best, work.checkpoints / "last.pt"], info)
     result.done = 1
     return result
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a detector can learn from.
+
+    Attributes:
+        features: of each video.
+        videos: to train and to validate on, with their events in frames.
+        test: those that the released protocol tries it on.
+        copies: the id of a video that holds the same as another one -> the other one's source.
+    """
+
+    features: dict[str, VideoFeatures]
+    videos: list[Video]
+    test: list[Video]
+    copies: dict[str, str]
+
+    def grouped(self) -> list[Video]:
+        """The videos, where copies are of one source: else one would validate what the other taught."""
+        return [replace(video, source=self.copies.get(video.id, video.source)) for video in self.videos]
+
+
+def find_training(
+    project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter, result: StageResult
+) -> TrainingSet:
+    """The videos that can be used; `result` gets those that cannot.
+
+    Raises:
+        StageError: there is nothing to train on, or its features are not there.
+    """
+    chosen, test = training_videos(project)
+    check_training(chosen, project.classes, project.config)
+    features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
+    copies: dict[str, str] = {}
+    for copy, other in check_splits(project, recipe, work, asked):
+        if copy.split == "train":
+            copies[copy.id] = other.group
+            reporter.say(
+                f"warning: {copy.id} holds the same as {other.id}: what it shows counts twice in training; "
+                "the two count as one source"
+            )
+    result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
+    fitting = check_labels(work, chosen + test, features, result)
+    usable = [video for video in fitting if video.split != "test"]
+    if not usable and result.failed:
+        raise StageError(f"no training video can be used: {next(iter(result.failed.values()))}")
+    found = TrainingSet(features, usable, [video for video in fitting if video.split == "test"], copies)
+    with_frames = [replace(video, n_frames=features[video.id].frames) for video in found.grouped()]
+    _check(with_frames, project, result.failed)
+    return found
 
 
 def training_videos(project: Project) -> tuple[list[Video], list[Video]]:
@@ -111,7 +144,10 @@ def detector_facts(
         "merge": config.score.merge,  # of the validation videos' scores
         "classes": project.classes,
         "videos": [
-            [v.id, v.split, v.label, v.group, [[e.start, e.end] for e in v.events], features[v.id].fingerprint]
+            [
+                *(v.id, v.split, v.label, v.group, pairs(v.events), features[v.id].fingerprint),
+                *([pairs(v.unlabelled)] if v.unlabelled else []),
+            ]
             for v in videos
         ],
         "numerics": numerics(recipe.device, detector_threads(config.threads)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from lad.dataset import FEATURES_SUFFIX
 from lad.extract.video import VideoError
 from lad.files import fingerprint, read_npy
 from lad.pipeline.reporter import Reporter
+from lad.pipeline.review_next import NextMoment
 from lad.pipeline.scored import ScoredVideo, scored_videos
 from lad.report import pictures
 from lad.report.curves import Curve, block_categories, block_peaks, curve_data, packed, read_curve
@@ -28,11 +29,10 @@ from lad.report.moments import Interval, Moment, choose_parts, choose_stills
 from lad.report.truth import UNKNOWN, has_labels, missed, true_events, verdict
 from lad.work.layout import Work
 
-Videos = Literal["clips", "link", "none"]
-PAGE = (
-    *("index.html", "page.css", "store.js", "rule.js", "list.js", "curve.js", "player.js", "run.js", "main.js"),
-    *("vendor/uPlot.iife.min.js", "vendor/uPlot.min.css", "vendor/uPlot.LICENSE.txt"),
-)
+Videos = Literal["clips", "link", "served", "none"]
+SCRIPTS = ("store.js", "rule.js", "list.js", "curve.js", "player.js", "run.js", "review.js", "main.js")
+VENDORED = ("vendor/uPlot.iife.min.js", "vendor/uPlot.min.css", "vendor/uPlot.LICENSE.txt")
+PAGE = ("index.html", "icon.svg", "page.css", *SCRIPTS, *VENDORED)
 MAX_BLOCKS = 2_000_000  # of all videos together: what the list at other thresholds is made of, three bytes each
 
 
@@ -42,7 +42,8 @@ class Choices:
 
     Attributes:
         videos: `clips`: small clips of the moments, so that the folder is complete. `link`: the videos themselves where
-            browsers play them, clips of the others. `none`: no moving pictures.
+            browsers play them, clips of the others. `served`: as `link`, but a server has them, at `videos/NUMBER`.
+            `none`: no moving pictures.
         thumbnails: so many of the worst events get one.
         before, after: seconds around an event in a clip.
         minutes: of clips, at most.
@@ -65,6 +66,7 @@ class Report:
         page: its `index.html`.
         videos, events: how many it shows.
         made, kept: pictures that were made now, and that were there.
+        files: address -> file, of all that the page asks for.
         failed: video id -> why it is shown without pictures.
     """
 
@@ -73,6 +75,7 @@ class Report:
     events: int = 0
     made: int = 0
     kept: int = 0
+    files: dict[str, Path] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> str:
@@ -120,8 +123,17 @@ class _Shown:
         return np.arange(self.video.frames) / self.video.fps
 
 
-def build_report(work: Work, out: Path, choices: Choices, reporter: Reporter) -> Report:
+def build_report(
+    work: Work, out: Path, choices: Choices, reporter: Reporter, next_moments: Sequence[NextMoment] = ()
+) -> Report:
     """Write a page that shows what was scored in a work directory; pictures that are there are not made again.
+
+    Args:
+        work: what was scored.
+        out: the page's folder.
+        choices: what goes into it.
+        reporter: gets warnings and progress.
+        next_moments: what to look at next, the first one first.
 
     Raises:
         StageError: nothing was scored, or scores are not as they were written.
@@ -148,13 +160,21 @@ def build_report(work: Work, out: Path, choices: Choices, reporter: Reporter) ->
             folder.write(f"data/video-{number}.js", script(f"video-{number}", curve_data(curve) | data))
             shown.append(one)
             bar.advance(video.id)
-    _choose_pictures(shown, choices, out)
+    places = {video.id: number for number, video in enumerate(videos)}
+    next_moments = [one for one in next_moments if one.video in places]
+    _choose_pictures(
+        shown,
+        choices,
+        out,
+        [Moment(places[m.video], m.start, m.end, (m.start + m.end) // 2, m.score) for m in next_moments],
+    )
     pictures_planned = [file for one in shown for file in (*one.stills.values(), *one.clips.values())]
     folder.plan(pictures_planned)
     _make_pictures(shown, folder, reporter, result)
 
     run = _run_data(shown, categories) | {
         "format": 1,
+        "next": _next_data(next_moments, places),
         "name": work.home.resolve().name + (f", {work.name}" if work.name else ""),
         "rule": dict(zip(("merge", "least"), event_rule(work), strict=True)),
         "block": block,
@@ -170,6 +190,8 @@ def build_report(work: Work, out: Path, choices: Choices, reporter: Reporter) ->
     for name in PAGE:
         folder.write(name, (files("lad.report") / "page" / name).read_bytes())
     folder.finish([*names, *pictures_planned])
+    result.files = {name: out / name for name in (*names, *pictures_planned)}
+    result.files |= {one.link: one.video.path for one in shown if one.link and choices.videos == "served"}
     return result
 
 
@@ -211,9 +233,9 @@ def _shown(
     )
 
 
-def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path) -> None:
+def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path, next_moments: Sequence[Moment]) -> None:
     """Decide which frames are shown, and name the files by all that they depend on."""
-    for one in shown:
+    for number, one in enumerate(shown):
         path = one.video.path
         if path.suffix == FEATURES_SUFFIX:
             one.problem = "it came as features, without pictures"
@@ -223,6 +245,8 @@ def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path) -> No
             one.recorded = recorded_at(path)
             if choices.videos == "link" and is_played(path):
                 one.link = _address(path, out)
+            elif choices.videos == "served" and is_played(path):
+                one.link = f"videos/{number}"
     found = [
         Moment(number, event.start, event.end, frame, event.peak)
         for number, one in enumerate(shown)
@@ -235,7 +259,7 @@ def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path) -> No
         if not one.video.events
     ]
     worst = sorted(found, key=lambda moment: -moment.peak)
-    moments = [*worst, *misses, *sorted(quiet, key=lambda moment: -moment.peak)]
+    moments = [*next_moments, *worst, *misses, *sorted(quiet, key=lambda moment: -moment.peak)]
     moments = [moment for moment in moments if not shown[moment.video].problem]
     for number, frames in choose_stills(moments, choices.thumbnails).items():
         one = shown[number]
@@ -360,6 +384,21 @@ def _run_data(shown: Sequence[_Shown], categories: Sequence[str]) -> dict[str, A
         "stills": _columns(stills),
         "clips": _columns(clips),
     }
+
+
+def _next_data(moments: Sequence[NextMoment], places: Mapping[str, int]) -> dict[str, list[Any]]:
+    rows = [
+        {
+            "video": places[one.video],
+            "start": one.start,
+            "end": one.end,
+            "from": one.start_time,
+            "to": one.end_time,
+            "peak": one.score,
+        }
+        for one in moments
+    ]
+    return _columns(rows)
 
 
 def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from helpers.browser import MARKS, wait_for_frame, watch
 from helpers.reported import Made, bumps, scored_work
 from helpers.videos import read_number, write_video
 
@@ -22,15 +21,7 @@ from lad.report.build import Choices, build_report
 from lad.work.layout import Work
 from lad.work.manifest import read_manifest
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="NO PLAYWRIGHT: the page is not tested: pip install playwright"
-)
-FOUND = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-CHROMIUM = os.environ.get("LAD_CHROMIUM") or next(filter(None, FOUND), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM: the page is not tested: apt-get install chromium"),
-]
+pytestmark = MARKS
 IMAGE = "<img src=x onerror=alert(1)>"
 SCRIPT = "x/</script><script>alert(2)</script>"
 ODD = "100% #1 é?"
@@ -78,23 +69,12 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(work)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as play:
-        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=sandbox)
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
 def page(browser: Any, page_path: Path) -> Iterator[Any]:
     """The page, opened from the disk; nothing may go wrong on it, and nothing may come from elsewhere."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, offline=True)
     opened, wrong = context.new_page(), []
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
-    opened.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    watch(opened, wrong)
     opened.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else wrong.append(asked.url))
     opened.goto(page_path.as_uri())
     opened.wait_for_selector(".row")
@@ -130,7 +110,7 @@ def picture_number(page: Any) -> int:
 
 def assert_shows(page: Any, number: int) -> None:
     """See that the page says it shows a frame, and does, once the browser has drawn it."""
-    assert frame(page) == number
+    wait_for_frame(page, number)
     page.wait_for_function(READY)
     for _ in range(30):
         if (drawn := picture_number(page)) == number:

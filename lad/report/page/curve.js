@@ -6,7 +6,7 @@ LAD.COLUMNS = 2000; // of a curve that are drawn: a screen has no more
 LAD.Curve = class {
   // box: where it is drawn. seek(seconds): somebody clicked. zoomed(is): whether a part of it is shown.
   constructor(box, seek, zoomed) {
-    Object.assign(this, { box, seek, zoomed, plot: null, times: [], scores: [], found: [], truth: [], threshold: 1, at: 0 });
+    Object.assign(this, { box, seek, zoomed, plot: null, times: [], scores: [], found: [], truth: [], said: [], threshold: 1, at: 0 });
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(box);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.plot?.redraw());
   }
@@ -15,6 +15,11 @@ LAD.Curve = class {
     return { width: this.box.clientWidth, height: this.box.clientHeight };
   }
 
+  // Mark what people said of it, and what they are about to: {from, to, kind} in seconds.
+  review(said) {
+    this.said = said;
+    this.plot?.redraw(false, false);
+  }
   // times, scores: of each frame. found, truth: [start, end] in seconds. end: when the video ends.
   show({ times, scores, found, truth, threshold, end }) {
     Object.assign(this, { times, scores, found, truth, threshold, end, at: 0, low: 0, high: end });
@@ -100,6 +105,10 @@ LAD.Curve = class {
     ctx.clip();
     strip(this.truth, "--true-shade", top, height);
     strip(this.found, "--found", top - 9 * devicePixelRatio, 6 * devicePixelRatio);
+    for (const { from, to, kind } of this.said) {
+      if (kind === "draft") strip([[from, to]], "--draft", top, height);
+      else strip([[from, to]], kind === "event" ? "--yes" : "--no", top + height - 7 * devicePixelRatio, 6 * devicePixelRatio);
+    }
     ctx.restore();
   }
 

@@ -10,10 +10,12 @@
   const ROW = 68;
   run.events.count = (run.events.video || []).length;
   run.misses.count = (run.misses.video || []).length;
+  run.next.count = (run.next.video || []).length;
   const threshold = run.videos.threshold[0];
   const stills = byVideo(run.stills), clips = byVideo(run.clips);
-  const wanted = { view: "events", threshold, video: "", category: "", score: 0, verdict: "" };
+  const wanted = { view: "events", threshold, video: "", category: "", score: 0, verdict: "", review: "" };
   let events = run.events; // at the threshold
+  let review = null; // where a server takes verdicts
   let order = []; // of what is listed: places in `events`, or videos
   let chosen = -1; // the video
   let opening = Promise.resolve(); // the video that was asked for
@@ -43,6 +45,17 @@
 
   // ------------------------------------------------------------------ the list
 
+  const VIEWS = ["events", "next", "videos", "run"];
+  const LISTED = { events: ["event", "worst first"], next: ["moment", "the one that would teach most first"], videos: ["video", "highest peak first"] };
+
+  // The events or moments of the list; null: it lists videos.
+  const listed = () => ({ events, next: run.next })[wanted.view] || null;
+
+  // What was said of an event: "event", "normal" or "".
+  const saidOf = (of, i) => (review ? review.state(run.videos.id[of.video[i]], of.start[i], of.end[i]) : "");
+
+  const isWanted = (of, i) => !review || !wanted.review || (saidOf(of, i) || "open") === wanted.review;
+
   function refresh() {
     const part = wanted.video.toLocaleLowerCase();
     const names = run.videos.id.map((id) => !part || id.toLocaleLowerCase().includes(part));
@@ -53,9 +66,12 @@
         if (!names[events.video[i]] || events.peak[i] < wanted.score) continue;
         if (category >= 0 && events.category[i] !== category) continue;
         if (wanted.verdict !== "" && events.verdict[i] !== Number(wanted.verdict)) continue;
+        if (!isWanted(events, i)) continue;
         order.push(i);
       }
       order.sort((a, b) => events.peak[b] - events.peak[a]);
+    } else if (wanted.view === "next") {
+      order = [...Array(run.next.count).keys()].filter((i) => names[run.next.video[i]] && isWanted(run.next, i)); // in their own order
     } else {
       const { peak } = run.videos;
       order = run.videos.id.map((_, video) => video).filter((video) => names[video] && peak[video] >= wanted.score && (category < 0 || run.videos.category[video] === category));
@@ -65,16 +81,16 @@
     list.fill(order.length);
     const exact = wanted.threshold === threshold;
     const roughly = run.block > 16 ? `${run.block} frames` : "16 frames";
-    $("shown").textContent = wanted.view === "events"
-      ? `${LAD.count(order.length, "event")}, worst first${exact ? "" : `; at this threshold to ${roughly} exact`}`
-      : `${LAD.count(order.length, "video")}, highest peak first`;
-    $("list").setAttribute("aria-label", wanted.view === "events" ? "Events, worst first" : "Videos, highest peak first");
+    const [what, first] = LISTED[wanted.view];
+    const blurred = wanted.view === "events" && !exact ? `; at this threshold to ${roughly} exact` : "";
+    $("shown").textContent = `${LAD.count(order.length, what)}, ${first}${blurred}`;
+    $("list").setAttribute("aria-label", `${what[0].toUpperCase()}${what.slice(1)}s, ${first}`);
   }
 
   function drawRow(place) {
     const row = LAD.element("div", "row"), text = LAD.element("div", "text");
-    const isEvent = wanted.view === "events", i = order[place], video = isEvent ? events.video[i] : i;
-    const file = isEvent ? stillOf(video, events.start[i], events.end[i]) : stills.get(video)?.[0]?.file;
+    const of = listed(), i = order[place], video = of ? of.video[i] : i;
+    const file = of ? stillOf(video, of.start[i], of.end[i]) : stills.get(video)?.[0]?.file;
     if (file) {
       const image = LAD.element("img");
       image.src = file;
@@ -88,25 +104,33 @@
     const slash = id.lastIndexOf("/") + 1; // the end of a name says the most
     name.append(LAD.element("span", "quiet", id.slice(0, slash)), LAD.element("span", "", id.slice(slash)));
     name.title = id;
-    const when = isEvent
-      ? `${LAD.clock(events.from[i])} – ${LAD.clock(events.to[i])} · ${(events.to[i] - events.from[i]).toFixed(1)} s`
+    const when = of
+      ? `${LAD.clock(of.from[i])} – ${LAD.clock(of.to[i])} · ${(of.to[i] - of.from[i]).toFixed(1)} s`
       : `${LAD.clock(run.videos.seconds[video])}${run.videos.split[video] ? ` · ${run.videos.split[video]}` : ""}`;
     text.append(name, LAD.element("div", "quiet", when));
-    const kind = LAD.element("div", "quiet kind", run.categories[isEvent ? events.category[i] : run.videos.category[video]]);
-    if (isEvent && events.verdict[i]) {
-      kind.prepend(LAD.element("span", events.verdict[i] === 1 ? "tag hit" : "tag false", events.verdict[i] === 1 ? "true" : "false alarm"), " ");
+    const kind = LAD.element("div", "quiet kind", run.categories[of ? of.category?.[i] : run.videos.category[video]] || "");
+    if (of?.verdict?.[i]) {
+      kind.prepend(LAD.element("span", of.verdict[i] === 1 ? "tag hit" : "tag false", of.verdict[i] === 1 ? "true" : "false alarm"), " ");
     }
+    const said = of ? saidOf(of, i) : "";
+    if (said) kind.prepend(LAD.element("span", said === "event" ? "tag yes" : "tag no", said === "event" ? "✓ accepted" : "✗ rejected"), kind.textContent ? " · " : "");
     text.append(kind);
-    row.append(text, LAD.element("div", "peak", (isEvent ? events.peak[i] : run.videos.peak[video]).toFixed(3)));
+    row.append(text, LAD.element("div", "peak", (of ? of.peak[i] : run.videos.peak[video]).toFixed(3)));
     return row;
   }
 
   // ------------------------------------------------------------------ the chosen video
 
   // An event is shown from its start, so that it can be watched; a video from where there are pictures.
-  function open(place) {
-    const i = order[place];
-    return wanted.view === "events" ? show(events.video[i], events.start[i]) : show(i, clips.get(i)?.[0].start ?? 0);
+  async function open(place) {
+    const i = order[place], of = listed();
+    await (of ? show(of.video[i], of.start[i]) : show(i, clips.get(i)?.[0].start ?? 0));
+    if (order[place] === i && listed() === of) review?.pick(eventAt(of, i));
+  }
+
+  // What can be judged: null for a whole video.
+  function eventAt(of, i) {
+    return of && { video: run.videos.id[of.video[i]], start: of.start[i], end: of.end[i], label: run.categories[of.category?.[i]] || "" };
   }
 
   async function show(video, frame) {
@@ -145,6 +169,7 @@
     const notes = [...run.videos.warnings[video]];
     if (run.videos.label[video]) notes.unshift(`Label: ${run.videos.label[video].split("|").join(", ")}`);
     if (run.videos.problem[video]) notes.push(`No pictures: ${run.videos.problem[video]}`);
+    review?.refresh();
     $("notes").replaceChildren(...notes.map((note) => LAD.element("li", "", note)));
     player.seek(frame);
   }
@@ -206,7 +231,7 @@
   // ------------------------------------------------------------------ what people do
 
   function view(name) {
-    for (const one of ["events", "videos", "run"]) $(`view-${one}`).setAttribute("aria-pressed", one === name);
+    for (const one of VIEWS) $(`view-${one}`).setAttribute("aria-pressed", one === name);
     $("look").hidden = name === "run";
     $("run").hidden = name !== "run";
     if (name === "run") {
@@ -257,9 +282,10 @@
     if (event.ctrlKey || event.metaKey || event.altKey || $("look").hidden) return;
     const { target } = event, types = target.closest("input, select, textarea");
     const presses = event.key === " " && target.closest("button, summary"); // a key that these have themselves
-    if (types || presses || !(event.key in KEYS)) return;
+    const keys = { ...KEYS, ...review?.keys };
+    if (types || presses || !(event.key in keys)) return;
     event.preventDefault();
-    KEYS[event.key]();
+    keys[event.key]();
   });
   $("play").addEventListener("click", () => opening.then(() => player.toggle()));
   $("video").addEventListener("click", () => player.toggle());
@@ -267,14 +293,14 @@
   $("on").addEventListener("click", () => player.step(1));
   $("zoom-out").addEventListener("click", () => curve.unzoom());
   $("categories").addEventListener("toggle", () => { if ($("categories").open && current) drawShares(); });
-  for (const name of ["events", "videos", "run"]) $(`view-${name}`).addEventListener("click", () => view(name));
+  for (const name of VIEWS) $(`view-${name}`).addEventListener("click", () => view(name));
   $("threshold").addEventListener("input", () => soon(() => setThreshold(Number($("threshold").value))));
   $("threshold-reset").addEventListener("click", () => {
     $("threshold").value = threshold;
     setThreshold(threshold);
     $("threshold").focus();
   });
-  const filters = { "filter-video": "video", "filter-category": "category", "filter-verdict": "verdict" };
+  const filters = { "filter-video": "video", "filter-category": "category", "filter-verdict": "verdict", "filter-review": "review" };
   for (const [id, key] of Object.entries(filters)) {
     $(id).addEventListener("input", () => {
       wanted[key] = $(id).value;
@@ -286,6 +312,47 @@
     refresh();
   });
   $("filters").querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+
+  // ------------------------------------------------------------------ verdicts
+
+  // Draw the list anew where it is.
+  function redraw() {
+    const { active } = list, i = order[active], top = $("list").scrollTop;
+    refresh();
+    list.fill(order.length, i === undefined ? -1 : order.indexOf(i));
+    $("list").scrollTop = top;
+    list.show();
+  }
+
+  // A verdict was given: on to the next event.
+  function judged() {
+    const { active } = list, i = order[active];
+    redraw();
+    if (active < 0 || !listed()) return;
+    const next = order[active] === i ? active + 1 : active; // it may have left the list
+    if (next < order.length) list.choose(next);
+  }
+
+  async function startReview() {
+    const verdicts = new LAD.Verdicts();
+    await verdicts.load();
+    const last = () => current && current.seconds;
+    review = new LAD.Review({
+      run,
+      judged,
+      opening: () => opening,
+      changed: redraw,
+      video: () => (current ? run.videos.id[current.video] : null),
+      frame: () => player.frame,
+      from: (frame) => times[frame] ?? last(),
+      to: (end) => (end < times.length ? times[end] : last()),
+      frameAfter: (frame, seconds) => Math.max(frame + 1, LAD.frameAt(times, times[frame] + seconds)),
+      show: (id, frame) => show(run.videos.id.indexOf(id), frame),
+      mark: (said) => curve.review(said),
+    }, verdicts);
+    redraw();
+    if (list.active >= 0 && listed()) review.pick(eventAt(listed(), order[list.active]));
+  }
 
   // ------------------------------------------------------------------ the first picture
 
@@ -315,5 +382,11 @@
   else if (run.videos.id.length) {
     view("videos");
     list.choose(0);
+  }
+  if (location.protocol.startsWith("http")) {
+    startReview().catch((error) => {
+      $("unsaid").textContent = `Nothing can be reviewed here: ${error.message}.`;
+      $("unsaid").hidden = false;
+    });
   }
 })();
