@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lad.files import frame_files
-from lad.ours import NAMES, is_work_directory
+from lad.ours import NAMES, holds_no_footage
 from lad.signatures import HEAD_BYTES, is_surely_video
 
 _OF_VIDEOS = """
@@ -37,7 +37,7 @@ class Passed:
     Attributes:
         suffixes: how many there are of each suffix, in lower case; empty: without one.
         names: a few of them.
-        works: work directories of `lad`, which hold no footage.
+        works: work directories and reports of `lad`, which hold no footage.
         twice: (name, name) of files that were met again by another name, and taken by the first.
     """
 
@@ -67,7 +67,7 @@ class Passed:
         """What a user is told, a line for each kind."""
         said = [self.line()] if self.count else []
         if self.works:
-            said.append(f"passed over, being work directories of lad: {_some(list(map(str, self.works)))}")
+            said.append(f"passed over, being work directories or reports of lad: {_some(list(map(str, self.works)))}")
         if self.twice:
             pairs = [f"{other} is {taken}" for taken, other in self.twice]
             said.append(f"taken once, being one file by two names: {_some(pairs)}")
@@ -136,7 +136,7 @@ def videos_below(path: Path, passed: Passed, seen: dict[Identity, Path] | None =
         return []
     if me:
         seen[me] = path.absolute()
-    ours = is_work_directory(path)
+    ours = holds_no_footage(path)
     if ours and not is_root:
         passed.works.append(path)
         return []

@@ -17,11 +17,17 @@ NAMES = (
     *("evaluations", "report", "review", "previews", VERDICTS, *LOGS),
 )
 _SIGNS = ((DATABASE,), (JOURNAL,), (LOCK, CONFIG))
+_REPORT = ("files.json", "index.html", "data/run.js")  # of `lad report`, wherever its folder is
 
 
 def is_work_directory(folder: Path) -> bool:
     """Whether `lad` works in a folder, or did."""
     return any(all((folder / name).exists() for name in sign) for sign in _SIGNS)
+
+
+def holds_no_footage(folder: Path) -> bool:
+    """Whether videos in a folder are what `lad` made of others: it is a work directory or a report."""
+    return is_work_directory(folder) or all((folder / name).is_file() for name in _REPORT)
 
 
 def foreign_names(folder: Path) -> list[str]:

@@ -141,17 +141,22 @@ def test_a_transport_stream_that_begins_within_a_packet_is_one(tmp_path: Path, m
 
 def test_what_lad_wrote_is_no_footage(tmp_path: Path, make_video: MakeVideo) -> None:
     make_video(tmp_path / "a.mp4", 2)
-    for work in ("runs/one", "runs/two"):
+    for work in ("for_anna", "runs/one", "runs/two"):
         make_video(tmp_path / work / "plots" / "plot.mp4", 2)
         make_video(tmp_path / work / "b.mp4", 2)
     (tmp_path / "runs/one/manifest.sqlite").touch()
     for name in (".lock", "config.yaml"):
         (tmp_path / "runs/two" / name).touch()
+    for name in ("files.json", "index.html", "data/run.js"):
+        (tmp_path / "for_anna" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "for_anna" / name).touch()
     names, passed = found_below(tmp_path)
     assert names == ["a.mp4"]
-    assert passed.works == [tmp_path / "runs/one", tmp_path / "runs/two"]
-    assert passed.lines() == [f"passed over, being work directories of lad: {tmp_path}/runs/one, {tmp_path}/runs/two"]
-    assert passed.data()["work_directories"] == [f"{tmp_path}/runs/one", f"{tmp_path}/runs/two"]
+    assert passed.works == [tmp_path / "for_anna", tmp_path / "runs/one", tmp_path / "runs/two"]
+    assert passed.lines() == [
+        f"passed over, being work directories or reports of lad: {tmp_path}/for_anna, {tmp_path}/runs/one, {tmp_path}/runs/two"
+    ]
+    assert passed.data()["work_directories"] == [str(work) for work in passed.works]
     assert found_below(tmp_path / "runs/one")[0] == ["b.mp4"], "where it is told to look, it leaves its results out"
 
 
