@@ -125,14 +125,17 @@ def _served(work: Work, reporter: Reporter, *, minutes: float, who: str | None, 
     from lad.ours import VERDICTS
     from lad.pipeline.scored import scored_videos
     from lad.report.build import Choices, build_report
-    from lad.work.verdicts import read, user
+    from lad.work.verdicts import Verdict, read, user
 
+    name = (who or user()).strip()
+    if problem := Verdict("video", "normal", 0, 1, who=name).problem():
+        raise click.UsageError(f"--{problem}")
     read(work.home / VERDICTS)  # one that is not as lad wrote it is told here, and not in the browser
     videos = {video.id: video for video in scored_videos(work)}
     moments = _moments(work, reporter)
     page = work.folder / FOLDER
     made = build_report(work, page, Choices(videos="served", minutes=minutes), reporter, moments)
-    return Served(made.files, videos, work.home / VERDICTS, who or user(), read_only)
+    return Served(made.files, videos, work.home / VERDICTS, name, read_only)
 
 
 def _moments(work: Work, reporter: Reporter) -> list[NextMoment]:

@@ -105,7 +105,7 @@ class Video:
             labels[event.start : event.end] = True
         return labels
 
-    def labelled_frames(self, n_frames: int) -> np.ndarray:
+    def known_frames(self, n_frames: int) -> np.ndarray:
         """`(n_frames,)` bool, false for the frames of which nobody knows what they show."""
         labelled = np.ones(n_frames, dtype=bool)
         for stretch in self.unlabelled:

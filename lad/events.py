@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -165,12 +166,15 @@ def _resolved(event: TimedEvent, times: np.ndarray, fps: float) -> Event:
 def without(events: Sequence[Event], removed: Sequence[Event]) -> tuple[Event, ...]:
     """What is left of `events` outside of `removed`, which is in order and disjoint."""
     left: list[tuple[int, int]] = []
+    holes = [(hole.start, sys.maxsize if hole.end is None else hole.end) for hole in removed]
     for event in events:
         start, end = event.start, sys.maxsize if event.end is None else event.end
-        for hole in removed:
-            if start < min(hole.start, end):
-                left.append((start, min(hole.start, end)))
-            start = max(start, sys.maxsize if hole.end is None else hole.end)
+        for number in range(bisect_right(holes, start, key=lambda hole: hole[1]), len(holes)):
+            if holes[number][0] >= end:
+                break
+            if start < holes[number][0]:
+                left.append((start, holes[number][0]))
+            start = holes[number][1]
         if start < end:
             left.append((start, end))
     return tuple(Event(start, None if end == sys.maxsize else end) for start, end in left)

@@ -71,7 +71,7 @@ def open_labelled(
     for video in videos:
         source = features[video.id]
         label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
-        labelled = video.labelled_frames(source.frames) if video.unlabelled else None
+        labelled = video.known_frames(source.frames) if video.unlabelled else None
         yield TrainingVideo(source, source.open(), video.frame_labels(source.frames), label, labelled)
 
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from lad.errors import LadError
 from lad.evaluation.bootstrap import NUMBERS, RESAMPLINGS, Measured, interval, resampled, share_above_zero
 from lad.evaluation.metrics import roc_auc
 from lad.extract.sampling import Timeline
-from lad.features.labels import with_events_in_frames
+from lad.features.labels import with_events_in_frames, with_review
 from lad.files import check_readable
-from lad.ours import DATASET
+from lad.ours import DATASET, VERDICTS
 from lad.pipeline.score import read_times_and_scores
+from lad.work.verdicts import fold, read
 
 METRICS = "metrics.json"
 MAX_METRICS_BYTES = 1 << 28
@@ -211,7 +212,8 @@ def _read_tested(folder: Path, metrics: Mapping[str, Any]) -> list[Measured]:
     left_out = protocol.get("left_out") if isinstance(protocol, dict) else None
     without = set(map(str, left_out)) if isinstance(left_out, list) else set()
     videos = [video for video in read_dataset(folder / DATASET) if video.split == "test" and video.id not in without]
-    tested = [_read_video(folder, video) for video in videos]
+    reviews = fold(read(_home(folder) / VERDICTS))
+    tested = [_read_video(folder, with_review(replace(one, reviewed=reviews.get(one.id)))) for one in videos]
     if not tested:
         raise LadError(f"{folder}: no test video")
     auc = roc_auc(np.concatenate([one.truth for one in tested]), np.concatenate([one.scores for one in tested]))
@@ -219,6 +221,11 @@ def _read_tested(folder: Path, metrics: Mapping[str, Any]) -> list[Measured]:
     if (auc is None) != (said is None) or (auc is not None and said is not None and abs(auc - said) > ROUNDING):
         raise LadError(f"{folder}: its scores or labels are not those of its {METRICS}: run `lad evaluate` first")
     return tested
+
+
+def _home(folder: Path) -> Path:
+    """The work directory of a run, or of one of its random splits."""
+    return folder.parents[1] if folder.absolute().parent.name == "splits" else folder
 
 
 def _read_video(folder: Path, video: Video) -> Measured:

@@ -61,7 +61,11 @@ class Project:
         """The categories in the order of their index: as configured, as the benchmark has them, or alphabetical."""
         data = self.config.data
         benchmark = BENCHMARKS[data.benchmark].classes if data.benchmark else ()
-        return data.classes or list(benchmark) or class_names(self.videos)
+        return data.classes or list(benchmark) or sorted({*class_names(self.videos), *self._reviewed_names()})
+
+    def _reviewed_names(self) -> set[str]:
+        """The categories that people named; labels with events in seconds get them only when the frames are known."""
+        return {name for video in self.videos if video.reviewed for name in video.reviewed.categories}
 
     @property
     def all_given(self) -> bool:

@@ -122,10 +122,11 @@ def _measure(
     parts = config.train.folds if config.train.selection == "cross-validation" else PARTS
     dealt = divide([v for v in pair.after if v.group in sources], min(parts, len(sources)), config.train.seed)
 
-    def opened(videos: Sequence[Video]) -> dict[str, TrainingVideo]:
-        return {v.id: one for v, one in zip(videos, open_labelled(videos, features, project.classes), strict=True)}
+    def opened(videos: Sequence[Video], classes: Sequence[str]) -> dict[str, TrainingVideo]:
+        return {v.id: one for v, one in zip(videos, open_labelled(videos, features, classes), strict=True)}
 
-    sides = {"before": opened(pair.before), "after": opened(pair.after)}
+    names = {"before": project.unreviewed.classes, "after": project.classes}
+    sides = {"before": opened(pair.before, names["before"]), "after": opened(pair.after, names["after"])}
     groups = {video.id: video.group for video in pair.after}
     measured: dict[str, list[Measured]] = {side: [] for side in sides}
     with reporter.progress("what the verdicts changed", 2 * len(dealt), "trainings") as bar:
@@ -136,7 +137,7 @@ def _measure(
                 setup = Setup(
                     train=config.train,
                     merge=config.score.merge,
-                    classes=project.classes,
+                    classes=names[side],
                     device=recipe.device,
                     fingerprint=fingerprint([side, number, sorted(videos), steps]),
                 )

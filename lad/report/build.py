@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -16,18 +15,22 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.dataset import FEATURES_SUFFIX
 from lad.extract.video import VideoError
-from lad.files import fingerprint, read_npy
+from lad.features.labels import with_review
+from lad.files import fingerprint
+from lad.ours import VERDICTS
 from lad.pipeline.reporter import Reporter
 from lad.pipeline.review_next import NextMoment
 from lad.pipeline.scored import ScoredVideo, scored_videos
 from lad.report import pictures
 from lad.report.curves import Curve, block_categories, block_peaks, curve_data, packed, read_curve
+from lad.report.data import ShownVideo, next_data, run_data, script
 from lad.report.facts import PLOTS, event_rule, run_facts
 from lad.report.folder import ReportFolder
 from lad.report.frames import is_played, recorded_at
-from lad.report.moments import Interval, Moment, choose_parts, choose_stills
-from lad.report.truth import UNKNOWN, has_labels, missed, true_events, verdict
+from lad.report.moments import Moment, choose_parts, choose_stills
+from lad.report.truth import has_labels, missed, true_events
 from lad.work.layout import Work
+from lad.work.verdicts import fold, read
 
 Videos = Literal["clips", "link", "served", "none"]
 SCRIPTS = ("store.js", "rule.js", "list.js", "curve.js", "player.js", "run.js", "review.js", "main.js")
@@ -42,7 +45,7 @@ class Choices:
 
     Attributes:
         videos: `clips`: small clips of the moments, so that the folder is complete. `link`: the videos themselves where
-            browsers play them, clips of the others. `served`: as `link`, but a server has them, at `videos/NUMBER`.
+            browsers play them, clips of the others. `served`: as `link`, but a server has them, below `videos/`.
             `none`: no moving pictures.
         thumbnails: so many of the worst events get one.
         before, after: seconds around an event in a clip.
@@ -85,44 +88,6 @@ class Report:
         return f"report: {', '.join(parts)}"
 
 
-@dataclass
-class _Shown:
-    """A video on its way to the page.
-
-    Attributes:
-        times_path: where the seconds of its frames lie.
-        truth: its true events; None: nothing is known of it.
-        misses: those that were not found, and the seconds at which they begin and end.
-        frames: the frame with the highest score of each found event.
-        peak_frame: that of the whole video.
-        peaks, kinds: of each block of frames, the highest score and the likeliest category.
-        stills, clips: pictures by their place in it -> file.
-        link: the address of the video itself, where browsers play it.
-        recorded: when it was, as it says.
-        problem: why it has no pictures.
-    """
-
-    video: ScoredVideo
-    times_path: Path
-    truth: list[Interval] | None
-    frames: list[int]
-    misses: list[tuple[Moment, float, float]]
-    peak_frame: int
-    peaks: np.ndarray
-    kinds: np.ndarray
-    stills: dict[int, str] = field(default_factory=dict)
-    clips: dict[Interval, str] = field(default_factory=dict)
-    link: str = ""
-    recorded: str | None = None
-    problem: str = ""
-
-    def times(self) -> np.ndarray:
-        """Seconds of its frames. They are looked at where they lie: those of all videos would fill the memory."""
-        if self.times_path.is_file():
-            return read_npy(self.times_path)
-        return np.arange(self.video.frames) / self.video.fps
-
-
 def build_report(
     work: Work, out: Path, choices: Choices, reporter: Reporter, next_moments: Sequence[NextMoment] = ()
 ) -> Report:
@@ -149,9 +114,11 @@ def build_report(
     result = Report(out / "index.html", len(videos), sum(len(video.events) for video in videos))
 
     labelled = has_labels(videos)
+    reviews = fold(read(work.home / VERDICTS))
+    videos = [replace(v, known=v.known and replace(v.known, reviewed=reviews.get(v.id))) for v in videos]
     block = CLIP_FRAMES * max(1, -(-sum(video.frames for video in videos) // (CLIP_FRAMES * MAX_BLOCKS)))
     categories: list[str] = []
-    shown: list[_Shown] = []
+    shown: list[ShownVideo] = []
     with reporter.progress("scores", len(videos)) as bar:
         for number, video in enumerate(videos):
             curve = read_curve(video.scores, work.times(video.id))
@@ -172,9 +139,9 @@ def build_report(
     folder.plan(pictures_planned)
     _make_pictures(shown, folder, reporter, result)
 
-    run = _run_data(shown, categories) | {
+    run = run_data(shown, categories) | {
         "format": 1,
-        "next": _next_data(next_moments, places),
+        "next": next_data(next_moments, places),
         "name": work.home.resolve().name + (f", {work.name}" if work.name else ""),
         "rule": dict(zip(("merge", "least"), event_rule(work), strict=True)),
         "block": block,
@@ -195,26 +162,17 @@ def build_report(
     return result
 
 
-def script(name: str, data: object) -> bytes:
-    """A file that gives the page `data` under a name: pages that are opened from the disk can read no JSON.
-
-    Everything but ASCII is escaped, and so is `<`: nothing in a name can end a script, or a line of it.
-    """
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return f"LAD.give({json.dumps(name)},{text});\n".encode()
-
-
 def _shown(
     work: Work, number: int, video: ScoredVideo, curve: Curve, categories: list[str], block: int, *, labelled: bool
-) -> _Shown:
+) -> ShownVideo:
     """What the page needs of a video once its curve is written; adds to `categories`."""
     for name in (*curve.classes, video.category, *(event.category for event in video.events)):
         if name not in categories:
             categories.append(name)
     scores, times = curve.scores, curve.times
-    truth = true_events(video, curve) if labelled and video.known else None
+    truth = true_events(video, curve) if labelled and _is_known(video) else None
     kinds = np.array([categories.index(name) for name in curve.classes] or [0], "<u2")
-    return _Shown(
+    return ShownVideo(
         video=video,
         times_path=work.times(video.id),
         truth=truth,
@@ -233,9 +191,14 @@ def _shown(
     )
 
 
-def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path, next_moments: Sequence[Moment]) -> None:
+def _is_known(video: ScoredVideo) -> bool:
+    """Whether it is known of all its frames what they show."""
+    return video.known is not None and not with_review(video.known).unlabelled
+
+
+def _choose_pictures(shown: Sequence[ShownVideo], choices: Choices, out: Path, next_moments: Sequence[Moment]) -> None:
     """Decide which frames are shown, and name the files by all that they depend on."""
-    for number, one in enumerate(shown):
+    for one in shown:
         path = one.video.path
         if path.suffix == FEATURES_SUFFIX:
             one.problem = "it came as features, without pictures"
@@ -246,7 +209,7 @@ def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path, next_
             if choices.videos == "link" and is_played(path):
                 one.link = _address(path, out)
             elif choices.videos == "served" and is_played(path):
-                one.link = f"videos/{number}"
+                one.link = f"videos/{fingerprint(one.video.id)[:20]}"  # not its place: that changes with the next video
     found = [
         Moment(number, event.start, event.end, frame, event.peak)
         for number, one in enumerate(shown)
@@ -279,7 +242,7 @@ def _choose_pictures(shown: Sequence[_Shown], choices: Choices, out: Path, next_
         one.clips = {part: f"clips/{_name(one, ['clip', *part])}.mp4" for part in chosen}
 
 
-def _name(one: _Shown, what: list[object]) -> str:
+def _name(one: ShownVideo, what: list[object]) -> str:
     """The name of a picture: another one where the video, the frames or the way of making it are others."""
     found = one.video.path.stat()
     facts = [pictures.VERSION, one.video.id, found.st_size, found.st_mtime_ns, one.video.frames, one.video.fps, *what]
@@ -291,9 +254,9 @@ def _address(path: Path, out: Path) -> str:
     return quote(os.fsencode(os.path.relpath(path.resolve(), out.resolve())))
 
 
-def _make_pictures(shown: Sequence[_Shown], folder: ReportFolder, reporter: Reporter, result: Report) -> None:
+def _make_pictures(shown: Sequence[ShownVideo], folder: ReportFolder, reporter: Reporter, result: Report) -> None:
     """Make what is not there yet, one pass over each video; a video that cannot be read goes without."""
-    todo: list[tuple[_Shown, pictures.Wanted]] = []
+    todo: list[tuple[ShownVideo, pictures.Wanted]] = []
     for one in shown:
         stills = {frame: folder.folder / name for frame, name in one.stills.items() if not folder.has(name)}
         clips = {part: folder.folder / name for part, name in one.clips.items() if not folder.has(name)}
@@ -316,91 +279,3 @@ def _make_pictures(shown: Sequence[_Shown], folder: ReportFolder, reporter: Repo
     for one in shown:
         if one.problem and one.video.path.suffix != FEATURES_SUFFIX:
             result.failed[one.video.id] = one.problem
-
-
-def _run_data(shown: Sequence[_Shown], categories: Sequence[str]) -> dict[str, Any]:
-    """All videos and events, a list for each of their columns: of 50,000 events that is small and quick to read."""
-    kinds = {name: index for index, name in enumerate(categories)}
-    videos = [
-        {
-            "id": one.video.id,
-            "frames": one.video.frames,
-            "fps": one.video.fps,
-            "seconds": round(one.video.seconds, 3),
-            "peak": one.video.peak,
-            "category": kinds[one.video.category],
-            "threshold": one.video.threshold,
-            "split": one.video.known.split if one.video.known else "",
-            "label": one.video.known.label if one.video.known and one.truth is not None else None,
-            "recorded": one.recorded,
-            "link": one.link,
-            "problem": one.problem,
-            "warnings": one.video.warnings,
-        }
-        for one in shown
-    ]
-    events = [
-        {
-            "video": number,
-            "start": event.start,
-            "end": event.end,
-            "from": event.start_time,
-            "to": event.end_time,
-            "category": kinds[event.category],
-            "peak": event.peak,
-            "frame": frame,
-            "verdict": UNKNOWN if one.truth is None else verdict(event, one.truth),
-        }
-        for number, one in enumerate(shown)
-        for event, frame in zip(one.video.events, one.frames, strict=True)
-    ]
-    misses = [
-        {
-            "video": moment.video,
-            "start": moment.start,
-            "end": moment.end,
-            "from": round(begin, 3),
-            "to": round(end, 3),
-            "frame": moment.frame,
-            "peak": round(moment.peak, 6),
-        }
-        for one in shown
-        for moment, begin, end in one.misses
-    ]
-    stills = [{"video": n, "frame": f, "file": name} for n, one in enumerate(shown) for f, name in one.stills.items()]
-    clips = [
-        {"video": number, "start": start, "end": end, "file": name}
-        for number, one in enumerate(shown)
-        for (start, end), name in one.clips.items()
-    ]
-    events.sort(key=lambda event: -event["peak"])
-    misses.sort(key=lambda event: event["peak"])
-    return {
-        "categories": list(categories),
-        "truth": [one.truth for one in shown],
-        "videos": _columns(videos),
-        "events": _columns(events),
-        "misses": _columns(misses),
-        "stills": _columns(stills),
-        "clips": _columns(clips),
-    }
-
-
-def _next_data(moments: Sequence[NextMoment], places: Mapping[str, int]) -> dict[str, list[Any]]:
-    rows = [
-        {
-            "video": places[one.video],
-            "start": one.start,
-            "end": one.end,
-            "from": one.start_time,
-            "to": one.end_time,
-            "peak": one.score,
-        }
-        for one in moments
-    ]
-    return _columns(rows)
-
-
-def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Rows with the same keys as a list for each key."""
-    return {key: [row[key] for row in rows] for key in rows[0]} if rows else {}

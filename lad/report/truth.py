@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from lad.detector.scoring import Event as FoundEvent
-from lad.events import in_frames
+from lad.events import Event
+from lad.extract.sampling import Timeline
+from lad.features.labels import with_events_in_frames, with_review
 from lad.pipeline.scored import ScoredVideo
 from lad.report.curves import Curve
 
@@ -38,11 +41,12 @@ def has_labels(videos: Sequence[ScoredVideo]) -> bool:
 
 
 def true_events(video: ScoredVideo, curve: Curve) -> list[Interval]:
-    """The true events of a labelled video, in frames that it has."""
+    """The true events of a labelled video, in frames that it has; what people said in `lad review` counts."""
     if video.known is None:
         return []
     frames = len(curve.scores)
-    events = in_frames(video.known.events, curve.times, video.fps)
+    known = with_events_in_frames(with_review(video.known), partial(Timeline, curve.times, video.fps))
+    events = [event for event in known.events if isinstance(event, Event)]
     bounded = [(event.start, frames if event.end is None else min(event.end, frames)) for event in events]
     return [(start, end) for start, end in bounded if start < end]
 

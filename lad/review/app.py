@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,7 +27,6 @@ from lad.pipeline.scored import ScoredVideo
 from lad.work.verdicts import Verdict, VerdictsError, append, read
 
 MAX_BODY = 64 << 10  # bytes of one request
-MAX_AT_ONCE = 100  # verdicts
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 HEADERS = {
     "cache-control": "no-store",
@@ -88,7 +87,7 @@ class _Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        _, token, rest = (*scope["path"].split("/", 2), "", "")[:3]
+        token, slash, rest = scope["path"].removeprefix("/").partition("/")
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -101,6 +100,9 @@ class _Guard:
             refusal = "the address needs the token that lad review printed"
         elif scope["method"] not in ("GET", "HEAD") and not _is_same_origin(headers):
             refusal = "another page may not write here"
+        elif not slash:  # addresses on the page go on from here
+            await RedirectResponse(f"/{self.token}/")(scope, receive, with_headers)
+            return
         else:
             await self.app({**scope, "path": f"/{rest}", "raw_path": b""}, receive, with_headers)
             return
@@ -173,17 +175,20 @@ async def _add(request: Request) -> Response:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         return _failed("verdicts are JSON", 415)
     body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            return _failed("too many verdicts at once", 413)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > MAX_BODY:
+                return _failed("too many verdicts at once", 413)
+    except ClientDisconnect:  # nobody is there to be answered
+        return _failed("cut short", 400)
     return await run_in_threadpool(_append, served, body)
 
 
 def _append(served: Served, body: bytes) -> Response:
     try:
         asked = json.loads(body)
-        verdicts = [_verdict(one, served) for one in asked["verdicts"][:MAX_AT_ONCE]]
+        verdicts = [_verdict(one, served) for one in asked["verdicts"]]
     except VerdictsError as error:
         return _failed(str(error), 400)
     except (ValueError, LookupError, TypeError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 import threading
@@ -29,6 +30,13 @@ def serve(served: Served, host: str, port: int, ready: Callable[[str], None]) ->
     Raises:
         ServeError: nothing can listen there.
     """
+    if not host:
+        raise ServeError(
+            "--host: no address to listen on: 127.0.0.1 is this machine alone, 0.0.0.0 all of its addresses"
+        )
+    # What goes wrong with one request is told to who asked. Addresses hold the token: they are in no log.
+    logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+    logging.getLogger("uvicorn").propagate = False
     token = secrets.token_urlsafe(24)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listening:
@@ -41,7 +49,7 @@ def serve(served: Served, host: str, port: int, ready: Callable[[str], None]) ->
         number = listening.getsockname()[1]
         config = uvicorn.Config(
             make_app(served, token, host),
-            log_config=None,  # addresses hold the token: they are in no log
+            log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -51,19 +59,26 @@ def serve(served: Served, host: str, port: int, ready: Callable[[str], None]) ->
         )
         address = f"http://{_name(host)}:{number}/{token}/"
         server = uvicorn.Server(config)
+        ended = threading.Event()  # a `join` that Ctrl-C interrupts takes the thread for one that has ended
+
+        def run() -> None:
+            try:
+                server.run(sockets=[listening])
+            finally:
+                ended.set()
+
         # In a thread: there it leaves signals to lad, and a browser of the terminal may take this one.
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
+        threading.Thread(target=run).start()
         try:
-            while thread.is_alive() and not server.started:
-                thread.join(0.01)
+            while not server.started and not ended.wait(0.01):
+                pass
             ready(address)
-            thread.join()
+            ended.wait()
         except KeyboardInterrupt:
             return
         finally:
             server.should_exit = True
-            thread.join()
+            ended.wait()
 
 
 def _name(host: str) -> str:

@@ -52,6 +52,11 @@ def user() -> str:
     return str(os.getuid())
 
 
+def _new_number() -> str:
+    """Random, and with a letter in front: a spreadsheet takes `3400000e1123` for a number, and writes it otherwise."""
+    return secrets.choice("abcdef") + secrets.token_hex(6)[1:]
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What somebody said of a stretch of a video, and when.
@@ -76,7 +81,7 @@ class Verdict:
     replaces: str = ""
     who: str = field(default_factory=user)
     time: str = field(default_factory=_now)
-    number: str = field(default_factory=lambda: secrets.token_hex(6))
+    number: str = field(default_factory=_new_number)
 
     def problem(self) -> str | None:
         """Why it makes no sense; None: it does."""
@@ -236,16 +241,23 @@ def _parse(line: bytes) -> Verdict | None:
 
 
 def in_force(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Those with frames that nobody took back, in order. An undo can be undone."""
-    gone: set[str] = set()
+    """Those with frames that nobody took back, in order.
+
+    One that was undone is as if never said: what it replaced counts again. One that was replaced stays gone, and so
+    does what it replaced. An undo can be undone.
+    """
+    undone: set[str] = set()
+    replaced: set[str] = set()
     kept: list[Verdict] = []
     for verdict in reversed(verdicts):  # who speaks later is heard first
-        if verdict.number in gone:
+        if verdict.number in undone:
             continue
-        if verdict.replaces:
-            gone.add(verdict.replaces)
-        if verdict.kind != "undo":
+        if verdict.kind == "undo":
+            undone.add(verdict.replaces)
+            continue
+        if verdict.number not in replaced:
             kept.append(verdict)
+        replaced.add(verdict.replaces)
     return kept[::-1]
 
 

@@ -12,6 +12,7 @@ import pytest
 from helpers.videos import write_video
 
 from lad.dataset import read_dataset
+from lad.detector.checkpoint import load_checkpoint
 from lad.work.verdicts import HEADER, Verdict, append
 
 pytestmark = pytest.mark.slow
@@ -108,6 +109,27 @@ def test_verdicts_on_test_videos_teach_nothing_and_correct_what_is_measured(lad,
     assert after["anomalous_frames"] == before["anomalous_frames"] + 10
     assert after["protocol"]["verdicts"] == {"test": {"verdicts": 1, "videos": 1}}
     assert "reviewed" not in out
+    assert lad("compare", str(work))[0] == 0, "it reads the same labels"
+    lad("report", "-q", "--work", str(work), "--videos", "none")
+    run = (work / "report" / "data" / "run.js").read_text()
+    shown = json.loads(run[run.index("{") : run.rindex("}") + 1])
+    assert shown["truth"][shown["videos"]["id"].index("e")] == [[10, 20]]
+
+
+def test_a_category_that_only_verdicts_know_or_that_they_take_away_is_one(lad, data, work):
+    say(work, *(Verdict(name, "event", 0, 60, "jump") for name in "abcdef"))
+    status, out, err = lad("run", *options(data, work))
+    assert status == 0 and "reviewed videos, held out: " in out, out + err
+
+
+def test_a_verdict_names_a_category_of_a_video_whose_events_are_in_seconds(lad, data, work, tmp_path):
+    timed = Path(shutil.copytree(data, tmp_path / "timed"))
+    table = (timed / "dataset.csv").read_text()
+    (timed / "dataset.csv").write_text(table.replace("5-40", "0:00.2-0:01.2"))
+    say(work, Verdict("b", "event", 0, 60, "slip"))
+    status, _, err = lad("train", *options(timed, work))
+    assert status == 0, err
+    assert load_checkpoint(work / "checkpoints" / "best.pt").classes == ["run", "slip"]
 
 
 def test_videos_that_were_only_scored_train_on_what_was_reviewed(lad, data, work):

@@ -40,7 +40,7 @@ def test_what_is_left_of_events(events, removed, left):
 def test_a_video_that_nobody_labelled_trains_on_what_was_reviewed_alone():
     video = reviewed(RUN)
     assert (video.split, video.label, video.events) == ("train", "run", (Event(30, 50),))
-    assert np.flatnonzero(video.labelled_frames(60)).tolist() == list(range(10, 50))
+    assert np.flatnonzero(video.known_frames(60)).tolist() == list(range(10, 50))
 
 
 def test_verdicts_override_the_labels_of_a_dataset_and_leave_the_others():
@@ -73,4 +73,4 @@ def test_verdicts_beyond_the_end_of_a_video_are_a_misfit():
 def test_a_video_without_verdicts_is_as_it_was():
     video = Video("v", Path("v.mp4"), events=(Event(3, 5),))
     assert with_review(video) is video and with_events_in_frames(video, None) is video
-    assert video.labelled_frames(4).all()
+    assert video.known_frames(4).all()

@@ -20,6 +20,31 @@ MARKS = [
     pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM: pages are not tested: apt-get install chromium"),
 ]
 
+NAMELESS = """() => [...document.querySelectorAll("button, input, select, [role]")]
+    .filter((one) => !one.closest("[hidden]"))
+    .filter((one) => !(one.labels?.length || one.getAttribute("aria-label") || one.textContent.trim()))
+    .map((one) => one.outerHTML)"""
+
+# Texts with a contrast below 4.5 to 1, which is what WCAG AA asks for: relative luminance as it defines that.
+FAINT = """() => {
+    const parts = (text) => text.match(/[0-9.]+/g).map(Number);
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+    const behind = (one) => {
+        if (!one) return [255, 255, 255];
+        const colour = parts(getComputedStyle(one).backgroundColor);
+        return colour.length === 3 || colour[3] === 1 ? colour : behind(one.parentElement);
+    };
+    const contrast = (one) => {
+        const pair = [light(parts(getComputedStyle(one).color)), light(behind(one))].sort((a, b) => b - a);
+        return (pair[0] + 0.05) / (pair[1] + 0.05);
+    };
+    const hasText = (one) => [...one.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+    return [...document.querySelectorAll("body *")]
+        .filter((one) => one.offsetParent && hasText(one) && contrast(one) < 4.5)
+        .map((one) => [contrast(one), one.outerHTML.slice(0, 80)]);
+}"""
+
 
 @contextmanager
 def opened_browser() -> Iterator[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from helpers.browser import MARKS, wait_for_frame, watch
+from helpers.browser import FAINT, MARKS, NAMELESS, wait_for_frame, watch
 from helpers.reported import Made, bumps, scored_work
 from helpers.videos import read_number, write_video
 
@@ -248,7 +248,7 @@ def test_the_page_is_used_by_keyboard_alone(page) -> None:
 def test_a_video_that_is_gone_says_so_beside_its_curve(page) -> None:
     page.locator("#rows .row").nth(4).click()
     page.wait_for_function("() => document.getElementById('title').textContent === 'gone'")
-    assert "is not there any more" in page.text_content("#why")
+    page.wait_for_function("() => document.getElementById('why').textContent.includes('is not there any more')")
     assert page.locator("#curve canvas").count() == 1
     assert not page.is_visible("#video")
 
@@ -267,32 +267,6 @@ def test_the_run_tells_false_alarms_and_a_click_shows_them(page) -> None:
     alarms.nth(1).click()
     page.wait_for_function("() => document.getElementById('curve').getAttribute('aria-valuenow') === '100'")
     assert page.is_visible("#look")
-
-
-NAMELESS = """() => [...document.querySelectorAll("button, input, select, [role]")]
-    .filter((one) => !one.closest("[hidden]"))
-    .filter((one) => !(one.labels?.length || one.getAttribute("aria-label") || one.textContent.trim()))
-    .map((one) => one.outerHTML)"""
-
-# Texts with a contrast below 4.5 to 1, which is what WCAG AA asks for: relative luminance as it defines that.
-FAINT = """() => {
-    const parts = (text) => text.match(/[0-9.]+/g).map(Number);
-    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
-    const behind = (one) => {
-        if (!one) return [255, 255, 255];
-        const colour = parts(getComputedStyle(one).backgroundColor);
-        return colour.length === 3 || colour[3] === 1 ? colour : behind(one.parentElement);
-    };
-    const contrast = (one) => {
-        const pair = [light(parts(getComputedStyle(one).color)), light(behind(one))].sort((a, b) => b - a);
-        return (pair[0] + 0.05) / (pair[1] + 0.05);
-    };
-    const hasText = (one) => [...one.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
-    return [...document.querySelectorAll("body *")]
-        .filter((one) => one.offsetParent && hasText(one) && contrast(one) < 4.5)
-        .map((one) => [contrast(one), one.outerHTML.slice(0, 80)]);
-}"""
 
 
 def test_every_control_has_a_name_and_text_stands_out(page) -> None:

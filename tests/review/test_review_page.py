@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from helpers.browser import MARKS, wait_for_frame, watch
+from helpers.browser import FAINT, MARKS, NAMELESS, wait_for_frame, watch
 from helpers.reported import Made, bumps, scored_work
 from helpers.reviewing import Server
 from helpers.videos import write_video
 
 from lad.dataset import Video
-from lad.work.verdicts import fold, read
+from lad.work.verdicts import Verdict, fold, in_force, read
 
 pytest.importorskip("starlette", reason="NO STARLETTE: lad review is not tested: pip install starlette uvicorn")
 pytestmark = MARKS
@@ -54,7 +55,7 @@ def open_page(context: Any, server: Server, wrong: list[str]) -> Any:
     opened = context.new_page()
     watch(opened, wrong)
     opened.goto(server.address)
-    opened.wait_for_selector("#accept:enabled")
+    opened.wait_for_selector("#accept[aria-disabled=false]")
     return opened
 
 
@@ -100,7 +101,7 @@ def test_start_and_end_are_set_at_the_cursor_and_the_category_is_typed(page, wor
     press(page, "c")
     page.keyboard.type("slipped")
     press(page, "Enter", "a")
-    said(page, "1 of 3")
+    said(page, "accepted 0:00.9 – 0:01.1 of a · 0 of 3 events reviewed")  # most of what was found is still unsaid
     assert labels(work, "a") == ([(23, 27, "slipped")], [])
 
 
@@ -126,6 +127,87 @@ def test_a_verdict_that_is_changed_replaces_the_first_one(page, work):
     assert read(work / "labels.csv")[1].replaces == read(work / "labels.csv")[0].number
 
 
+def test_a_verdict_that_is_corrected_twice_leaves_nothing_of_the_first_one(page, work):
+    press(page, "a")
+    said(page, "1 of 3")
+    press(page, "p")
+    wait_for_frame(page, 20)
+    press(page, ".", ".", ".", "i", "a")
+    said(page, "accepted 0:00.9")
+    press(page, "p")
+    page.wait_for_function("() => document.getElementById('draft').textContent.startsWith('frames 23–44')")
+    press(page, "x")
+    said(page, "rejected 0:00.9")
+    assert labels(work, "a") == ([], [(23, 45)])
+
+
+def test_what_was_said_of_more_than_the_event_stays(page, work):
+    page.click("#view-videos")
+    page.locator(".row", has_text="b").first.click()
+    page.wait_for_function("() => document.getElementById('title').textContent === 'b'")
+    page.locator("#curve .u-over").click(position={"x": 2, "y": 40})
+    wait_for_frame(page, 0)
+    press(page, "d")
+    for _ in range(5):
+        press(page, "ArrowRight")
+    press(page, "o", "x")
+    said(page, "rejected")
+    page.click("#view-events")
+    page.locator(".row", has_text="b").first.click()
+    wait_for_frame(page, 60)
+    page.wait_for_function("() => document.getElementById('draft').textContent.startsWith('frames 60–89')")
+    press(page, "a")
+    said(page, "accepted")
+    assert labels(work, "b") == ([(60, 90, HOSTILE)], [(0, 60), (90, 126)])
+
+
+def test_a_key_that_is_held_judges_one_event(page, work):
+    page.keyboard.down("a")
+    for _ in range(3):
+        page.keyboard.down("a")
+    page.keyboard.up("a")
+    said(page, "1 of 3")
+    press(page, "x")
+    said(page, "2 of 3")
+    assert len(read(work / "labels.csv")) == 2
+
+
+def test_the_event_that_is_shown_is_the_one_that_is_judged_however_slow_another_one_was(page, work):
+    page.route("**/data/video-1.js", lambda route: (page.wait_for_timeout(300), route.continue_()))
+    rows = page.locator(".row")
+    rows.nth(1).click()  # b, which takes its time
+    rows.nth(2).click()  # a
+    page.wait_for_timeout(800)
+    press(page, "a")
+    said(page, "accepted")
+    assert labels(work, "a") == ([(100, 120, "fall")], [])
+
+
+def test_keys_work_after_the_slider_was_used_and_buttons_keep_the_focus(page, work):
+    page.focus("#threshold")
+    press(page, "a")
+    said(page, "1 of 3")
+    page.click("#reject")
+    said(page, "2 of 3")
+    assert page.evaluate("() => document.activeElement.id") == "reject"
+
+
+def test_undo_takes_back_ones_own_alone(browser, work):
+    for name in ("ben", "anna"):
+        server = Server(work, "--who", name)
+        context = browser.new_context()
+        opened = open_page(context, server, [])
+        if name == "ben":
+            press(opened, "a")
+            said(opened, "1 of 3")
+        else:
+            press(opened, "u")
+            assert opened.get_attribute("#undo", "aria-disabled") == "true"
+        context.close()
+        server.stop()
+    assert len(read(work / "labels.csv")) == 1
+
+
 def test_undo_takes_back_one_after_the_other_and_shows_what(page, work):
     press(page, "a", "x")  # however fast
     said(page, "2 of 3")
@@ -137,14 +219,14 @@ def test_undo_takes_back_one_after_the_other_and_shows_what(page, work):
     wait_for_frame(page, 20)
     assert fold(read(work / "labels.csv")) == {} and tags(page) == ["", "", ""]
     assert len(read(work / "labels.csv")) == 4  # nothing is ever removed
-    assert page.is_disabled("#undo")
+    assert page.get_attribute("#undo", "aria-disabled") == "true"
 
 
 def test_the_list_shows_what_nobody_has_reviewed(page):
     page.select_option("#filter-review", "open")
     for left in (2, 1, 0):
         page.locator(".row").first.click()
-        page.wait_for_selector("#accept:enabled")
+        page.wait_for_selector("#accept[aria-disabled=false]")
         press(page, "a")
         page.wait_for_function("left => document.querySelectorAll('.row').length === left", arg=left)
 
@@ -188,10 +270,29 @@ def test_read_only_offers_nothing(browser, work):
     opened.goto(server.address)
     said(opened, "read-only")
     press(opened, "a", "x", "d", "u")
-    assert all(opened.is_disabled(f"#{one}") for one in ("accept", "reject", "draw", "undo", "from-here", "category"))
+    off = ("accept", "reject", "draw", "undo", "from-here", "to-here")
+    assert all(opened.get_attribute(f"#{one}", "aria-disabled") == "true" for one in off)
+    assert opened.is_disabled("#category")
     context.close()
     server.stop()
     assert not (work / "labels.csv").exists()
+
+
+def test_the_page_takes_verdicts_back_as_lad_train_does(page):
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        said_in_order: list[Verdict] = []
+        for _ in range(int(random.integers(1, 30))):
+            kind = random.choice(["event", "normal", "undo"]) if said_in_order else "event"
+            numbers = [one.number for one in said_in_order]
+            old = random.choice(numbers) if numbers and (kind == "undo" or random.random() < 0.3) else ""
+            start = 0 if kind == "undo" else int(random.integers(0, 50))
+            said_in_order.append(Verdict("a", kind, start, start and start + 9, replaces=str(old)))
+        kept = page.evaluate(
+            "all => { const found = new LAD.Verdicts(); found.fold(all); return found.kept.map(one => one.number); }",
+            [vars(one) for one in said_in_order],
+        )
+        assert kept == [one.number for one in in_force(said_in_order)]
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
@@ -199,6 +300,12 @@ def test_every_control_has_a_name_is_reached_by_keyboard_and_fits(browser, serve
     context = browser.new_context(viewport={"width": width, "height": height})
     opened = open_page(context, server, wrong := [])
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert opened.evaluate(NAMELESS) == []
+    press(opened, "a", "x")
+    said(opened, "2 of 3")
+    for scheme in ("light", "dark"):
+        opened.emulate_media(color_scheme=scheme)
+        assert opened.evaluate(FAINT) == []
     buttons = opened.locator("#review").get_by_role("button")
     assert all(one.text_content().strip() for one in buttons.all()) and buttons.count() == 6
     assert opened.get_by_label("Category", exact=True).locator("visible=true").count() >= 1

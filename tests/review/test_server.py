@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from helpers.reported import Made, bumps, scored_work
@@ -52,18 +54,20 @@ def test_the_page_and_the_videos_are_there_with_byte_ranges(server, footage):
     status, headers, page = server.ask(server.token)
     assert status == 200 and b"<title>lad" in page and headers["cache-control"] == "no-store"
     whole = (footage / "a.mp4").read_bytes()
-    assert server.ask(f"{server.token}videos/0")[2] == whole
-    status, headers, part = server.ask(f"{server.token}videos/0", headers={"range": "bytes=100-199"})
+    text = server.ask(f"{server.token}data/run.js")[2].decode()
+    run = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    video = server.token + run["videos"]["link"][0]
+    assert server.ask(video)[2] == whole
+    status, headers, part = server.ask(video, headers={"range": "bytes=100-199"})
     assert (status, part, headers["content-range"]) == (206, whole[100:200], f"bytes 100-199/{len(whole)}")
-    assert server.ask(f"{server.token}videos/0", headers={"range": f"bytes={len(whole)}-"})[0] == 416
-    run = server.ask(f"{server.token}data/run.js")[2].decode()
-    clips = json.loads(run[run.index("{") : run.rindex("}") + 1])["clips"]
+    assert server.ask(video, headers={"range": f"bytes={len(whole)}-"})[0] == 416
+    clips = run["clips"]
     assert clips["video"] == [1] and server.ask(server.token + clips["file"][0])[0] == 200  # an avi as a clip
 
 
 @pytest.mark.parametrize(
     "path",
-    ["videos/1", "videos/2", "../manifest.sqlite", "..%2fmanifest.sqlite", "%2e%2e/manifest.sqlite", "data/../../x",
+    ["videos/0", "videos/..", "../manifest.sqlite", "..%2fmanifest.sqlite", "%2e%2e/manifest.sqlite", "data/../../x",
      "/etc/passwd", "%2fetc%2fpasswd", "manifest.sqlite", "labels.csv", "files.json", "data", "index.html/"],
 )  # fmt: skip
 def test_nothing_but_the_page_and_its_videos_can_be_asked_for(server, path):
@@ -178,6 +182,32 @@ def test_what_two_people_say_at_once_is_all_kept(work):
     kept = read(work / "labels.csv")
     assert len(kept) == 80 and [one.who for one in kept].count("anna") == 40
     assert fold(kept)["yard/a"].verdicts == 80
+
+
+def test_the_address_without_its_last_slash_leads_to_the_page(server):
+    status, headers, _ = server.ask(server.token.rstrip("/"))
+    assert status == 307 and headers["location"].endswith(server.token)
+
+
+def test_a_client_that_leaves_is_nobodys_traceback(server):
+    place = urlsplit(server.address)
+    for start in (b"nonsense\r\n\r\n", f"POST {server.token}verdicts HTTP/1.1\r\nhost: {place.netloc}\r\n"
+                  "content-type: application/json\r\ncontent-length: 99\r\n\r\n{".encode()):  # fmt: skip
+        with socket.create_connection((str(place.hostname), place.port or 0)) as connection:
+            connection.sendall(start)
+    assert server.say(EVENT)[0] == 200
+    server.process.send_signal(signal.SIGINT)
+    _, err = server.process.communicate(timeout=20)
+    assert [line for line in err.splitlines() if "what to look at next" not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [(["--who", "a\tb"], "--who 'a\\tb' is not printable"), (["--host", ""], "--host")]
+)
+def test_a_wrong_option_is_told_before_the_page_opens(work, options, why):
+    command = [sys.executable, "-m", "lad", "review", "--work", str(work), "--no-browser", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and why in done.stderr and "Traceback" not in done.stderr
 
 
 def test_ctrl_c_stops_it_with_status_0(work):

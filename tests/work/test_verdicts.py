@@ -184,6 +184,18 @@ def test_later_verdicts_win_where_they_overlap():
     assert said(inside, rejected, drawn) == {"a": (((Event(10, 30), "run"),), (Event(30, 40),))}
 
 
+def test_a_verdict_that_is_replaced_twice_is_gone_with_all_before_it_until_that_is_undone():
+    first = Verdict("a", "event", 20, 45)
+    second = Verdict("a", "event", 25, 50, replaces=first.number)
+    third = Verdict("a", "normal", 25, 50, replaces=second.number)
+    assert in_force([first, second, third]) == [third]
+    assert in_force([first, second, third, Verdict("a", "undo", replaces=third.number)]) == [second]
+
+
+def test_a_number_begins_with_a_letter_so_that_a_spreadsheet_keeps_it():
+    assert all(Verdict("a", "normal", 0, 1).number[0].isalpha() for _ in range(50))
+
+
 def test_an_undo_takes_one_verdict_back_and_can_be_undone():
     drawn = Verdict("a", "event", 10, 30, "run")
     undo = Verdict("a", "undo", replaces=drawn.number)

@@ -125,7 +125,7 @@
   async function open(place) {
     const i = order[place], of = listed();
     await (of ? show(of.video[i], of.start[i]) : show(i, clips.get(i)?.[0].start ?? 0));
-    if (order[place] === i && listed() === of) review?.pick(eventAt(of, i));
+    if (list.active === place && order[place] === i && listed() === of) review?.pick(eventAt(of, i));
   }
 
   // What can be judged: null for a whole video.
@@ -280,10 +280,11 @@
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || $("look").hidden) return;
-    const { target } = event, types = target.closest("input, select, textarea");
+    const { target } = event, types = target.closest("input:not([type=range]), select, textarea") || (target.type === "range" && event.key.startsWith("Arrow"));
     const presses = event.key === " " && target.closest("button, summary"); // a key that these have themselves
     const keys = { ...KEYS, ...review?.keys };
     if (types || presses || !(event.key in keys)) return;
+    if (event.repeat && !(event.key in KEYS)) return; // a key that is held says one thing about one event
     event.preventDefault();
     keys[event.key]();
   });

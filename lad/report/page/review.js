@@ -40,18 +40,28 @@ LAD.Verdicts = class {
   // Those that nobody took back: who speaks later is heard first (lad/work/verdicts.py).
   fold(all) {
     this.all = all;
-    const gone = new Set();
+    const undone = new Set(), replaced = new Set();
     this.kept = [];
     for (let i = all.length - 1; i >= 0; i -= 1) {
-      if (gone.has(all[i].number)) continue;
-      if (all[i].replaces) gone.add(all[i].replaces);
-      if (all[i].kind !== "undo") this.kept.push(all[i]);
+      const { number, kind, replaces } = all[i];
+      if (undone.has(number)) continue;
+      if (kind === "undo") {
+        undone.add(replaces);
+        continue;
+      }
+      if (!replaced.has(number)) this.kept.push(all[i]);
+      replaced.add(replaces);
     }
     this.kept.reverse();
     this.byVideo = new Map();
+    this.painted = new Map();
     for (const one of this.kept) {
-      if (!this.byVideo.has(one.video)) this.byVideo.set(one.video, []);
+      if (!this.byVideo.has(one.video)) {
+        this.byVideo.set(one.video, []);
+        this.painted.set(one.video, []);
+      }
       this.byVideo.get(one.video).push(one);
+      LAD.paint(this.painted.get(one.video), one);
     }
   }
 
@@ -59,14 +69,46 @@ LAD.Verdicts = class {
     return this.byVideo.get(video) || [];
   }
 
-  // What was said last of an event: that something in it is one, or that most of it is nothing.
+  // The last verdict on much the same frames as an event's.
   about(video, start, end) {
     return this.of(video).findLast((one) => {
-      const overlap = Math.min(one.end, end) - Math.max(one.start, start);
-      const of = one.kind === "event" ? Math.min(end - start, one.end - one.start) : end - start;
-      return 2 * overlap >= of;
+      const both = Math.min(one.end, end) - Math.max(one.start, start);
+      return 2 * both >= Math.max(one.end, end) - Math.min(one.start, start);
     });
   }
+
+  // What most of an event's frames are said to be: "event", "normal", or "" where nothing is said of most of them.
+  state(video, start, end) {
+    const pieces = this.painted.get(video) || [], frames = { event: 0, normal: 0 };
+    for (let i = LAD.firstAfter(pieces, start); i < pieces.length && pieces[i].start < end; i += 1) {
+      frames[pieces[i].kind] += Math.min(pieces[i].end, end) - Math.max(pieces[i].start, start);
+    }
+    if (2 * (frames.event + frames.normal) < end - start) return "";
+    return frames.event >= frames.normal ? "event" : "normal";
+  }
+};
+
+// The place of the first of some pieces, in order and apart, that ends after a frame.
+LAD.firstAfter = function (pieces, frame) {
+  let low = 0, high = pieces.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (pieces[middle].end > frame) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+};
+
+// Lay a verdict over the pieces of those before it.
+LAD.paint = function (pieces, { start, end, kind }) {
+  const first = LAD.firstAfter(pieces, start), inside = [{ start, end, kind }];
+  let last = first;
+  while (last < pieces.length && pieces[last].start < end) last += 1;
+  if (last > first) {
+    if (pieces[first].start < start) inside.unshift({ ...pieces[first], end: start });
+    if (pieces[last - 1].end > end) inside.push({ ...pieces[last - 1], start: end });
+  }
+  pieces.splice(first, last - first, ...inside);
 };
 
 // The buttons below the player. page: run, what is shown, and how to show something else (main.js).
@@ -94,7 +136,7 @@ LAD.Review = class {
 
   // One after the other, however fast they come, and about the event that is shown by then.
   later(what) {
-    this.queue = this.queue.then(() => this.page.opening()).then(what);
+    this.queue = this.queue.then(() => this.page.opening()).then(what).catch((error) => this.unsaid(error.message));
   }
 
   // An event of the list was chosen, or none.
@@ -107,14 +149,16 @@ LAD.Review = class {
 
   // "event", "normal", or "" where nobody said anything.
   state(video, start, end) {
-    return this.verdicts.about(video, start, end)?.kind || "";
+    return this.verdicts.state(video, start, end);
   }
 
   refresh() {
     const { $, page, draft } = this, closed = this.verdicts.readOnly;
-    for (const id of ["accept", "reject"]) $(id).disabled = closed || !draft;
-    for (const id of ["from-here", "to-here", "draw"]) $(id).disabled = closed || page.video() === null;
-    $("undo").disabled = closed || !this.verdicts.kept.length;
+    // Not `disabled`: that would take the focus from a button that was just used.
+    const off = (id, is) => $(id).setAttribute("aria-disabled", is);
+    for (const id of ["accept", "reject"]) off(id, closed || !draft);
+    for (const id of ["from-here", "to-here", "draw"]) off(id, closed || page.video() === null);
+    off("undo", closed || !this.last());
     $("category").disabled = closed || !draft;
     if (document.activeElement !== $("category")) $("category").value = draft?.label || "";
     $("draft").textContent = draft
@@ -137,14 +181,21 @@ LAD.Review = class {
     if (this.verdicts.readOnly) return null;
     try {
       const added = await this.verdicts.add(verdict);
-      this.$("unsaid").hidden = true;
+      this.unsaid("");
       return added;
     } catch (error) {
-      const why = error instanceof TypeError ? "the server does not answer: start lad review again, and open its new address" : error.message;
-      this.$("unsaid").textContent = `Not saved: ${why}.`;
-      this.$("unsaid").hidden = false;
+      this.unsaid(`Not saved: ${this.reason(error)}`);
       return null;
     }
+  }
+
+  reason(error) {
+    return error instanceof TypeError ? "the server does not answer: start lad review again, and open its new address" : error.message;
+  }
+
+  unsaid(text) {
+    this.$("unsaid").textContent = text;
+    this.$("unsaid").hidden = !text;
   }
 
   async judge(kind) {
@@ -155,17 +206,22 @@ LAD.Review = class {
     const added = await this.tell({ video, kind, start, end, label, replaces });
     if (!added) return;
     this.mine.push(added.number);
-    this.say(`${kind === "event" ? "accepted" : "rejected"} ${this.shown(added)}`);
+    const what = `${kind === "event" ? "accepted" : "rejected"} ${this.shown(added)}`;
     if (this.draft === draft) this.draft = null;
     this.page.judged();
     this.refresh();
+    this.say(what);
   }
 
-  // Take back the last verdict of this page; where it has none, the last one there is.
-  async undo() {
+  // The last verdict of this page that counts; where it has none, the last one of the same name.
+  last() {
     const kept = new Map(this.verdicts.kept.map((one) => [one.number, one]));
     while (this.mine.length && !kept.has(this.mine.at(-1))) this.mine.pop();
-    const last = kept.get(this.mine.at(-1)) || this.verdicts.kept.at(-1);
+    return kept.get(this.mine.at(-1)) || this.verdicts.kept.findLast(({ who }) => who === this.verdicts.who);
+  }
+
+  async undo() {
+    const last = this.last();
     if (!last || !await this.tell({ video: last.video, kind: "undo", replaces: last.number })) return;
     this.page.changed();
     await this.page.show(last.video, last.start);
@@ -188,6 +244,7 @@ LAD.Review = class {
 
   // The chosen event starts, or ends, with the frame that is shown.
   bound(which) {
+    if (this.verdicts.readOnly) return;
     if (!this.draft || this.draft.video !== this.page.video()) {
       this.draw();
       return;
@@ -209,8 +266,9 @@ LAD.Review = class {
         this.page.changed();
         this.refresh();
       }
+      this.unsaid("");
     } catch (error) {
-      console.debug(error.message); // it is told when somebody wants to save
+      this.unsaid(`What others say is not known: ${this.reason(error)}`);
     }
   }
 };
