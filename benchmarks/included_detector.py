@@ -23,7 +23,7 @@ from benchmarks.accuracy_page import Scored, auc_of, false_alarm_rate_of, recall
 from benchmarks.accuracy_rows import BENCHMARKS, ROOT
 from lad.dataset import dataset_text, read_dataset
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from lad.detector.included import DEFAULT, FOLDER, Card, Measured
+from lad.detector.included import DEFAULT, DIGITS, FOLDER, Card, Measured
 from lad.files import file_sha256, write_bytes, write_json
 from lad.pipeline.score import read_scores
 from lad.version import VERSION
@@ -77,10 +77,12 @@ def main() -> int:
     (half,) = measure(DEFAULT, recipe, arguments.data)["splits"]
     home = WORK / DEFAULT / recipe.features  # the features are there now
     trained, validated = train_on_all(arguments.data / DEFAULT, home)
-    path = arguments.out / f"{DEFAULT}.safetensors"
-    save_checkpoint(path, trained)
-    write_json(path.with_suffix(".json"), asdict(describe(path, trained, validated, half, arguments.data)))
-    print(path, path.stat().st_size, "bytes", file_sha256(path))
+    made = WORK / "included" / f"{DEFAULT}.safetensors"
+    save_checkpoint(made, trained)
+    card = describe(made, trained, validated, half, arguments.data)
+    write_bytes(arguments.out / made.name, made.read_bytes())
+    write_json(arguments.out / f"{DEFAULT}.json", asdict(card))
+    print(card.path.name, card.bytes, "bytes", card.sha256)
     return 0
 
 
@@ -171,6 +173,7 @@ def describe(path: Path, trained: Checkpoint, validated: float, half: dict[str, 
         intended=INTENDED,
         must_not=MUST_NOT,
         limits=LIMITS,
+        taught_by=sorted(file_sha256(video.path)[:DIGITS] for video in videos),
     )
 
 

@@ -270,7 +270,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except NotADetector as error:
-        raise CheckpointError(f"{path}: {error}; maybe it {FEATURE_WEIGHTS}") from error
+        raise CheckpointError(f"{path}: holds no detector: {error}; maybe it {FEATURE_WEIGHTS}") from error
     except (OSError, PickleRefused) as error:
         raise CheckpointError(f"{path}: not a checkpoint that can be read safely: {error}") from error
     import torch

@@ -17,6 +17,7 @@ from lad.files import file_sha256
 from lad.text import did_you_mean
 
 FOLDER = Path(__file__).resolve().parents[1] / "detectors"
+DIGITS = 16  # of a checksum that `taught_by` keeps
 DEFAULT = "surveillance"  # of `lad score` where nobody names a detector
 
 
@@ -66,6 +67,7 @@ class Card:
         intended: what it is for.
         must_not: what it must not be used for.
         limits: where it stops working.
+        taught_by: how the SHA-256 of each video begins that it learned from.
     """
 
     name: str
@@ -84,6 +86,11 @@ class Card:
     intended: list[str]
     must_not: list[str]
     limits: list[str]
+    taught_by: list[str]
+
+    def learned_from(self, sha256: str) -> bool:
+        """Whether it learned from a video with this content."""
+        return sha256[:DIGITS] in self.taught_by
 
     @property
     def path(self) -> Path:
