@@ -39,9 +39,9 @@ def write_page(folder: Path, data: Path) -> None:
         if not rows:
             continue
         table = ped2_table(rows) if name == "ped2" else surveillance_table(rows)
-        text = _between(text, name, table)
+        text = between(text, name, table)
         if cost_file(name).exists():
-            text = _between(text, f"cost of {name}", cost_table(json.loads(cost_file(name).read_text())))
+            text = between(text, f"cost of {name}", cost_table(json.loads(cost_file(name).read_text())))
         default = rows[0][1]
         draw_calibration(folder / f"calibration_{name}.png", default["splits"])
         if name == "surveillance":
@@ -50,7 +50,7 @@ def write_page(folder: Path, data: Path) -> None:
     page.write_text(text)
 
 
-def _between(text: str, marks: str, lines: Sequence[str]) -> str:
+def between(text: str, marks: str, lines: Sequence[str]) -> str:
     """The page with `lines` between the two marks of this name."""
     pattern = re.compile(f"(<!-- {marks}: begin -->\n).*(<!-- {marks}: end -->)", re.DOTALL)
     return pattern.sub(lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text)

@@ -1,4 +1,5 @@
-"""Make the detector that comes with `lad`, and its card: lad/detectors/surveillance.safetensors and .json.
+"""Make the detector that comes with `lad`, and its card: lad/detectors/surveillance.safetensors and .json. The card is
+written into docs/detectors.md, too.
 
     python -m benchmarks.included_detector [--data DIR] [--out lad/detectors]
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy import WORK, measure, scored_video
-from benchmarks.accuracy_page import Scored, auc_of, false_alarm_rate_of, recall_of, resampled
+from benchmarks.accuracy_page import Scored, auc_of, between, false_alarm_rate_of, recall_of, resampled
 from benchmarks.accuracy_rows import BENCHMARKS, ROOT
 from lad.dataset import dataset_text, read_dataset
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -72,6 +73,7 @@ def main() -> int:
         "--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of surveillance and ur_fall"
     )
     parser.add_argument("--out", type=Path, default=FOLDER, help="where the detector and its card go")
+    parser.add_argument("--pages", type=Path, default=ROOT / "docs", help="folder of detectors.md")
     arguments = parser.parse_args()
     recipe = BENCHMARKS[DEFAULT].rows[0]
     (half,) = measure(DEFAULT, recipe, arguments.data)["splits"]
@@ -82,6 +84,8 @@ def main() -> int:
     card = describe(made, trained, validated, half, arguments.data)
     write_bytes(arguments.out / made.name, made.read_bytes())
     write_json(arguments.out / f"{DEFAULT}.json", asdict(card))
+    page = arguments.pages / "detectors.md"
+    page.write_text(between(page.read_text(), card.name, page_lines(card)))
     print(card.path.name, card.bytes, "bytes", card.sha256)
     return 0
 
@@ -222,6 +226,29 @@ def on_ur_fall(path: Path, trained: Checkpoint, data: Path) -> Sequence[Measured
         number("frame AUC", ITSELF, falls, auc_of, f"the {len(falls)} videos of UR Fall with falls", BY_VIDEO),
         *rates_of(ITSELF, scored, trained.threshold, "UR Fall", BY_VIDEO),
     ]
+
+
+def page_lines(card: Card) -> list[str]:
+    """The card as docs/detectors.md has it."""
+    trained = card.trained
+    lines = [
+        f"Finds {card.summary}: the categories {', '.join(card.categories)}. {card.headline[0].upper()}{card.headline[1:]}.",
+        "",
+        "| how good it is |  | measured on |",
+        "|---|---|---|",
+    ]
+    for of in dict.fromkeys(one.of for one in card.measured):
+        lines.append(f"| **{of}** |  |  |")
+        lines += [f"| {one.what} | {one} | {one.on} |" for one in card.measured if one.of == of]
+    lines += ["", f"Brackets give the 95 % interval: {BY_SOURCE}, for UR Fall {BY_VIDEO}. {card.tested}", ""]
+    lines += [
+        f"Trained on {trained['videos']} clips of {trained['sources']} sources, {trained['steps']} steps, by the "
+    ]
+    lines[-1] += f"recipe of `configs/{trained['configuration']}.yaml`:"
+    lines += ["", *(f"- {one['what']}: `{one['from']}`, {one['licence']}" for one in trained["data"]), ""]
+    for title, said in (("For", card.intended), ("Not for", card.must_not), ("Where it stops working", card.limits)):
+        lines += [f"**{title}**", "", *(f"- {line}" for line in said), ""]
+    return [*lines, f"`{card.path.name}`: {card.bytes:,} bytes, {card.licence}, sha256 `{card.sha256}`."]
 
 
 if __name__ == "__main__":
