@@ -16,7 +16,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from benchmarks.accuracy import WORK, measure, scored_video
@@ -36,6 +38,7 @@ BY_SOURCE, BY_VIDEO = "bootstrap over the sources", "bootstrap over the videos"
 RECIPE, ITSELF = "the same recipe, trained on the training half", "the detector in this file"
 FOLDS = "the same recipe in cross-validation: five times trained on four fifths of the sources, tested on the others"
 FOLDS_AUC = "frame AUC, mean of the five; the number of training steps was chosen by it"
+wrapped = partial(wrap, width=120)
 Number = Callable[[Scored], float | None]
 DATA = [
     {
@@ -194,9 +197,11 @@ def rates_of(of: str, scored: Scored, threshold: float, on: str, how: str) -> li
     """What is found and what alarms falsely at a threshold."""
     at = f"at its threshold {threshold:.2f}"
     return [
-        number(f"of the anomalous frames found {at}", of, scored, lambda some: recall_of(some, threshold), on, how),
         number(
-            f"of the frames of normal videos alarm {at}",
+            f"share of the anomalous frames found {at}", of, scored, lambda some: recall_of(some, threshold), on, how
+        ),
+        number(
+            f"share of the frames of normal videos that alarm {at}",
             of,
             scored,
             lambda some: false_alarm_rate_of(some, threshold),
@@ -231,21 +236,16 @@ def on_ur_fall(path: Path, trained: Checkpoint, data: Path) -> Sequence[Measured
 def page_lines(card: Card) -> list[str]:
     """The card as docs/detectors.md has it."""
     trained = card.trained
-    lines = [
-        f"Finds {card.summary}: the categories {', '.join(card.categories)}. {card.headline[0].upper()}{card.headline[1:]}.",
-        "",
-        "| how good it is |  | measured on |",
-        "|---|---|---|",
-    ]
+    lines = wrapped(f"Finds {card.summary}: the categories {', '.join(card.categories)}. In short: {card.headline}.")
+    lines += ["", "| how good it is |  | measured on |", "|---|---|---|"]
     for of in dict.fromkeys(one.of for one in card.measured):
-        lines.append(f"| **{of}** |  |  |")
+        lines += [f"| **{of}** |  |  |"]
         lines += [f"| {one.what} | {one} | {one.on} |" for one in card.measured if one.of == of]
-    lines += ["", f"Brackets give the 95 % interval: {BY_SOURCE}, for UR Fall {BY_VIDEO}. {card.tested}", ""]
-    lines += [
-        f"Trained on {trained['videos']} clips of {trained['sources']} sources, {trained['steps']} steps, by the "
-    ]
-    lines[-1] += f"recipe of `configs/{trained['configuration']}.yaml`:"
-    lines += ["", *(f"- {one['what']}: `{one['from']}`, {one['licence']}" for one in trained["data"]), ""]
+    brackets = f"Brackets give the 95 % interval: {BY_SOURCE}, for UR Fall {BY_VIDEO}."
+    recipe = f"by the recipe of `configs/{trained['configuration']}.yaml`, {trained['steps']} steps:"
+    lines += ["", *wrapped(f"{brackets} {card.tested}"), ""]
+    lines += [f"Trained on {trained['videos']} clips of {trained['sources']} sources, {recipe}", ""]
+    lines += [*(f"- {one['what']}: `{one['from']}`, {one['licence']}" for one in trained["data"]), ""]
     for title, said in (("For", card.intended), ("Not for", card.must_not), ("Where it stops working", card.limits)):
         lines += [f"**{title}**", "", *(f"- {line}" for line in said), ""]
     return [*lines, f"`{card.path.name}`: {card.bytes:,} bytes, {card.licence}, sha256 `{card.sha256}`."]

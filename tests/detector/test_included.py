@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.detectors import write_detector
+from helpers.places import REPOSITORY
 from helpers.work import same_tensors
 from safetensors.torch import save_file
 
@@ -145,6 +146,15 @@ def test_the_command_lists_them_and_shows_a_card(lad: Lad) -> None:
     assert json.loads(out)["sha256"] == card.sha256
     (listed,) = json.loads(lad("detectors", "list", "--json")[1])
     assert listed["name"] == "surveillance" and listed["default"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_page_of_the_documentation_is_the_card(name: str) -> None:
+    card, page = read_card(name), " ".join((REPOSITORY / "docs" / "detectors.md").read_text().split())
+    assert card.sha256 in page and card.headline in page and card.tested in page
+    assert all(f"| {one.what} | {one} | {one.on} |" in page for one in card.measured)
+    assert all(f"- {line}" in page for line in (*card.intended, *card.must_not, *card.limits))
+    assert card.line in (REPOSITORY / "README.md").read_text() or name != included.DEFAULT
 
 
 def test_an_unknown_name_is_answered_with_the_one_that_was_meant(lad: Lad) -> None:
