@@ -22,6 +22,7 @@ import numpy as np
 from lad.config import Config, ConfigError, load_config
 from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, scoring_config
 from lad.detector.included import find_detector
+from lad.detector.looks import looks_of
 from lad.detector.scoring import Event, EventRule, ScoreError, Scorer, Scores, make_scorer
 from lad.device import STEADY_THREADS, detector_threads, network_threads, repeatable, resolve_device
 from lad.errors import LadError
@@ -182,6 +183,7 @@ def load(
         threshold=config.score.threshold if threshold is None else threshold,
         classes=config.data.classes or (),
         rule=EventRule(config.score.merge_seconds, config.score.min_seconds),
+        looks=looks_of(recipe),
     )
     warnings = other_features(loaded, config.extract, recipe.identities, given=False)
     return Detector(

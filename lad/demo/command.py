@@ -59,7 +59,7 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
     click.echo(f"  {report.page.absolute().as_uri()}")
     click.echo("\nNow your own video:")
     click.echo(f"  {command()} score --report VIDEO")
-    click.echo("  (by a detector for fights and falls that comes with lad; that of the demo knows three made-up events)")
+    click.echo("  (with a detector for fights and falls that comes with lad; the one of the demo knows made-up events)")
     return not failed
 
 

@@ -128,4 +128,11 @@ def test_a_fight_of_a_real_camera_is_found_by_the_real_one(
     fight = shared_data / "surveillance" / "videos" / "Fighting" / "fi016.mp4"
     status, out, err = lad("score", str(fight), "--work", str(tmp_path))
     assert status == 0 and read_card("surveillance").line in err
-    assert "event 0:00.0 - 0:02.2" in out and "Fighting" in out
+    (event,) = [line for line in out.splitlines() if line.startswith("  event 0:00.0 - 0:02.2")]
+    category, _, actions = event.partition("; looks like: ")
+    assert category.endswith("Fighting") and len(actions.split(", ")) == 3
+    (row,) = csv.DictReader((tmp_path / "scores" / "events.csv").open(newline=""))
+    (summary,) = csv.DictReader((tmp_path / "scores" / "summary.csv").open(newline=""))
+    assert row["looks_like"] == summary["looks_like"] == actions
+    (told,) = json.loads((tmp_path / "scores" / "events.json").read_text())["videos"][0]["events"]
+    assert told["looks_like"] == actions.split(", ")

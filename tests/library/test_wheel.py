@@ -28,6 +28,7 @@ def test_a_wheel_has_every_configuration_the_detectors_and_the_free_name(tmp_pat
     shipped = {path.name: path.read_text() for path in (installed / "configs").iterdir()}
     assert shipped == {path.name: path.read_text() for path in CONFIGS.iterdir()}
     assert (installed / "demo" / "demo.yaml").read_text() == shipped["demo.yaml"]
+    assert len((installed / "models" / "kinetics400.txt").read_text().splitlines()) == 400
     detectors = {path.name: path.read_bytes() for path in (installed / "detectors").iterdir()}
     assert detectors == {path.name: path.read_bytes() for path in FOLDER.iterdir()} and detectors
     say = "from pathlib import Path; from lad.config import load_config; print(load_config(Path('ped2'), []).name)"
