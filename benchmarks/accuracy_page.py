@@ -39,9 +39,9 @@ def write_page(folder: Path, data: Path) -> None:
         if not rows:
             continue
         table = ped2_table(rows) if name == "ped2" else surveillance_table(rows)
-        text = _between(text, name, table)
+        text = between(text, name, table)
         if cost_file(name).exists():
-            text = _between(text, f"cost of {name}", cost_table(json.loads(cost_file(name).read_text())))
+            text = between(text, f"cost of {name}", cost_table(json.loads(cost_file(name).read_text())))
         default = rows[0][1]
         draw_calibration(folder / f"calibration_{name}.png", default["splits"])
         if name == "surveillance":
@@ -50,7 +50,7 @@ def write_page(folder: Path, data: Path) -> None:
     page.write_text(text)
 
 
-def _between(text: str, marks: str, lines: Sequence[str]) -> str:
+def between(text: str, marks: str, lines: Sequence[str]) -> str:
     """The page with `lines` between the two marks of this name."""
     pattern = re.compile(f"(<!-- {marks}: begin -->\n).*(<!-- {marks}: end -->)", re.DOTALL)
     return pattern.sub(lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text)
@@ -110,19 +110,19 @@ def surveillance_table(rows: Sequence[tuple[Row, dict[str, Any]]]) -> list[str]:
     for row, measured in rows:
         (split,) = measured["splits"]
         scored, found = split["videos"], split["metrics"]
-        cells = [row.name, _with_interval(scored, _auc), validation_of(measured)]
+        cells = [row.name, _with_interval(scored, auc_of), validation_of(measured)]
         cells.append(_with_interval(scored, average_precision_of))
         if found:
             threshold = found["threshold"]
-            cells += [_with_interval(scored, lambda some, t=threshold: _alarm_rate(some, t))]  # type: ignore[misc]
-            cells += [_with_interval(scored, lambda some, t=threshold: _recall(some, t))]  # type: ignore[misc]
+            cells += [_with_interval(scored, lambda some, t=threshold: false_alarm_rate_of(some, t))]  # type: ignore[misc]
+            cells += [_with_interval(scored, lambda some, t=threshold: recall_of(some, t))]  # type: ignore[misc]
             cells += [f"{threshold:.2f}", f"{found['calibration_error']:.3f}"]
         lines.append(_line([*cells, *[""] * (len(header) - len(cells))]))
     default = rows[0][1]["splits"][0]
     lines += ["", "By category, the default:", "", _line(("", "videos", "AUC", "AP")), "|---|---|---|---|"]
     for label in sorted({one["label"] for one in default["videos"]}):
         own = [one for one in default["videos"] if one["label"] == label]
-        numbers = (_with_interval(own, _auc), _with_interval(own, average_precision_of))
+        numbers = (_with_interval(own, auc_of), _with_interval(own, average_precision_of))
         lines.append(_line((label, str(len(own)), *numbers)))
     return [*lines, "", "The whole trade-off of the default:", "", *trade_off_table(default["videos"])]
 
@@ -144,7 +144,7 @@ def trade_off_table(scored: Scored) -> list[str]:
         alarms = sum(
             false_alarms(intervals(truth_of(one)), intervals(np.array(one["scores"]) > threshold)) for one in scored
         )
-        rates = (false_alarm_rate(truth, scores, threshold), _alarm_rate(scored, threshold))
+        rates = (false_alarm_rate(truth, scores, threshold), false_alarm_rate_of(scored, threshold))
         lines.append(_line((f"{recall:.0%}", f"{threshold:.2f}", *map(_percent, rates), f"{alarms / hours:.0f}")))
     return lines
 
@@ -172,7 +172,7 @@ def resampled(scored: Scored, number: Callable[[Scored], float | None]) -> tuple
     return float(low), float(high)
 
 
-def _auc(scored: Scored) -> float | None:
+def auc_of(scored: Scored) -> float | None:
     return roc_auc(*frames_of(scored))
 
 
@@ -180,12 +180,12 @@ def average_precision_of(scored: Scored) -> float | None:
     return average_precision(*frames_of(scored))
 
 
-def _alarm_rate(scored: Scored, threshold: float) -> float | None:
+def false_alarm_rate_of(scored: Scored, threshold: float) -> float | None:
     normal = [one for one in scored if not one["events"]]
     return false_alarm_rate(*frames_of(normal), threshold) if normal else None
 
 
-def _recall(scored: Scored, threshold: float) -> float | None:
+def recall_of(scored: Scored, threshold: float) -> float | None:
     truth, scores = frames_of(scored)
     return float((scores[truth] > threshold).mean()) if truth.any() else None
 

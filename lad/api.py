@@ -21,6 +21,8 @@ import numpy as np
 
 from lad.config import Config, ConfigError, load_config
 from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, scoring_config
+from lad.detector.included import find_detector
+from lad.detector.looks import looks_of
 from lad.detector.scoring import Event, EventRule, ScoreError, Scorer, Scores, make_scorer
 from lad.device import STEADY_THREADS, detector_threads, network_threads, repeatable, resolve_device
 from lad.errors import LadError
@@ -155,7 +157,8 @@ def load(
     """Load a detector, and the feature networks that it needs; their weights are fetched if they are not here yet.
 
     Args:
-        checkpoint: `best.pt` of `lad train`, or a checkpoint of the LAD2000 authors' code.
+        checkpoint: `best.pt` of `lad train`, the name of a detector that comes with `lad` (`surveillance`), or a
+            checkpoint of the LAD2000 authors' code.
         device: `auto`, `cpu`, `cuda` or `cuda:<index>`. On a GPU, cuDNN is set to repeat its results, for the process.
         workers: processes that decode videos.
         threads: on a CPU; None: one for each core for the feature networks, which moves nothing, and two for the
@@ -167,7 +170,7 @@ def load(
         CheckpointError: the checkpoint is missing, damaged, not one, or asks for more than that.
         LadError: the weights cannot be had, or the device is not there.
     """
-    path = Path(checkpoint)
+    path = find_detector(checkpoint)
     options = {"device": device, "workers": workers, "threads": threads, "score.max_memory": max_memory}
     config = scoring_config(path, [], options)
     loaded = load_checkpoint(path)
@@ -180,6 +183,7 @@ def load(
         threshold=config.score.threshold if threshold is None else threshold,
         classes=config.data.classes or (),
         rule=EventRule(config.score.merge_seconds, config.score.min_seconds),
+        looks=looks_of(recipe),
     )
     warnings = other_features(loaded, config.extract, recipe.identities, given=False)
     return Detector(

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from lad.cli_compare import compare
+from lad.cli_detectors import detectors
 from lad.cli_events import clips, export
 from lad.cli_report import REPORT, print_report, report, report_data, write_report
 from lad.cli_review import review
@@ -79,7 +80,7 @@ def cli() -> None:
 
     \b
     lad demo                                        see the whole chain on clips that it makes itself
-    lad score --checkpoint best.pt VIDEO...         score your own videos
+    lad score VIDEO...                              score your own videos: fights and falls
     lad clips --out clips                           watch the events that were found
     lad run -c ped2 --data DIR                      a benchmark, from videos to metrics
 
@@ -169,29 +170,38 @@ def train(**options: Any) -> int:
 
 @cli.command()
 @common_options
-@click.option("--checkpoint", type=PLACE, help="Detector [default: the run's best.pt].")
+@click.option(
+    "--checkpoint",
+    type=PLACE,
+    help="Detector: a file, or a name that `lad detectors list` has [default: the run's best.pt; where nothing was "
+    "trained, surveillance].",
+)
 @ALARM
 @REPORT
 @click.argument("videos", nargs=-1, type=Place())
 def score(videos: tuple[str, ...], checkpoint: Path | None, report: bool, **options: Any) -> int:
     """Score every frame: of the configuration's videos, or of VIDEO... (features are made where they are missing).
 
-    Scores are written to scores/<video>.csv. With --checkpoint no configuration is needed: the checkpoint knows how
-    its features are made.
+    Scores are written to scores/<video>.csv. No configuration is needed: a detector knows how its features are made.
+    Without -c and --checkpoint, the detector is the one for fights and falls that comes with lad, unless one was
+    trained in --work.
 
     \b
     Examples:
+      lad score street.mp4
       lad score --checkpoint best.pt street.mp4
       lad score --checkpoint best.pt ~/footage --work ~/footage_scores --report
       lad score --checkpoint best.pt street.mp4 --alarm "python tell_me.py"
     """
-    names = ["extract", "score"] if videos or checkpoint else ["score"]
-    return _run_stages(names, videos, begin(options, videos, checkpoint), with_report=report)
+    session = begin(options, videos, checkpoint, scores=True)
+    ready = session.config.score.checkpoint and not options["config_path"]
+    names = ["extract", "score"] if videos or checkpoint or ready else ["score"]
+    return _run_stages(names, videos, session, with_report=report)
 
 
 @cli.command()
 @common_options
-@click.option("--checkpoint", type=PLACE, help="Score with this detector first.")
+@click.option("--checkpoint", type=PLACE, help="Score with this detector first: a file, or a name as in `lad score`.")
 @click.option(
     "--scores",
     type=Place(path_type=Path, exists=True),
@@ -273,7 +283,7 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
-for command in (clips, compare, export, report, review, status, weights):
+for command in (clips, compare, detectors, export, report, review, status, weights):
     cli.add_command(command)
 
 
@@ -330,6 +340,7 @@ def _evaluate_given(scores: Path, listed: Path | None, gt: Path | None, session:
 
 def _run_stages(names: list[str], videos: tuple[str, ...], session: Session, *, with_report: bool = False) -> int:
     from lad import console
+    from lad.detector.included import card_of
     from lad.pipeline.alarm import alarm_words
     from lad.pipeline.outcome import run_data
     from lad.pipeline.run import ready_recipe, run_stages, split_parts
@@ -345,6 +356,8 @@ def _run_stages(names: list[str], videos: tuple[str, ...], session: Session, *, 
         if "score" in names and "train" not in names:
             for part in split_parts(project, work, reporter):
                 find_checkpoint(part.project, part.work)
+        if "score" in names and (card := card_of(project.config.score.checkpoint)):
+            reporter.say(card.line)
         recipe = ready_recipe(project, reporter)
         # Text is printed as it comes; JSON must stay one document.
         announce = partial(reporter.announce, on_stderr=session.as_json)

@@ -218,7 +218,8 @@ def print_scores(video_id: str, info: dict[str, Any]) -> None:
     )
     for event in info["events"]:
         times = f"{clock(event['start_time'])} - {clock(event['end_time'])}"
-        click.echo(f"  event {times}  frames {event['start']}-{event['end']}  {printable(event['category'])}")
+        looks = f"; looks like: {', '.join(event['looks_like'])}" if event.get("looks_like") else ""
+        click.echo(f"  event {times}  frames {event['start']}-{event['end']}  {printable(event['category'])}{looks}")
     if not info["events"]:
         click.echo(f"  no event above {info['threshold']:g}")
     for warning in info["warnings"]:

@@ -64,7 +64,7 @@ class Commands(click.Group):
             known = self.list_commands(ctx)
             advice = did_you_mean(args[0], known) or f": there are {', '.join(known)}"
             if Path(args[0]).exists():
-                advice = ": to score a video write lad score --checkpoint FILE VIDEO"
+                advice = ": to score a video write lad score VIDEO"
             raise click.UsageError(f"no command {shortened(args[0])!r}{advice}", ctx) from error
 
 
@@ -189,15 +189,18 @@ def begin(
     *,
     bare: bool = False,
     again: bool = False,
+    scores: bool = False,
 ) -> Session:
     """Read the configuration that the options describe; with a checkpoint and no configuration, the checkpoint's.
 
     Args:
         options: the common ones.
-        videos, checkpoint: as the command was given them.
+        videos, checkpoint: as the command was given them; the checkpoint may be the name of one that comes with `lad`.
         bare: the command can do without a configuration.
         again: the command trains; where it is told nothing but a work directory, it takes the configuration of the last
             command there, but for a detector that was named.
+        scores: the command scores; where nobody names a detector or a configuration, and none was trained in the work
+            directory, it takes the one that comes with `lad`.
 
     Raises:
         click.UsageError: nothing says what to work on.
@@ -207,13 +210,18 @@ def begin(
         options = _as_before(options)
     if not (options["config_path"] or options["overrides"] or options["data"] or videos or checkpoint or bare):
         raise click.UsageError(
-            "give -c CONFIG: a file, or a name: surveillance (videos of yours and their dataset.csv), folder (a folder "
-            "for each category), ped2 and other benchmarks"
+            f"{'name videos, or ' if scores else ''}give -c CONFIG: a file, or a name: surveillance (videos of yours "
+            "and their dataset.csv), folder (a folder for each category), ped2 and other benchmarks"
         )
     from lad.config import load_config
     from lad.console import make_reporter
+    from lad.detector.included import DEFAULT, find_detector
     from lad.pipeline.project import Asked
 
+    if checkpoint is not None:
+        checkpoint = find_detector(checkpoint)
+    elif scores and not options["config_path"] and not _has_detector(options):
+        checkpoint = find_detector(DEFAULT)
     given = {
         "data.root": options["data"],
         "device": options["device"],
@@ -236,6 +244,15 @@ def begin(
         Asked(force=options["force"], verify=options["verify"], alarm=options.get("alarm") or ""),
         options["as_json"],
     )
+
+
+def _has_detector(options: dict[str, Any]) -> bool:
+    """Whether options without a configuration name a detector all the same, or a work directory that has its own."""
+    from lad.config import load_config
+
+    config = load_config(None, list(options["overrides"]))
+    work = options["work"] or Path("runs") / config.name
+    return config.score.checkpoint is not None or any((work / name).exists() for name in ("checkpoints", "splits"))
 
 
 def _as_before(options: dict[str, Any]) -> dict[str, Any]:

@@ -58,8 +58,8 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
     click.echo("\nTo watch the events beside their scores, open this in a browser:")
     click.echo(f"  {report.page.absolute().as_uri()}")
     click.echo("\nNow your own video:")
-    click.echo(f"  {command()} score --checkpoint {work / 'checkpoints' / 'best.pt'} --report VIDEO")
-    click.echo("  (this detector knows three made-up events; train one on your own with `lad run`, see README.md)")
+    click.echo(f"  {command()} score --report VIDEO")
+    click.echo("  (with a detector for fights and falls that comes with lad; the one of the demo knows made-up events)")
     return not failed
 
 

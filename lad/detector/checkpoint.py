@@ -14,6 +14,7 @@ from lad.config import Config, ExtractConfig, load_config
 from lad.datasets import BENCHMARKS
 from lad.detector.bounds import check_demands
 from lad.detector.calibration import Calibration
+from lad.detector.detector_file import SUFFIX, NotADetector, read_detector, write_detector
 from lad.device import cores
 from lad.errors import LadError
 from lad.features.recipe import UNKNOWN_WEIGHTS
@@ -198,9 +199,15 @@ def other_features(
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint atomically; all of it but tensors is plain Python data."""
+    """Write a checkpoint atomically; all of it but tensors is plain Python data.
+
+    A path that ends in `.safetensors` gets the detector alone (`detector_file`), without what resumes its training.
+    """
     import torch
 
+    if path.suffix == SUFFIX:
+        write_detector(path, {"format": FORMAT, **vars(checkpoint)})
+        return
     # To a file that torch does not know the name of: it would write the temporary one into it, and equal checkpoints
     # would not be the same bytes.
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -249,6 +256,8 @@ def _check_parts(checkpoint: Checkpoint, classes: int) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of this project, or a bare state dict as the authors' training code writes it.
 
+    A file that ends in `.safetensors` is read as `detector_file` says, every other one as torch's.
+
     Raises:
         CheckpointError: the file is missing, damaged, would run code, or is of another format.
     """
@@ -257,12 +266,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: is a folder: name the checkpoint in it, such as {inside}")
     try:
         check_readable(path, MAX_CHECKPOINT_BYTES)
-        data = load_torch(path)
+        data = read_detector(path) if path.suffix == SUFFIX else load_torch(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
+    except NotADetector as error:
+        raise CheckpointError(f"{path}: holds no detector: {error}; maybe it {FEATURE_WEIGHTS}") from error
     except (OSError, PickleRefused) as error:
-        if path.suffix == ".safetensors":  # lad keeps weights so, and no checkpoint
-            raise CheckpointError(f"{path}: {FEATURE_WEIGHTS}") from error
         raise CheckpointError(f"{path}: not a checkpoint that can be read safely: {error}") from error
     import torch
 

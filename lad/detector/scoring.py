@@ -11,6 +11,7 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.detector.calibration import Calibration
 from lad.detector.checkpoint import Checkpoint, CheckpointError
+from lad.detector.looks import Looks
 from lad.errors import LadError
 from lad.extract.sampling import Timeline
 from lad.features.video import ClipFeatures
@@ -128,6 +129,7 @@ class Event:
         start_time, end_time: seconds since the first frame.
         category: what it looks like most.
         peak: the highest score in it.
+        looks_like: the likeliest three of Kinetics' 400 actions; empty where its features cannot tell.
     """
 
     start: int
@@ -136,6 +138,7 @@ class Event:
     end_time: float
     category: str
     peak: float
+    looks_like: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,7 @@ class Scorer:
         merge: of the scores that overlapping windows give a frame.
         rule: of events.
         doubt: why the detector may be worth nothing; empty: nothing speaks against it.
+        looks: says what an event looks like; None: the features cannot tell.
     """
 
     detector: Detector
@@ -200,6 +204,7 @@ class Scorer:
     merge: Merge
     rule: EventRule = EventRule()
     doubt: str = ""
+    looks: Looks | None = None
 
     def check(self, features: ClipFeatures) -> None:
         """Raise CheckpointError where the detector is for features of another length."""
@@ -212,6 +217,9 @@ class Scorer:
         """The likeliest category of an event: of those that are none of normal videos, where there are any."""
         events = [index for index, name in enumerate(self.classes) if not is_normal(name)] or range(len(self.classes))
         return self.classes[max(events, key=lambda index: float(probabilities[index]))]
+
+    def _looks_like(self, features: ClipFeatures, clips: np.ndarray) -> tuple[str, ...]:
+        return self.looks(features, int(clips[0]), int(clips[-1])) if self.looks else ()
 
     def __call__(
         self,
@@ -241,6 +249,7 @@ class Scorer:
                 end_time=float(ends[end - 1]),
                 category=self._event_category(found.classes[clip_of_frame[start:end]].mean(axis=0)),
                 peak=float(frames[start:end].max()),
+                looks_like=self._looks_like(features, clip_of_frame[start:end]),
             )
             for start, end in events_above(
                 frames,
@@ -275,6 +284,7 @@ def make_scorer(
     classes: Sequence[str] = (),
     rule: EventRule = EventRule(),
     allowed: str = "",
+    looks: Looks | None = None,
 ) -> Scorer:
     """A checkpoint's detector, ready to score.
 
@@ -286,6 +296,7 @@ def make_scorer(
         classes: names for the categories of a checkpoint that does not say them, where they are as many.
         rule: of events.
         allowed: the class from outside that the user named in `train.detector`.
+        looks: says what an event looks like.
 
     Raises:
         CheckpointError: the detector is a class from outside that the user did not name.
@@ -303,4 +314,5 @@ def make_scorer(
         merge,
         rule,
         checkpoint.doubt,
+        looks,
     )

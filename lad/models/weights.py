@@ -24,6 +24,7 @@ from lad.models.registry import STREAM_CHANNELS
 from lad.text import did_you_mean
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from lad.models.i3d import InceptionI3D
@@ -253,6 +254,21 @@ def fetch(name: str, *, from_file: Path | None = None, on_progress: Progress | N
         raise WeightsError(f"weights {name} could not be fetched into {cache_folder()}: {error}") from error
 
 
+def load_tensors(name: str) -> dict[str, torch.Tensor]:
+    """The tensors of cached weights, by their names in the network.
+
+    Raises:
+        WeightsError: they are not in the cache, or are damaged there.
+    """
+    from safetensors.torch import load as read_tensors
+
+    cached = _cached(name)
+    content = cached.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != cached.sha256:
+        raise WeightsError(f"{cached.path} is damaged (wrong sha256): run `lad weights fetch {cached.name}`")
+    return read_tensors(content)
+
+
 def load(name: str, *, backbone: str, stream: str, seed: int = 0) -> nn.Module:
     """Build a network of `NETWORKS` with its weights, in eval mode. The global random state of torch is left as it was.
 
@@ -270,13 +286,7 @@ def load(name: str, *, backbone: str, stream: str, seed: int = 0) -> nn.Module:
     if name == "random":
         return network
 
-    from safetensors.torch import load as read_tensors
-
-    cached = _cached(name)
-    content = cached.path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != cached.sha256:
-        raise WeightsError(f"{cached.path} is damaged (wrong sha256): run `lad weights fetch {cached.name}`")
-    tensors = read_tensors(content)
+    tensors = load_tensors(name)
     if WEIGHTS[name].derived_from:
         # Cross-modality initialisation: Wang et al., "Temporal Segment Networks", ECCV 2016, section 3.2.
         average = tensors[FIRST_CONVOLUTION].mean(dim=1, keepdim=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from lad.dataset import SPLITS, Video
 from lad.detector.checkpoint import load_checkpoint
+from lad.detector.included import card_of
 from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
@@ -73,7 +74,9 @@ def evaluate_videos(
     )
     made_with = _protocol_of_detector(project, work, first["checkpoint"], configured)
     metrics |= {"protocol": made_with, "weights": dict(recipe.identities), "lad": code_version()}
-    metrics["doubt"] = first.get("doubt", "")
+    metrics["doubt"] = first.get("doubt", "") or _taught_by(project, work, usable)
+    if not first.get("doubt") and metrics["doubt"]:
+        reporter.say(f"warning: {metrics['doubt']}")
     if optimistic:
         metrics["released_protocol"] = {
             "auc": optimistic["test_auc"],
@@ -189,6 +192,18 @@ def _protocol_of_detector(
         made_with["window"] = checkpoint.detector().window
     made_with["config"] = {**configured["config"], "train": train}
     return made_with
+
+
+def _taught_by(project: Project, work: Work, videos: Sequence[Video]) -> str:
+    """What is to be said where the detector that comes with `lad` learned from test videos; empty where it did not."""
+    if not (card := card_of(project.config.score.checkpoint)):
+        return ""
+    contents = work.manifest.contents
+    known = sum(card.learned_from(contents.of_input(v.path)) for v in videos if not v.is_features)
+    return (
+        f"{known} of the {len(videos)} test videos taught the detector {card.name}: its numbers on them say nothing "
+        "about other videos"
+    ) if known else ""  # fmt: skip
 
 
 def write_evaluation(

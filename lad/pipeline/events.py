@@ -19,7 +19,7 @@ from lad.work.layout import Work
 
 FORMAT, VERSION = "lad-events", 1  # of events.json: the number rises when a program that reads it has to change
 TIMES = ("start_frame", "end_frame", "start_seconds", "end_seconds", "start_timecode", "end_timecode")
-COLUMNS = ("video", "path", *TIMES, "category", "peak", "threshold")
+COLUMNS = ("video", "path", *TIMES, "category", "peak", "threshold", "looks_like")
 
 
 def write_events(work: Work, detector: str) -> None:
@@ -45,6 +45,7 @@ def event_data(event: FoundEvent) -> dict[str, Any]:
         "end_timecode": timecode(event.end_time),
         "category": event.category,
         "peak": event.peak,
+        "looks_like": list(event.looks_like),
     }
 
 
@@ -57,7 +58,8 @@ def events_table(videos: Sequence[ScoredVideo]) -> str:
         named = [to_cell(video.id), to_cell(_text(str(video.path)))]
         for event in video.events:
             data = event_data(event) | {"category": to_cell(event.category)}
-            writer.writerow([*named, *data.values(), video.threshold])
+            looks = ", ".join(data.pop("looks_like"))
+            writer.writerow([*named, *data.values(), video.threshold, looks])
     return out.getvalue()
 
 

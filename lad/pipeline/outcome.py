@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from lad.detector.included import card_of
 from lad.features.recipe import FeatureRecipe
 from lad.pipeline.facts import FACTS
 from lad.pipeline.inventory import find_features
@@ -52,6 +53,8 @@ def run_data(
         data["scores"] = {video_id: _told(row) for video_id, row in found.items() if row and row.status == "done"}
     if "score" in stages or "evaluate" in stages:
         data["weights"] = dict(recipe.identities)
+        if card := card_of(project.config.score.checkpoint):
+            data["detector"] = {"name": card.name, "sha256": card.sha256, "measured": card.headline}
     if "train" in stages and splits == 1 and (row := work.manifest.get("train", "detector")):
         data["training"] = _told(row)
     if "train" in stages and splits == 1 and project.reviews and (row := work.manifest.get("review", "gain")):

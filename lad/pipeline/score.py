@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from lad.dataset import Video
 from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
+from lad.detector.looks import looks_of
 from lad.detector.scoring import EventRule, ScoreError, Scorer, Scores, make_scorer
 from lad.device import detector_threads, numerics, repeatable
 from lad.features.given import GIVEN
@@ -33,7 +35,7 @@ from lad.version import code_version
 from lad.work.layout import Work
 from lad.work.manifest import Item
 
-CODE_VERSION = 5  # a row says where the video lies, and how high each event peaks
+CODE_VERSION = 6  # a row says what each event looks like
 
 
 def find_checkpoint(project: Project, work: Work) -> Path:
@@ -153,7 +155,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
             reporter.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
         threads = detector_threads(project.config.threads)
         with repeatable(recipe.device, threads), reporter.progress("score", len(todo)) as bar:
-            scorer = _scorer(project, recipe, checkpoint, path)
+            scorer = replace(_scorer(project, recipe, checkpoint, path), looks=None if given else looks_of(recipe))
             if scorer.doubt:
                 reporter.say(f"warning: {path} may be worth nothing: {scorer.doubt}")
             for number, (video, (named, unnamed)) in enumerate(todo):
@@ -167,7 +169,8 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 work.manifest.start(STAGE, item, fingerprint(facts))
                 try:
                     on_part = partial(_show_part, bar, video.id, number, len(todo))
-                    scores = scorer(opened, source.timeline(), source.warnings, on_part)
+                    of_video = replace(scorer, looks=None) if video.is_features else scorer
+                    scores = of_video(opened, source.timeline(), source.warnings, on_part)
                 except ScoreError as error:
                     result.failed[video.id] = f"{video.path}: {error}"
                     work.manifest.fail(STAGE, item, "content", result.failed[video.id])
@@ -251,6 +254,7 @@ def scores_info(scores: Scores) -> dict[str, Any]:
                 "end_time": round(event.end_time, 3),
                 "category": event.category,
                 "peak": round(event.peak, 6),
+                "looks_like": list(event.looks_like),
             }
             for event in scores.events
         ],
@@ -258,7 +262,10 @@ def scores_info(scores: Scores) -> dict[str, Any]:
     }
 
 
-SUMMARY_COLUMNS = ("video", "frames", "seconds", "peak_score", "peak_time", "category", "events", "warnings", "error")
+SUMMARY_COLUMNS = (
+    *("video", "frames", "seconds", "peak_score", "peak_time", "category", "events", "warnings", "error"),
+    "looks_like",
+)
 
 
 def _write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) -> None:
@@ -267,7 +274,7 @@ def _write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) ->
     for (_, item), row in work.manifest.items(EXTRACT).items():
         stream, _, video_id = item.partition("/")
         if row.status == "failed" and stream in (GIVEN, *recipe.streams):
-            lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error]
+            lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error, ""]
     prefix = work.item("")
     for (_, item), row in work.manifest.items(STAGE).items():
         info, video_id = row.info, item.removeprefix(prefix)
@@ -275,7 +282,8 @@ def _write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) ->
         if ours and video_id not in lines:
             events = ";".join(f"{event['start']}-{event['end']}" for event in info["events"])
             facts = [info[key] for key in ("frames", "seconds", "peak_score", "peak_time", "category")]
-            lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), ""]
+            looks = "; ".join(", ".join(event.get("looks_like", ())) for event in info["events"])
+            lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), "", looks]
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(SUMMARY_COLUMNS)

@@ -97,7 +97,7 @@ def _scored(work: Work, video_id: str, info: dict[str, Any]) -> ScoredVideo:
         peak=info["peak_score"],
         category=info["category"],
         threshold=info["threshold"],
-        events=[FoundEvent(**event) for event in info["events"]],
+        events=[FoundEvent(**{**one, "looks_like": tuple(one.get("looks_like", ()))}) for one in info["events"]],
         warnings=info["warnings"],
         scores=work.scores(video_id),
     )

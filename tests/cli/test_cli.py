@@ -465,7 +465,8 @@ def test_weights_of_a_feature_network_are_no_detector_and_say_so(lad, tmp_path, 
 
 
 def test_help_and_status_import_nothing_slow(finished):
-    for words in (["--help"], ["run", "--help"], ["status", "--work", str(finished)], ["weights", "list"]):
+    lists = (["weights", "list"], ["detectors", "list"], ["detectors", "show", "surveillance"])
+    for words in (["--help"], ["run", "--help"], ["status", "--work", str(finished)], *lists):
         done = run_watched(*words)
         assert done.returncode == 0, (words, done.stderr)
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from helpers.places import CONFIGS, REPOSITORY
 
+from lad.detector.included import FOLDER
 
-def test_a_wheel_has_every_configuration_and_the_free_name(tmp_path: Path) -> None:
+
+def test_a_wheel_has_every_configuration_the_detectors_and_the_free_name(tmp_path: Path) -> None:
     left_out = shutil.ignore_patterns(".*", "build", "*.egg-info", "runs", "shared", "__pycache__")
     source = shutil.copytree(REPOSITORY, tmp_path / "source", symlinks=True, ignore=left_out)
     build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q"]
@@ -26,6 +28,9 @@ def test_a_wheel_has_every_configuration_and_the_free_name(tmp_path: Path) -> No
     shipped = {path.name: path.read_text() for path in (installed / "configs").iterdir()}
     assert shipped == {path.name: path.read_text() for path in CONFIGS.iterdir()}
     assert (installed / "demo" / "demo.yaml").read_text() == shipped["demo.yaml"]
+    assert len((installed / "models" / "kinetics400.txt").read_text().splitlines()) == 400
+    detectors = {path.name: path.read_bytes() for path in (installed / "detectors").iterdir()}
+    assert detectors == {path.name: path.read_bytes() for path in FOLDER.iterdir()} and detectors
     say = "from pathlib import Path; from lad.config import load_config; print(load_config(Path('ped2'), []).name)"
     found = subprocess.run(
         [sys.executable, "-c", say],
