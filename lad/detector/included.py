@@ -98,6 +98,11 @@ class Card:
         return FOLDER / f"{self.name}{SUFFIX}"
 
     @property
+    def is_of_its_file(self) -> bool:
+        """Whether the file is as it was made."""
+        return self.path.is_file() and file_sha256(self.path) == self.sha256
+
+    @property
     def line(self) -> str:
         """Its name and its number."""
         return f"detector: {self.name} ({self.summary}), {self.headline}; `lad detectors show {self.name}` has more"
@@ -137,7 +142,7 @@ def find_detector(place: str | Path) -> Path:
     if path.is_file() or str(place) not in names():  # a folder of data may have the same name
         return path
     card = read_card(str(place))
-    if not card.path.is_file() or file_sha256(card.path) != card.sha256:
+    if not card.is_of_its_file:
         raise CheckpointError(f"{card.path}: not as it came with lad (other checksum): install lad again")
     return card.path
 
@@ -146,4 +151,5 @@ def card_of(path: Path | None) -> Card | None:
     """The card of a detector that comes with `lad`, or None where the file is another one."""
     if path is None or path.absolute().parent != FOLDER or path.stem not in names():
         return None
-    return read_card(path.stem)
+    card = read_card(path.stem)
+    return card if card.is_of_its_file else None

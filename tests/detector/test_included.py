@@ -131,6 +131,7 @@ def test_a_shipped_detector_that_was_altered_is_refused(tmp_path: Path, monkeypa
     save_checkpoint(folder / "surveillance.safetensors", Checkpoint(model={"weight": torch.zeros(2)}))
     with pytest.raises(CheckpointError, match="install lad again"):
         find_detector("surveillance")
+    assert card_of(folder / "surveillance.safetensors") is None  # its number is not that of this file
 
 
 def test_the_command_lists_them_and_shows_a_card(lad: Lad) -> None:
