@@ -20,9 +20,9 @@ from lad.evaluation.metrics import roc_auc
 from lad.extract.sampling import Timeline
 from lad.features.labels import with_events_in_frames, with_review
 from lad.files import check_readable
-from lad.ours import DATASET, VERDICTS
+from lad.ours import DATASET
 from lad.pipeline.score import read_times_and_scores
-from lad.work.verdicts import fold, read
+from lad.work.verdicts import reviews_in
 
 METRICS = "metrics.json"
 MAX_METRICS_BYTES = 1 << 28
@@ -212,7 +212,7 @@ def _read_tested(folder: Path, metrics: Mapping[str, Any]) -> list[Measured]:
     left_out = protocol.get("left_out") if isinstance(protocol, dict) else None
     without = set(map(str, left_out)) if isinstance(left_out, list) else set()
     videos = [video for video in read_dataset(folder / DATASET) if video.split == "test" and video.id not in without]
-    reviews = fold(read(_home(folder) / VERDICTS))
+    reviews = reviews_in(_home(folder))
     tested = [_read_video(folder, with_review(replace(one, reviewed=reviews.get(one.id)))) for one in videos]
     if not tested:
         raise LadError(f"{folder}: no test video")
@@ -225,7 +225,8 @@ def _read_tested(folder: Path, metrics: Mapping[str, Any]) -> list[Measured]:
 
 def _home(folder: Path) -> Path:
     """The work directory of a run, or of one of its random splits."""
-    return folder.parents[1] if folder.absolute().parent.name == "splits" else folder
+    whole = folder.absolute()
+    return whole.parents[1] if whole.parent.name == "splits" else whole
 
 
 def _read_video(folder: Path, video: Video) -> Measured:

@@ -22,12 +22,12 @@ from lad.features.labels import with_events_in_frames, with_review
 from lad.features.layout import OWN
 from lad.features.recipe import EXTRACT
 from lad.features.video import VideoFeatures
-from lad.ours import CONFIG, VERDICTS
+from lad.ours import CONFIG
 from lad.pipeline.reporter import Reporter, StageError
 from lad.pipeline.score import read_scores
 from lad.pipeline.scored import ScoredVideo, scored_videos
 from lad.work.layout import Work
-from lad.work.verdicts import fold, read
+from lad.work.verdicts import reviews_in
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def moments_to_review(work: Work, count: int, reporter: Reporter) -> list[NextMo
         OSError, FeaturesError: features or scores are not there any more.
     """
     config = load_config(work.home / CONFIG, [])
-    reviews = fold(read(work.home / VERDICTS))
+    reviews = reviews_in(work.home)
     known: dict[str, _Scored] = {}
     for one in scored_videos(work):
         row = one.known or Video(id=one.id, path=one.path)

@@ -10,7 +10,7 @@ from lad.events import Reviewed
 from lad.ours import VERDICTS
 from lad.pipeline.project import Project
 from lad.work.layout import Work
-from lad.work.verdicts import counted, fold, read
+from lad.work.verdicts import counted, reviews_in
 
 SCORE = "score"  # the stage whose rows say where a video lies that was only named
 
@@ -26,7 +26,7 @@ def with_verdicts(project: Project, work: Work, say: Callable[[str], None] = lam
     """
     if project.named:  # those videos are only scored
         return project
-    reviews = fold(read(work.home / VERDICTS))
+    reviews = reviews_in(work.home)
     if not reviews:
         return project
     known = {video.id for video in project.videos}

@@ -17,7 +17,6 @@ from lad.dataset import FEATURES_SUFFIX
 from lad.extract.video import VideoError
 from lad.features.labels import with_review
 from lad.files import fingerprint
-from lad.ours import VERDICTS
 from lad.pipeline.reporter import Reporter
 from lad.pipeline.review_next import NextMoment
 from lad.pipeline.scored import ScoredVideo, scored_videos
@@ -30,7 +29,7 @@ from lad.report.frames import is_played, recorded_at
 from lad.report.moments import Moment, choose_parts, choose_stills
 from lad.report.truth import has_labels, missed, true_events
 from lad.work.layout import Work
-from lad.work.verdicts import fold, read
+from lad.work.verdicts import reviews_in
 
 Videos = Literal["clips", "link", "served", "none"]
 SCRIPTS = ("store.js", "rule.js", "list.js", "curve.js", "player.js", "run.js", "review.js", "main.js")
@@ -114,7 +113,7 @@ def build_report(
     result = Report(out / "index.html", len(videos), sum(len(video.events) for video in videos))
 
     labelled = has_labels(videos)
-    reviews = fold(read(work.home / VERDICTS))
+    reviews = reviews_in(work.home)
     videos = [replace(v, known=v.known and replace(v.known, reviewed=reviews.get(v.id))) for v in videos]
     block = CLIP_FRAMES * max(1, -(-sum(video.frames for video in videos) // (CLIP_FRAMES * MAX_BLOCKS)))
     categories: list[str] = []

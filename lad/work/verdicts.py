@@ -25,6 +25,7 @@ from lad.dataset import is_safe_id
 from lad.errors import LadError
 from lad.events import Event, Reviewed
 from lad.files import check_readable, open_kept, write_all
+from lad.ours import VERDICTS
 from lad.text import from_cell, not_utf8, shortened, to_cell
 
 Kind = Literal["event", "normal", "undo"]
@@ -267,6 +268,16 @@ def fold(verdicts: Sequence[Verdict]) -> dict[str, Reviewed]:
     for verdict in in_force(verdicts):
         by_video.setdefault(verdict.video, []).append(verdict)
     return {video: _painted(said) for video, said in by_video.items()}
+
+
+def reviews_in(home: Path) -> dict[str, Reviewed]:
+    """What is said of each video in the `labels.csv` of a work directory.
+
+    Raises:
+        VerdictsError: it is not as `lad review` writes it.
+        OSError: it cannot be read.
+    """
+    return fold(read(home / VERDICTS))
 
 
 def _painted(verdicts: Sequence[Verdict]) -> Reviewed:

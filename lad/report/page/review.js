@@ -37,7 +37,7 @@ LAD.Verdicts = class {
     return data;
   }
 
-  // Those that nobody took back: who speaks later is heard first (lad/work/verdicts.py).
+  // Those that nobody took back: who speaks later is heard first, as in Python's `in_force`.
   fold(all) {
     this.all = all;
     const undone = new Set(), replaced = new Set();
