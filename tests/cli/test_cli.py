@@ -5,13 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,29 +15,14 @@ import torch
 from helpers.pickles import Calls
 from helpers.places import CONFIGS
 from helpers.projects import opened
+from helpers.small_run import FRAMES, arguments
 from helpers.work import items, tensors
 from rich.console import Console
 
 from lad.console import ConsoleReporter
-from lad.dataset import COLUMNS
 from lad.models.linear import LinearDetector
 from lad.text import printable
 
-CONFIG = """
-data: {dataset: dataset.csv}
-extract: {backbone: tiny, streams: [rgb, flow], batch_clips: 2}
-train:
-  window: 2
-  hidden: 8
-  abnormal_windows: 2
-  normal_windows: 2
-  learning_rate: 1.0e-3
-  selection: cross-validation
-  folds: 2
-  steps: 8
-  evaluate_every: 2
-threads: 1
-"""
 METRICS = {"auc", "auc_abnormal", "ap", "far_all", "far_normal", "far_abnormal", "threshold"}
 METRICS |= {"accuracy_window", "accuracy_video", "calibration_error", "reliability", "protocol", "weights"}
 SLOW_IMPORTS = {
@@ -57,55 +37,6 @@ SLOW_IMPORTS = {
     "pandas",
     "ray",
 }
-FRAMES = {"walk/a": 33, "walk/b": 16, "walk/c": 50, "run/d": 47, "run/e": 64, "run/f": 40}
-
-
-@pytest.fixture(scope="session")
-def dataset(tmp_path_factory, make_video) -> Path:
-    """Six labelled clips in two categories, and the configuration beside them."""
-    root = tmp_path_factory.mktemp("data")
-    rows = []
-    for number, (video, frames) in enumerate(FRAMES.items()):
-        (root / video).parent.mkdir(exist_ok=True)
-        make_video(root / f"{video}.mp4", frames)
-        split = "train" if number % 3 < 2 else "test"
-        label = video.partition("/")[0]
-        events = "10-30" if label == "run" else ""
-        rows.append([video, f"{video}.mp4", split, label, events, frames, 25, ""])
-    # A normal and an abnormal clip in each half of the training set, so that two folds are possible.
-    rows[0][4], rows[3][4] = "5-20", ""
-    with (root / "dataset.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
-    (root / "small.yaml").write_text(CONFIG)
-    return root
-
-
-def arguments(dataset: Path, work: Path, *more: str) -> list[str]:
-    return ["-c", str(dataset / "small.yaml"), "--data", str(dataset), "--work", str(work), *more]
-
-
-@pytest.fixture(scope="session")
-def finished(dataset, tmp_path_factory) -> Path:
-    """The work directory of a whole, undisturbed `lad run`; copy it before changing anything."""
-    work = tmp_path_factory.mktemp("finished") / "work"
-    subprocess.run([sys.executable, "-m", "lad", "run", "-q", *arguments(dataset, work)], check=True, timeout=300)
-    return work
-
-
-@pytest.fixture
-def work(finished, tmp_path) -> Path:
-    return Path(shutil.copytree(finished, tmp_path / "work"))
-
-
-def assert_same_results(work: Path, expected: Path) -> None:
-    """Bit for bit the same features, checkpoints and scores; no temporary file left."""
-    files = sorted(p.relative_to(expected) for p in expected.rglob("*") if p.suffix in (".npy", ".csv", ".pt", ".json"))
-    assert sorted(p.relative_to(work) for p in work.rglob("*") if p.suffix in (".npy", ".csv", ".pt", ".json")) == files
-    for name in files:
-        assert (work / name).read_bytes() == (expected / name).read_bytes(), name
-    assert not list(work.rglob("*.tmp"))
 
 
 def test_run_leaves_features_checkpoints_scores_metrics_and_plots(finished):
@@ -216,74 +147,6 @@ def read_items(work: Path) -> list[tuple[str, str, float]]:
         return list(db.execute("SELECT stage, item, started FROM items"))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 300) -> None:
-    """Until it holds; a machine with other work needs many times as long as one without."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
-
-
-def start_run(dataset: Path, work: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "lad", "run", *arguments(dataset, work, *more)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-@pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_as_one_that_was_not(dataset, finished, tmp_path):
-    """SIGKILL to the whole group: in extraction, in a fold, between folds, in the last training."""
-    work = tmp_path / "work"
-    moments = (
-        lambda: any((work / "features").rglob("*.npy")),
-        lambda: len(list((work / "features" / "rgb").rglob("*.npy"))) >= 4,
-        lambda: (work / "checkpoints" / "fold_0" / "last.pt").exists(),
-        lambda: (work / "checkpoints" / "fold_0" / "curve.json").exists(),
-        lambda: (work / "checkpoints" / "best.pt").exists(),
-    )
-    for moment in moments:
-        process = start_run(dataset, work)
-        wait_for(lambda: moment() or process.poll() is not None)  # noqa: B023  (called before the next round)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    process = start_run(dataset, work)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert_same_results(work, finished)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_stops_within_5_seconds_with_status_130_and_keeps_what_is_done(dataset, finished, tmp_path, sent):
-    work = tmp_path / "work"
-    process = start_run(dataset, work, "-o", "train.steps=100000")
-    wait_for(lambda: (work / "checkpoints" / "fold_0" / "last.pt").exists())
-    began = time.monotonic()
-    os.killpg(process.pid, sent)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert time.monotonic() - began < 5
-    assert "what is done is kept" in err and "Traceback" not in err
-    assert len(list((work / "features" / "flow").rglob("*.npy"))) == len(FRAMES)
-
-
-def catches(process: subprocess.Popen[str], signum: signal.Signals) -> bool:
-    """Whether it has a handler for a signal, as Python has none of its own for SIGTERM."""
-    status = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
-    return bool(int(status["SigCgt"], 16) >> signum - 1 & 1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.1, 0.6, 1.3, 2.3])
-def test_an_interrupt_during_imports_is_status_130_too(dataset, tmp_path, delay):
-    process = start_run(dataset, tmp_path / "work")
-    wait_for(lambda: catches(process, signal.SIGTERM))
-    time.sleep(delay)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=20)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-
-
 @pytest.fixture(scope="session")
 def dirty_folder(tmp_path_factory, make_video) -> Path:
     """Good and bad files side by side."""
@@ -359,14 +222,6 @@ def test_scoring_a_video_alone_gives_what_the_run_gave(lad, finished, dataset, t
     best, video = str(finished / "checkpoints" / "best.pt"), str(dataset / "walk" / "c.mp4")
     assert lad("score", "--checkpoint", best, "--work", str(tmp_path), "--data", str(dataset), video)[0] == 0
     assert (tmp_path / "scores/walk/c.csv").read_bytes() == (finished / "scores/walk/c.csv").read_bytes()
-
-
-def test_a_second_lad_on_the_same_work_directory_says_who_holds_it(lad, dataset, work):
-    from lad.work.manifest import open_manifest
-
-    with open_manifest(work):
-        status, _, err = lad("run", *arguments(dataset, work))
-    assert status == 2 and f"process {os.getpid()}" in err
 
 
 @pytest.mark.parametrize(
