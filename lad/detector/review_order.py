@@ -100,8 +100,7 @@ def bounded(moments: Sequence[Moment], most: int) -> list[Moment]:
 
 def describe(features: ClipFeatures, moments: Iterable[Moment]) -> np.ndarray:
     """`(moments, dim)` float32: the mean of each one's clips, of the first crop; nothing else of the file is read."""
-    rows = [features.rows(0, slice(one.first, one.last)).mean(axis=0) for one in moments]
-    return np.stack(rows) if rows else np.zeros((0, features.dim), dtype=np.float32)
+    return np.stack([features.rows(0, slice(one.first, one.last)).mean(axis=0) for one in moments])
 
 
 def order(
