@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from lad.clip import CLIP_FRAMES
 from lad.config import Config
 from lad.dataset import Video
-from lad.events import Event
+from lad.events import Click, Event, Somewhere, TimedEvent, last_frame
 from lad.extract.count import promised_frames
 from lad.pipeline.checks import dataset_paths
 from lad.pipeline.reporter import StageError
@@ -19,6 +19,7 @@ from lad.text import did_you_mean, look_alikes
 
 MAX_SHOWN = 20  # classes in one line
 NO_LABEL = "without a label"
+ABNORMAL, CLICKED, SOMEWHERE, NORMAL = KINDS = ("abnormal", "abnormal (a frame)", "abnormal (?)", "normal")
 FOLDER = "folder"  # the benchmark that judges by names
 
 
@@ -33,7 +34,7 @@ def check_labels_of(
     if "train" in names:
         chosen = [video for video in videos if video.split in ("train", "val")]
         check_training(chosen, classes, config)
-        say(f"train: {_counted(chosen)}")
+        say(f"train: {counted_labels(chosen)}")
     if "evaluate" in names:
         test_videos(videos)
     if "train" in names or "evaluate" in names:
@@ -56,6 +57,11 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
         raise StageError(
             "some videos are in the split `val`, and train.selection cross-validation has no use for them: "
             "give -o train.selection=validation, or write train in their column split"
+        )
+    if weak := [video.id for video in videos if video.is_weak]:
+        raise StageError(
+            f"{_some(weak)}: training videos with ? or a single frame in the column events, and a detector learns from "
+            "frames: write where each event begins and ends, or nothing in their column split"
         )
     _check_classes(videos, classes)
     events_elsewhere = _where_events_come_from(config)
@@ -96,8 +102,11 @@ def warn_of_misfits(videos: Sequence[Video], config: Config, say: Callable[[str]
         video = unknown[path]
         rate = fps or video.fps or data.frame_folder_fps
         for event in video.events:
-            unit = 1 if isinstance(event, Event) else rate
-            if (event.end or event.start) * unit > frames + CLIP_FRAMES:
+            if isinstance(event, TimedEvent):
+                end = (event.end or event.start) * rate
+            else:
+                end = (last_frame(event) or 0) + 1
+            if end > frames + CLIP_FRAMES:
                 where = f"{dataset_paths(data)[0]}:{video.line}: " if data.dataset and video.line else ""
                 say(f"warning: {where}{video.id}: event {event} ends after the {frames} frames that {path} says it has")
                 break
@@ -107,11 +116,16 @@ def test_videos(videos: Sequence[Video]) -> list[Video]:
     """The videos to evaluate.
 
     Raises:
-        StageError: there is none.
+        StageError: there is none, or of one nobody said which frames its events have.
     """
     test = [video for video in videos if video.split == "test"]
     if not test:
         raise StageError("no video is in the split `test`: there is nothing to evaluate")
+    if weak := [video.id for video in test if video.is_weak]:
+        raise StageError(
+            f"{_some(weak)}: test videos with ? or a single frame in the column events, and frames are what is "
+            "measured: write where each event begins and ends, or nothing in their column split"
+        )
     return test
 
 
@@ -162,16 +176,23 @@ def _is_whole(video: Video) -> bool:
     )
 
 
-def _counted(videos: Sequence[Video]) -> str:
+def counted_labels(videos: Sequence[Video]) -> str:
     """Classes and counts, in one line."""
-    counts = Counter((video.categories[0] if video.categories else NO_LABEL, video.is_abnormal) for video in videos)
+    counts = Counter((video.categories[0] if video.categories else NO_LABEL, _kind(video)) for video in videos)
     labels = sorted({label for label, _ in counts})
     parts = []
     for label in labels[:MAX_SHOWN]:
-        kinds = [f"{counts[label, kind]} {word}" for kind, word in ((True, "abnormal"), (False, "normal"))]
+        kinds = [f"{counts[label, kind]} {kind}" for kind in KINDS]
         parts.append(f"{label} {' + '.join(kind for kind in kinds if not kind.startswith('0 '))}")
     more = f", and {len(labels) - MAX_SHOWN} more labels" if len(labels) > MAX_SHOWN else ""
     return f"labels of {len(videos)} videos: {', '.join(parts)}{more}"
+
+
+def _kind(video: Video) -> str:
+    kinds = {type(event) for event in video.events}
+    if not kinds:
+        return NORMAL
+    return SOMEWHERE if Somewhere in kinds else CLICKED if Click in kinds else ABNORMAL
 
 
 def _oddities(videos: Sequence[Video], config: Config) -> list[str]:

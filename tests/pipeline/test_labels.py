@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from lad.config import override
+from lad.dataset import Video
 from lad.detector.checkpoint import load_checkpoint
+from lad.events import parse_events
+from lad.pipeline.labels import counted_labels
 
 HEADER = "video,path,split,label,events,n_frames,fps,source\n"
 SMALL = (
@@ -73,6 +76,19 @@ def refused_at_once(result: tuple[int, str, str], tmp_path: Path, *said: str) ->
 )
 def test_what_the_csv_alone_can_tell_is_said_before_extraction(lad_run, rows, said, tmp_path) -> None:
     refused_at_once(lad_run("run", rows), tmp_path, said)
+
+
+@pytest.mark.parametrize("events", ["?", "12"])
+def test_a_test_video_whose_frames_nobody_labelled_is_refused(lad_run, events, tmp_path) -> None:
+    rows = changed(e=f"8-30>{events}")
+    refused_at_once(lad_run("run", rows), tmp_path, "e: test videos with ? or a single frame", "begins and ends")
+
+
+def test_weak_labels_are_counted_by_their_kind() -> None:
+    events = ["?", "?", "8-30", "12;20", ""]
+    videos = [Video(str(n), Path("v"), label="Fire", events=parse_events(text)) for n, text in enumerate(events)]
+    said = "labels of 5 videos: Fire 1 abnormal + 1 abnormal (a frame) + 2 abnormal (?) + 1 normal"
+    assert counted_labels(videos) == said
 
 
 def test_a_label_that_is_no_class_is_named_with_the_class_that_was_meant(lad_run, tmp_path) -> None:
