@@ -17,15 +17,15 @@ from lad.clip import top_clips
 
 
 class MIL(nn.Module):
-    """Scores and category of each clip of a video: a linear rule of the clip, and what its context adds to that.
+    """Scores and category of each clip of a video, seen in its context. It is for features of any length.
 
-    The linear rule alone is the detector `linear`, so that a few dozen videos teach no worse than there. It is for
-    features of any length.
+    An event lasts longer than a clip. So what is said of a clip is the mean of what is said of those near it, as a
+    window detector's overlapping windows are merged; without that the best clip of a short video is mostly chance.
 
     Args:
         feature_dim: D, the length of a clip's feature vector.
         classes: number of categories.
-        window: K, how many clips are near one: itself, and half of the rest on each side.
+        window: K; near a clip are K // 2 clips on each side, and itself.
         hidden: width of the attention.
         dropout: share of the embedding that training leaves out.
     """
@@ -39,15 +39,13 @@ class MIL(nn.Module):
         self.feature_dim, self.classes, self.window = feature_dim, classes, window
         self.register_buffer("feature_mean", torch.zeros(feature_dim))
         self.register_buffer("feature_std", torch.ones(feature_dim))
-        self.linear = nn.Linear(feature_dim, classes + 1)
         self.embed = nn.Linear(feature_dim, hidden)
         self.dropout = nn.Dropout(dropout)
-        self.attention = NearAndFar(hidden, window)
+        self.attention = NearAndFar(hidden)
         self.norm = nn.LayerNorm(hidden)
-        self.head = nn.Linear(hidden, classes + 1, bias=False)
-        for layer in (self.linear, self.head):  # no random direction is left in the rule
-            nn.init.zeros_(layer.weight)
-        nn.init.zeros_(self.linear.bias)
+        self.head = nn.Linear(hidden, classes + 1)
+        nn.init.zeros_(self.head.weight)  # at first all clips are alike, so that none is the best by chance
+        nn.init.zeros_(self.head.bias)
 
     def by_clip(self, features: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
         """Class logits and, last, the raw score of each clip.
@@ -60,9 +58,13 @@ class MIL(nn.Module):
             `(batch, T, classes + 1)` float32; of clips that are not real, anything.
         """
         standard = (features - self.feature_mean) / self.feature_std
+        places = torch.arange(features.shape[1], device=features.device)
+        distance = (places[:, None] - places).abs()
+        seen = real[:, None, :] | (distance == 0)  # itself at least: of nothing there is no mean
+        near = seen & (distance <= self.window // 2)
         embedded = self.dropout(F.gelu(self.embed(standard)))
-        context = self.norm(embedded + self.attention(embedded, real))
-        return self.linear(standard) + self.head(context)
+        context = self.norm(embedded + self.attention(embedded, seen, near))
+        return near / near.sum(dim=2, keepdim=True) @ self.head(context)
 
 
 class NearAndFar(nn.Module):
@@ -70,29 +72,21 @@ class NearAndFar(nn.Module):
 
     Args:
         width: of the clips' vectors.
-        window: how many clips are near one.
     """
 
-    def __init__(self, width: int, window: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.reach = window // 2
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.mix = nn.Parameter(torch.zeros(()))  # its sigmoid is the share of what is far
 
-    def forward(self, clips: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """`(batch, T, width)` and `(batch, T)` bool -> `(batch, T, width)`; `real` clips alone are looked at."""
+    def forward(self, clips: torch.Tensor, seen: torch.Tensor, near: torch.Tensor) -> torch.Tensor:
+        """`(batch, T, width)` -> the same; the rest says which clips each one looks at, `(batch, T, T)` bool."""
         queries, keys, values = self.queries_keys_values(clips).chunk(3, dim=-1)
-        places = torch.arange(clips.shape[1], device=clips.device)
-        distance = (places[:, None] - places).abs()
-        seen = real[:, None, :] | (distance == 0)  # itself at least: of nothing there is no mean
         likeness = queries @ keys.transpose(1, 2) / clips.shape[2] ** 0.5
-        far, near = (
-            torch.softmax(likeness.masked_fill(~mask, -torch.inf), dim=-1)
-            for mask in (seen, seen & (distance <= self.reach))
-        )
+        far, around = (torch.softmax(likeness.masked_fill(~mask, -torch.inf), dim=-1) for mask in (seen, near))
         share = torch.sigmoid(self.mix)
-        return self.out((share * far + (1 - share) * near) @ values)
+        return self.out((share * far + (1 - share) * around) @ values)
 
 
 def pool_top(by_clip: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
