@@ -195,13 +195,15 @@ class _Training:
         self.videos, self.today = videos, today
         self.selection = how_selected(self.config, videos)
         supervision = supervision_of(videos, self.config)
+        taught = self.config.model_copy(update={"supervision": supervision})
+        with_supervision = project.config.model_copy(update={"train": taught})  # a checkpoint has no labels to look at
         self.setup: Setup = Setup(
             train=project.config.train,
             merge=project.config.score.merge,
             classes=project.classes,
             device=recipe.device,
             fingerprint=today,
-            config=project.config.model_dump(mode="json"),
+            config=with_supervision.model_dump(mode="json"),
             weights=dict(recipe.identities),
             selection=self.selection,
             supervision=supervision,

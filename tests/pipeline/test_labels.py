@@ -233,7 +233,9 @@ def test_weak_labels_train_and_frames_are_measured(lad_run, selection, tmp_path)
     assert ",?," in (tmp_path / "work" / "dataset.csv").read_text()
     metrics = json.loads((tmp_path / "work" / "metrics.json").read_text())
     assert 0 <= metrics["auc"] <= 1
-    assert load_checkpoint(tmp_path / "work" / "checkpoints" / "best.pt").detector().max_clips
+    assert metrics["protocol"]["supervision"] == "videos"
+    checkpoint = load_checkpoint(tmp_path / "work" / "checkpoints" / "best.pt")
+    assert checkpoint.detector().max_clips and (checkpoint.config or {})["train"]["supervision"] == "videos"
     status, out, err = lad_run("run", WEAK, *words)
     assert status == 0 and "train" in out + err and "2 steps" not in err
     before = (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes()
