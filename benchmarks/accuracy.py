@@ -46,6 +46,7 @@ from lad.features.recipe import CODE_VERSION as EXTRACT_CODE
 from lad.files import fingerprint, write_json
 from lad.memory import keep_freed
 from lad.pipeline.evaluate import CODE_VERSION as EVALUATE_CODE
+from lad.pipeline.facts import pairs
 from lad.pipeline.project import Project
 from lad.pipeline.score import CODE_VERSION as SCORE_CODE
 from lad.pipeline.score import read_scores
@@ -158,7 +159,7 @@ def scored_video(video: Video, scores: np.ndarray) -> dict[str, Any]:
         "source": video.group,
         "label": video.label,
         "fps": video.fps,
-        "events": [[event.start, event.end] for event in video.events],
+        "events": pairs(video.events),
         "scores": [round(score, 6) for score in scores.tolist()],
     }
 

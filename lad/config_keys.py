@@ -198,9 +198,25 @@ class TrainConfig(Section):
     """Features to a detector."""
 
     detector: str = Field(
-        "aed_t", description="`aed_t`: the paper's two layers; `aed`: one; `linear`: for sets of a few dozen videos"
+        "aed_t",
+        description=(
+            "`aed_t`: the paper's two layers; `aed`: one; `linear`: for sets of a few dozen videos; `mil`: for labels "
+            "of whole videos"
+        ),
     )
-    window: int = Field(5, ge=1, le=1024, description="clips that the detector sees at once: K")
+    supervision: Literal["auto", "frames", "videos"] = Field(
+        "auto",
+        description=(
+            "what labels are of: `frames`, where each event begins and ends; `videos`, whether there is one; `auto`: "
+            "the one that says more, if the labels of all training videos and the detector allow it"
+        ),
+    )
+    window: int = Field(
+        5,
+        ge=1,
+        le=1024,
+        description="clips that the detector sees at once: K; of `mil`, which sees all, those near a clip",
+    )
     hidden: int = Field(128, ge=1, le=4096, description="width of the detector's layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of activations that training leaves out")
     standardize: bool = Field(
@@ -210,8 +226,10 @@ class TrainConfig(Section):
     weight_decay: float = Field(5e-4, ge=0, le=1000, description="of the optimizer")
     class_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the category's loss: L1 of the paper")
     score_weight: float = Field(10.0, ge=0, le=1e6, description="weight of the score's loss: L2 of the paper")
-    abnormal_windows: int = Field(30, ge=1, le=10_000, description="windows with an event in a batch")
-    normal_windows: int = Field(30, ge=0, le=10_000, description="windows without an event in a batch")
+    abnormal_windows: int = Field(30, ge=1, le=10_000, description="windows, or whole videos, with an event in a batch")
+    normal_windows: int = Field(
+        30, ge=0, le=10_000, description="windows, or whole videos, without an event in a batch"
+    )
     steps: int = Field(12_000, ge=1, le=10**8, description="batches to train for, at most")
     evaluate_every: int = Field(
         200, ge=1, le=10**8, description="steps from one evaluation to the next, which also writes a checkpoint"

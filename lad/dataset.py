@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from lad.errors import LadError
-from lad.events import AnyEvent, Event, Reviewed, parse_events
+from lad.events import AnyEvent, Click, Event, Reviewed, Somewhere, parse_events
 from lad.files import check_readable, write_bytes
 from lad.footage import Passed, identity, videos_below
 from lad.text import did_you_mean, from_cell, nearest, not_utf8, to_cell
@@ -52,7 +52,8 @@ class Video:
             the stream, if each stream has a file.
         split: `train`, `val`, `test`, or empty.
         label: its category, or empty. Several categories are joined by `|`, the foremost first.
-        events: its anomalous intervals, of frames or of seconds. A video without any is normal.
+        events: its anomalous intervals, of frames or of seconds; or one frame of each; or only that there is one. A
+            video without any is normal.
         n_frames: the number of its frames, if the dataset says.
         fps: frames a second, if the dataset says. Only the times of a frame folder need it.
         source: videos with the same source are never split apart. If empty, the video is its own source.
@@ -78,6 +79,11 @@ class Video:
         return bool(self.events)
 
     @property
+    def is_weak(self) -> bool:
+        """Whether it has events of which nobody said where they begin and end."""
+        return any(isinstance(event, Click | Somewhere) for event in self.events)
+
+    @property
     def group(self) -> str:
         """Videos of one group stay together when videos are divided."""
         return self.source or self.id
@@ -96,18 +102,18 @@ class Video:
         """`(n_frames,)` bool, true for the frames of events.
 
         Raises:
-            ValueError: the events are in seconds; `lad.features.labels` makes frames of them.
+            ValueError: the events are in seconds, and `lad.features.labels` makes frames of them; or the video is weak.
         """
         labels = np.zeros(n_frames, dtype=bool)
         for event in self.events:
             if not isinstance(event, Event):
-                raise ValueError(f"{self.id}: {event} is an event in seconds")
+                raise ValueError(f"{self.id}: of the event {event} nobody knows yet which frames it has")
             labels[event.start : event.end] = True
         return labels
 
     def known_frames(self, n_frames: int) -> np.ndarray:
-        """`(n_frames,)` bool, false for the frames of which nobody knows what they show."""
-        labelled = np.ones(n_frames, dtype=bool)
+        """`(n_frames,)` bool, false for the frames of which nobody knows what they show: all of a weak video."""
+        labelled = np.full(n_frames, not self.is_weak)
         for stretch in self.unlabelled:
             labelled[stretch.start : stretch.end] = False
         return labelled

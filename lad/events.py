@@ -1,4 +1,4 @@
-"""Anomalous intervals: of frames, or of seconds until the times of the frames are known."""
+"""Anomalous events: intervals of frames or of seconds, one frame of an event, or that there is one somewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from lad.intervals import intervals
 FRAME = re.compile(r"[0-9]+")
 SECONDS = re.compile(r"([0-9]{1,9}(?:\.[0-9]*)?)s")
 CLOCK = re.compile(r"(?:([0-9]{1,6}):)?([0-9]{1,6}):([0-9]{2}(?:\.[0-9]*)?)")
-FORMS = "start-end in frames (61-180), in seconds (12.4s-15s) or as m:ss (0:12.4-0:15)"
+FORMS = (
+    "start-end in frames (61-180), in seconds (12.4s-15s) or as m:ss (0:12.4-0:15), "
+    "nor one frame of it (75), nor ? for one somewhere in the video"
+)
+SOMEWHERE = "?"
 SLACK = 1e-3  # seconds by which containers round the times of frames
 
 
@@ -47,7 +51,25 @@ class TimedEvent:
         return self.written
 
 
-AnyEvent = Event | TimedEvent
+@dataclass(frozen=True)
+class Click:
+    """One frame inside an event; where that begins and ends, nobody said."""
+
+    frame: int
+
+    def __str__(self) -> str:
+        return str(self.frame)
+
+
+@dataclass(frozen=True)
+class Somewhere:
+    """There are events in the video, and nobody said where: a video label."""
+
+    def __str__(self) -> str:
+        return SOMEWHERE
+
+
+AnyEvent = Event | TimedEvent | Click | Somewhere
 
 
 @dataclass(frozen=True)
@@ -90,27 +112,57 @@ def events_of(frame_labels: np.ndarray) -> tuple[Event, ...]:
 def parse_events(text: str, n_frames: int | None = None) -> tuple[AnyEvent, ...]:
     """`start-end;start-end`, half-open -> events in order. `start-` lasts until the video ends.
 
-    Whole numbers are frames, from 0; `12.4s`, `0:12.4` and `1:02:03` are times.
+    Whole numbers are frames, from 0; `12.4s`, `0:12.4` and `1:02:03` are times. A frame alone (`812`) is a click inside
+    an event; `?` says that there is an event somewhere.
 
     Raises:
-        ValueError: an interval is malformed, empty, or reaches beyond `n_frames`; or frames stand beside times.
+        ValueError: an event is malformed, empty, or reaches beyond `n_frames`; or different kinds stand side by side.
     """
     events = [_parse_event(part) for part in filter(None, text.split(";"))]
-    frames = [event for event in events if isinstance(event, Event)]
-    if frames and len(frames) < len(events):
+    kinds = {type(event) for event in events}
+    if Somewhere in kinds and len(events) > 1:
+        raise ValueError(f"events {text!r}: ? says that no more is known of the video, and more stands beside it")
+    if Click in kinds and len(kinds) > 1:
+        raise ValueError(f"events {text!r} are intervals and single frames: write all of a video's in one way")
+    if len(kinds) > 1:
         raise ValueError(f"events {text!r} are in frames and in seconds: write all of a video's in one of them")
-    for event in frames:
-        if n_frames is not None and (event.end or event.start + 1) > n_frames:
+    for event in events:
+        if n_frames is not None and (last_frame(event) or 0) >= n_frames:
             raise ValueError(f"event {str(event)!r} reaches beyond the video's {n_frames} frames")
-    return tuple(sorted(events, key=lambda event: event.start))
+    return tuple(sorted(events, key=_start))
+
+
+def last_frame(event: AnyEvent) -> int | None:
+    """The last frame that an event is said to have, or to begin at; None: nobody said any."""
+    match event:
+        case Event():
+            return event.start if event.end is None else event.end - 1
+        case Click():
+            return event.frame
+        case _:
+            return None
+
+
+def _start(event: AnyEvent) -> float:
+    match event:
+        case Event() | TimedEvent():
+            return event.start
+        case Click():
+            return event.frame
+        case Somewhere():
+            return 0
 
 
 def _parse_event(text: str) -> AnyEvent:
     written = text.strip().replace("\N{EN DASH}", "-")  # as spreadsheets correct it
+    if written == SOMEWHERE:
+        return Somewhere()
+    if FRAME.fullmatch(written):
+        return Click(int(written))
     start, dash, end = written.partition("-")
     if not (dash and _is_time(start) and (_is_time(end) or not end)):
         raise ValueError(f"event {text!r} is not {FORMS}; without an end it lasts until the video ends")
-    event: AnyEvent
+    event: Event | TimedEvent
     if FRAME.fullmatch(start) and FRAME.fullmatch(end or start):
         event = Event(int(start), int(end) if end else None)
         last = "its end is the first frame after it"
@@ -140,17 +192,24 @@ def _seconds(text: str) -> float:
 def in_frames(events: Sequence[AnyEvent], times: np.ndarray, fps: float) -> tuple[Event, ...]:
     """Events as intervals of frames: of those that are on display in them, and at least of one.
 
-    An event that begins or ends after the last frame does so as many frames beyond it as its time says.
+    An event that begins or ends after the last frame does so as many frames beyond it as its time says. Of a click it
+    is that frame, and of `?` the whole video: an event is there.
 
     Args:
         events: of one video.
         times: `(frames,)` float64, seconds of each frame since the first.
         fps: average frames a second.
     """
-    return tuple(event if isinstance(event, Event) else _resolved(event, times, fps) for event in events)
+    return tuple(_resolved(event, times, fps) for event in events)
 
 
-def _resolved(event: TimedEvent, times: np.ndarray, fps: float) -> Event:
+def _resolved(event: AnyEvent, times: np.ndarray, fps: float) -> Event:
+    if isinstance(event, Event):
+        return event
+    if isinstance(event, Click):
+        return Event(event.frame, event.frame + 1)
+    if isinstance(event, Somewhere):
+        return WHOLE_VIDEO[0]
     duration = (times[-1] if len(times) else 0.0) + 1 / fps
 
     def frame(second: float, begun: int) -> int:

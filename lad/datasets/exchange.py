@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lad.dataset import SPLITS, DatasetError, Video, parse_row
+from lad.events import FRAME, SOMEWHERE
 from lad.text import printable
 
 VERSION = 1
@@ -68,7 +69,7 @@ def video_of(
     try:
         cells, known = _checked(record)
         texts = [known.get((mark.start, mark.end)) for mark in marks]
-        events = texts if all(texts) else [written(mark) for mark in marks]
+        events = texts if all(texts) else _changed(marks, texts, written)
         cells["events"] = ";".join(filter(None, events))
         names = dict.fromkeys(mark.value.strip() for mark in marks)
         if names and set(names) != {printable(cells["label"]) or UNNAMED}:
@@ -77,6 +78,17 @@ def video_of(
         return parse_row({**cells, "path": str(path)}, Path())
     except (KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{file}: {error}") from error
+
+
+def _changed(marks: Sequence[Mark], texts: Sequence[str | None], written: Callable[[Mark], str]) -> list[str]:
+    """The events of a video of which somebody drew some: what stood for a `?` says nothing beside them.
+
+    Raises:
+        ValueError: what stands for a click was left as it was: it has no end.
+    """
+    if clicks := [text for text in texts if text and FRAME.fullmatch(text)]:
+        raise ValueError(f"beside drawn events, frame {clicks[0]} stands alone: draw where its event begins and ends")
+    return [written(mark) for mark, text in zip(marks, texts, strict=True) if text != SOMEWHERE]
 
 
 def _checked(record: Any) -> tuple[dict[str, str], dict[tuple[float, float], str]]:

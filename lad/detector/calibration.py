@@ -28,21 +28,21 @@ class Calibration:
         return 1 / (1 + np.exp(-self.slope * _log_odds(scores) - self.offset))
 
 
-def fit_calibration(labels: np.ndarray, scores: np.ndarray) -> Calibration | None:
-    """Platt's scaling of scores by logistic regression; None where frames are all alike or higher scores mean less.
+def fit_calibration(labels: np.ndarray, scores: np.ndarray, weight: float = 1 / CLIP_FRAMES) -> Calibration | None:
+    """Platt's scaling of scores by logistic regression; None where labels are all alike or higher scores mean less.
 
-    A clip counts as one observation, since its frames say nearly the same; the usual penalty of half the slope's square
-    keeps a perfect separation of few clips from promising certainty.
+    The usual penalty of half the slope's square keeps a perfect separation of few clips from promising certainty.
 
     Args:
-        labels: `(frames,)` bool, true for anomalous.
-        scores: `(frames,)` float in [0, 1].
+        labels: `(n,)` bool, of frames or of whole videos, true for anomalous.
+        scores: `(n,)` float in [0, 1].
+        weight: of each. By default a clip counts as one observation, since its frames say nearly the same.
     """
     from sklearn.linear_model import LogisticRegression
 
     if labels.all() or not labels.any():
         return None
-    weights = np.full(len(labels), 1 / CLIP_FRAMES)
+    weights = np.full(len(labels), weight)
     fitted = LogisticRegression(C=1.0).fit(_log_odds(scores)[:, None], labels, sample_weight=weights)
     slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     return Calibration(slope, offset) if slope > 0 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from lad.intervals import events_above
 from lad.names import is_normal
 
 if TYPE_CHECKING:
-    from lad.models.registry import Detector
+    from lad.models.registry import Detector, VideoDetector
 
 WINDOWS_A_BLOCK = 64  # windows through the detector at a time: bounds the memory of a long video
 
@@ -37,7 +37,7 @@ class ClipScores:
     Attributes:
         clips: `(clips, 16)` float32 score in [0,1] of each frame of each clip, the last clip's padding included.
         classes: `(clips, categories)` float32 probabilities, summing to 1.
-        votes: `(categories,)` int64: windows that each category won.
+        votes: `(categories,)` int64: windows, or pieces, that each category won.
     """
 
     clips: np.ndarray
@@ -46,7 +46,7 @@ class ClipScores:
 
 
 def score_features(
-    detector: Detector,
+    detector: Detector | VideoDetector,
     features: ClipFeatures,
     *,
     merge: Merge = "mean",
@@ -54,6 +54,7 @@ def score_features(
 ) -> ClipScores:
     """Score a video: windows of K consecutive clips, stride 1, merged where they overlap, the mean of all crops.
 
+    A detector that sees whole videos gets pieces instead, as long as it takes and overlapping by half.
     Each clip's share of the first ConvLSTM layer is computed once in a block, not once for each window; features are
     read block by block; time and memory are linear in the video's length. A video shorter than K clips is filled up
     with its last clip, whose copies count for nothing.
@@ -64,6 +65,8 @@ def score_features(
         merge: of the scores that overlapping windows give a frame; category probabilities are always averaged.
         on_part: told after each block how much is done, from 0 to 1.
     """
+    if hasattr(detector, "max_clips"):
+        return _score_pieces(cast("VideoDetector", detector), features, merge, on_part)
     clips, window = features.clips, detector.window
     windows = max(clips - window + 1, 1)
     sums = np.zeros((max(clips, window), CLIP_FRAMES), dtype=np.float64)
@@ -88,6 +91,35 @@ def score_features(
     return ClipScores(
         clips=merged[:clips].astype(np.float32), classes=(class_sums / counts)[:clips].astype(np.float32), votes=votes
     )
+
+
+def _score_pieces(
+    detector: VideoDetector, features: ClipFeatures, merge: Merge, on_part: Callable[[float], None]
+) -> ClipScores:
+    import torch
+
+    from lad.models.mil import pool_top
+
+    clips, piece = features.clips, min(detector.max_clips, features.clips)
+    scores, class_sums = np.zeros(clips), np.zeros((clips, detector.classes))
+    counts, votes = np.zeros(clips), np.zeros(detector.classes, dtype=np.int64)
+    starts = [*range(0, clips - piece, max(piece // 2, 1)), clips - piece]
+    real = torch.ones((features.crops, piece), dtype=torch.bool, device=detector.feature_mean.device)
+    for number, start in enumerate(starts, 1):
+        place = slice(start, start + piece)
+        rows = np.stack([features.rows(crop, place) for crop in range(features.crops)])
+        with torch.inference_mode():
+            found = detector.by_clip(torch.from_numpy(rows).to(real.device), real)
+            score = torch.sigmoid(found[..., -1]).mean(dim=0).cpu().numpy()
+            category = torch.softmax(pool_top(found, real)[1], dim=1).mean(dim=0).cpu().numpy()
+        scores[place] = np.maximum(scores[place], score) if merge == "max" else scores[place] + score
+        class_sums[place] += category
+        votes[category.argmax()] += 1
+        counts[place] += 1
+        on_part(number / len(starts))
+    merged = scores if merge == "max" else scores / counts
+    frames = np.repeat(merged[:, None], CLIP_FRAMES, axis=1).astype(np.float32)
+    return ClipScores(frames, (class_sums / counts[:, None]).astype(np.float32), votes)
 
 
 def _score_block(detector: Detector, features: ClipFeatures, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -197,7 +229,7 @@ class Scorer:
         looks: says what an event looks like; None: the features cannot tell.
     """
 
-    detector: Detector
+    detector: Detector | VideoDetector
     calibration: Calibration
     threshold: float
     classes: list[str]

@@ -13,11 +13,11 @@ import torch
 from lad.config import TrainConfig
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lad.detector.scoring import Merge
+from lad.detector.training_videos import VideoSampler
 from lad.detector.training_windows import TrainingVideo, WindowSampler, feature_statistics
-from lad.detector.validation import Evaluation, best_evaluation, doubt, validate
+from lad.detector.validation import Evaluation, best_evaluation, doubt, validate, validate_whole
 from lad.files import link
-from lad.models.aed import multi_task_loss
-from lad.models.registry import build_detector
+from lad.models.registry import Supervision, build_detector
 
 KEPT_STEPS = 3  # step_*.pt files
 STD_FLOOR = 0.01  # of the mean deviation: a feature that never varies in training must not explode in testing
@@ -36,6 +36,7 @@ class Setup:
         config: the whole resolved configuration, for the checkpoints.
         weights: stream -> identity of the feature weights, for the checkpoints.
         selection: how the number of steps is chosen, for the checkpoints.
+        supervision: what labels are of: frames, which windows teach; or whole videos, whose best clips do.
     """
 
     train: TrainConfig
@@ -46,6 +47,7 @@ class Setup:
     config: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, str] = field(default_factory=dict)
     selection: str = ""
+    supervision: Supervision = "frames"
 
 
 class Fit:
@@ -86,7 +88,11 @@ class Fit:
     ) -> None:
         self.setup, self.folder, self.val, self.test = setup, folder, val, test
         self.keep_best, self.chosen, self.validated_on = keep_best, chosen, validated_on
-        self.sampler = WindowSampler(train, setup.train.window, setup.device)
+        self.sampler: WindowSampler | VideoSampler
+        if setup.supervision == "videos":
+            self.sampler, self.validate = VideoSampler(train, setup.device), validate_whole
+        else:
+            self.sampler, self.validate = WindowSampler(train, setup.train.window, setup.device), validate
         torch.manual_seed(setup.train.seed)
         self.model: Any = _new_detector(setup, self.sampler)
         self.optimizer = torch.optim.Adam(
@@ -101,11 +107,7 @@ class Fit:
         config = self.setup.train
         losses: list[torch.Tensor] = []
         while self.step < steps:
-            batch = self.sampler.draw(config.abnormal_windows, config.normal_windows)
-            logits, scores = self.model(batch.features)
-            loss = multi_task_loss(
-                logits, scores, batch.labels, batch.targets, batch.mask, config.class_weight, config.score_weight
-            )
+            loss = self.sampler.loss(self.model, config)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -117,7 +119,7 @@ class Fit:
             evaluation = Evaluation(
                 self.step,
                 torch.stack(losses).mean().item(),
-                validate(self.model, self.val, self.setup.merge) if self.val else None,
+                self.validate(self.model, self.val, self.setup.merge) if self.val else None,
                 validate(self.model, self.test, "max").auc if self.test and self.keep_best else None,
             )
             losses.clear()
@@ -183,7 +185,7 @@ class Fit:
         return checkpoint
 
 
-def _new_detector(setup: Setup, sampler: WindowSampler) -> Any:
+def _new_detector(setup: Setup, sampler: WindowSampler | VideoSampler) -> Any:
     config = setup.train
     model = build_detector(config.detector, dropout=config.dropout, **_sizes(setup, sampler)).to(setup.device)
     mean, std = feature_statistics(sampler.videos)  # also finds features that are not finite
@@ -193,7 +195,7 @@ def _new_detector(setup: Setup, sampler: WindowSampler) -> Any:
     return model
 
 
-def _sizes(setup: Setup, sampler: WindowSampler) -> dict[str, int]:
+def _sizes(setup: Setup, sampler: WindowSampler | VideoSampler) -> dict[str, int]:
     """What a detector is built with: see `Detector`."""
     return {
         "feature_dim": sampler.feature_dim,

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from lad.clip import CLIP_FRAMES
+from lad.config import TrainConfig
 from lad.dataset import Video
 from lad.errors import LadError
 from lad.features.video import ClipFeatures, VideoFeatures
 from lad.files import READERS
-from lad.models.aed import UNKNOWN_CATEGORY
+from lad.models.aed import UNKNOWN_CATEGORY, multi_task_loss
 
 
 class TrainingError(LadError):
@@ -53,6 +55,10 @@ class TrainingVideo:
         object.__setattr__(self, "mask", mask)
 
     @property
+    def is_abnormal(self) -> bool:
+        return bool(self.frame_labels.any())
+
+    @property
     def known_clips(self) -> np.ndarray | slice:
         """Those of which a frame is labelled."""
         if self.labelled is None:
@@ -65,14 +71,18 @@ class TrainingVideo:
 
 
 def open_labelled(
-    videos: Sequence[Video], features: Mapping[str, VideoFeatures], classes: Sequence[str]
+    videos: Sequence[Video], features: Mapping[str, VideoFeatures], classes: Sequence[str], *, whole: bool = False
 ) -> Iterator[TrainingVideo]:
-    """The videos with their labels and features, in order."""
+    """The videos with their labels and features, in order; `whole`: each frame has the label of its video."""
     for video in videos:
         source = features[video.id]
+        if whole:
+            truth = np.full(source.frames, video.is_abnormal)
+        else:
+            truth = video.frame_labels(source.frames)
         label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
         labelled = video.known_frames(source.frames) if video.unlabelled else None
-        yield TrainingVideo(source, source.open(), video.frame_labels(source.frames), label, labelled)
+        yield TrainingVideo(source, source.open(), truth, label, labelled)
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,14 @@ class WindowSampler:
     def feature_dim(self) -> int:
         return self.videos[0].features.dim
 
+    def loss(self, model: Any, config: TrainConfig) -> torch.Tensor:
+        """The paper's loss of a detector on a batch of them."""
+        batch = self.draw(config.abnormal_windows, config.normal_windows)
+        logits, scores = model(batch.features)
+        return multi_task_loss(
+            logits, scores, batch.labels, batch.targets, batch.mask, config.class_weight, config.score_weight
+        )
+
     def draw(self, abnormal: int, normal: int) -> WindowBatch:
         """A batch of so many abnormal and normal windows, from torch's own random numbers."""
         drawn = [self._draw_window(self.abnormal_starts) for _ in range(abnormal)]
@@ -138,10 +156,10 @@ class WindowSampler:
         return self.gather(drawn)
 
     def _draw_window(self, pool: list[tuple[int, np.ndarray]]) -> tuple[int, int, int]:
-        video, starts = pool[_draw(len(pool))]
-        start = int(starts[_draw(len(starts))])
+        video, starts = pool[draw(len(pool))]
+        start = int(starts[draw(len(starts))])
         crops = self.videos[video].features.crops
-        return video, start, _draw(crops) if crops > 1 else 0
+        return video, start, draw(crops) if crops > 1 else 0
 
     def gather(self, windows: Sequence[tuple[int, int, int]]) -> WindowBatch:
         """The windows (index of the video, first clip, crop)."""
@@ -200,7 +218,8 @@ def fits_on_device(features: Sequence[ClipFeatures], device: str) -> bool:
     return sum(one.crops * one.clips * one.dim for one in features) * 4 <= free // 2
 
 
-def _draw(choices: int) -> int:
+def draw(choices: int) -> int:
+    """One of so many, each as likely as the others, by torch's own random numbers."""
     return int(torch.randint(choices, ()))
 
 

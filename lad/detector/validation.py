@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lad.clip import CLIP_FRAMES, top_clips
 from lad.dataset import Video
 from lad.detector.calibration import Calibration, fit_calibration
 from lad.detector.scoring import Merge, score_features
@@ -24,8 +25,8 @@ class Validation:
     """How good a detector is on held-out videos; what is undefined there is None.
 
     Attributes:
-        auc, ap: frame-level AUC and average precision.
-        threshold: of the uncalibrated scores, which separates the frames best.
+        auc, ap: AUC and average precision: of frames, or of whole videos where labels are of those.
+        threshold: of the uncalibrated scores, which separates them best.
         slope, offset: of the calibration that suits them best.
         score_loss: mean smooth-L1 of the scores.
     """
@@ -121,8 +122,28 @@ def validate(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean")
     model.train()
     truth = np.concatenate([video.known(video.frame_labels) for video in videos])
     predicted = np.concatenate([video.known(one) for video, one in zip(videos, scores, strict=True)])
+    return _validation(truth, predicted, 1 / CLIP_FRAMES)
+
+
+def validate_whole(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean") -> Validation:
+    """How good a detector is on whole `videos`: each has the mean score of the clips that stand for it (`top_clips`).
+
+    It is left in training mode.
+    """
+    model.eval()
+    used = [video for video in videos if video.mask.any()]
+    predicted = []
+    for video in used:
+        clips = score_features(model, video.features, merge=merge).clips[video.known_clips].mean(axis=1)
+        predicted.append(float(np.sort(clips)[-top_clips(len(clips)) :].mean()))
+    model.train()
+    return _validation(np.array([video.is_abnormal for video in used]), np.array(predicted), 1.0)
+
+
+def _validation(truth: np.ndarray, predicted: np.ndarray, weight: float) -> Validation:
+    """How well scores tell `(n,)` bool apart; `weight`: of each in the calibration, where an observation counts 1."""
     error = np.abs(predicted - truth)
-    calibration = fit_calibration(truth, predicted)
+    calibration = fit_calibration(truth, predicted, weight)
     return Validation(
         auc=roc_auc(truth, predicted),
         ap=average_precision(truth, predicted),

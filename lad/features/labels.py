@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
-from lad.events import WHOLE_VIDEO, Event, in_frames, without
+from lad.events import WHOLE_VIDEO, Event, TimedEvent, in_frames, last_frame, without
 from lad.extract.sampling import Timeline
 
 
@@ -21,7 +21,7 @@ def with_events_in_frames(video: Video, timeline: Callable[[], Timeline]) -> Vid
     Raises:
         what `timeline` raises.
     """
-    if all(isinstance(event, Event) for event in video.events):
+    if not any(isinstance(event, TimedEvent) for event in video.events):
         return video
     known = timeline()
     return with_review(replace(video, events=in_frames(video.events, known.times, known.fps)))
@@ -32,21 +32,27 @@ def with_review(video: Video) -> Video:
 
     Verdicts override what the dataset says of the same frames. Of the frames that nobody looked at, the dataset's
     labels hold; where it has none of the video (no split and no event), they are unlabelled, and the video trains.
+    They are unlabelled too in a weak video that teaches, once an event was found in it. Until then it stays weak, and a
+    weak test video does so in any case: it cannot be measured by some of its frames.
     """
     said = video.reviewed
-    frames = [event for event in video.events if isinstance(event, Event)]
-    if said is None or len(frames) < len(video.events):
+    if said is None or any(isinstance(event, TimedEvent) for event in video.events):
         return video
+    if video.is_weak and (not said.events or video.split == "test"):
+        return video
+    frames = [event for event in video.events if isinstance(event, Event)]
     kept = without(frames, said.stretches)
     events = tuple(sorted([*kept, *(event for event, _ in said.events)], key=lambda event: event.start))
-    if kept:
+    if kept or video.is_weak:
         names = [*video.categories, *said.categories]
     else:  # what it shows is what people say that it shows
         names = list(said.categories or video.categories)
     label = "|".join(dict.fromkeys(names))
-    if video.split or video.events:
+    if (video.split or video.events) and not video.is_weak:
         return replace(video, events=events, label=label)
-    return replace(video, events=events, label=label, split="train", unlabelled=without(WHOLE_VIDEO, said.stretches))
+    unlabelled = without(WHOLE_VIDEO, said.stretches)
+    split = video.split if video.split or video.events else "train"
+    return replace(video, events=events, label=label, split=split, unlabelled=unlabelled)
 
 
 def labels_misfit(video: Video, frames: int, counted: Path | None = None) -> str | None:
@@ -65,7 +71,7 @@ def labels_misfit(video: Video, frames: int, counted: Path | None = None) -> str
 
 def labelled_frames(video: Video, frames: int) -> int:
     """How many frames a video's labels are for: as the dataset says, else `frames`, or more if an event ends later."""
-    events = [event for event in video.events if isinstance(event, Event)]
-    last = max((event.end or event.start + 1 for event in events), default=0)
+    said = [last for event in video.events if (last := last_frame(event)) is not None]
+    last = max(said, default=-1) + 1
     last = max(last, *(stretch.start for stretch in video.unlabelled), 0)
     return video.n_frames or max(last, frames)

@@ -53,6 +53,13 @@ class LinearDetector(nn.Module):
         """
         return self.linear(self.dropout((features - self.feature_mean) / self.feature_std))
 
+    def by_clip(self, features: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """Whole videos `(batch, T, D)` -> class logits and raw score of each clip `(batch, T, classes + 1)`.
+
+        Training by labels of whole videos takes each clip by itself.
+        """
+        return self.project(features)
+
     def detect(self, projected: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """`(K, batch, classes + 1)` from `project` -> class logits `(batch, classes)`, scores `(batch, 16 K)`."""
         mean = projected.mean(dim=0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from lad.errors import LadError
 from lad.files import file_sha256
@@ -90,12 +90,38 @@ class Detector(Protocol):
         """`(K, batch, ...)` from `project` -> class logits `(batch, classes)`, scores `(batch, 16 K)` in [0,1]."""
 
 
+class VideoDetector(Protocol):
+    """What a detector is that sees whole videos, such as `mil`; it is built as any other one.
+
+    Attributes:
+        feature_dim: length D of a clip's feature vector.
+        classes: number of categories.
+        max_clips: consecutive clips that it takes at most; a longer video is scored in pieces.
+        feature_mean, feature_std: buffers `(D,)` float32, filled from the training videos; 0 and 1 at first.
+    """
+
+    feature_dim: int
+    classes: int
+    max_clips: int
+    feature_mean: torch.Tensor
+    feature_std: torch.Tensor
+
+    def by_clip(self, features: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """`(batch, T, D)`, `(batch, T)` bool -> class logits and raw score of each clip `(batch, T, classes + 1)`."""
+
+
 # name -> the class, and those of its arguments that the name stands for
 DETECTORS: dict[str, tuple[str, dict[str, int]]] = {
     "aed": ("lad.models.aed:AED", {"layers": 1}),
     "aed_t": ("lad.models.aed:AED", {"layers": 2}),
     "linear": ("lad.models.linear:LinearDetector", {}),
+    "mil": ("lad.models.mil:MIL", {}),
 }
+
+Supervision = Literal["frames", "videos"]  # what labels are of; the strongest first
+
+# What a detector can learn from, where that is not frames alone: labels of videos need the method `by_clip`.
+LEARNS_FROM: dict[str, tuple[Supervision, ...]] = {"linear": ("frames", "videos"), "mil": ("videos",)}
 
 
 class DetectorMissing(LadError):

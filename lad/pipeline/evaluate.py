@@ -106,6 +106,7 @@ def metrics_facts(
     configured = protocol(project, work, sorted(left_out))
     if trained:
         configured["selection"] = trained.info.get("selection", configured["selection"])
+        configured["supervision"] = trained.info.get("supervision", "frames")
     return {
         "stage": STAGE,
         "code": CODE_VERSION,
@@ -187,6 +188,7 @@ def _protocol_of_detector(
     made_with = {**configured, "checkpoint": checkpoint_sha256}
     for name, key in {"detector": "detector", "window": "window", "train_seed": "seed"}.items():
         made_with[name] = train[key] if train else None
+    made_with["supervision"] = train.get("supervision", "frames") if train else None
     made_with["selection"] = (checkpoint.selection or None) if checkpoint else None
     if checkpoint and not train:
         made_with["window"] = checkpoint.detector().window
@@ -240,6 +242,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         "detector": train.detector,
         "window": train.window,
         "selection": train.selection,
+        "supervision": train.supervision,
         "train_seed": train.seed,
         "merge": config.score.merge,
         "threshold": "the detector's: chosen on its validation videos, else 0.5"
@@ -249,7 +252,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         "merge_seconds": config.score.merge_seconds,
         "min_seconds": config.score.min_seconds,
         "false_alarms_hour": "found events that overlap no true one, an hour of all test videos",
-        "accuracy_window": "windows of K clips, stride 1, counted by the category that the detector gives each",
+        "accuracy_window": "windows of K clips, stride 1, or pieces of 256 for mil, counted by the category of each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",
         "config": config.model_dump(mode="json", include={"extract", "train", "score"}),
         **_verdicts(project),

@@ -56,6 +56,7 @@ def export_released(
     video_labels: dict[str, int] = {}
     splits: dict[str, list[str]] = {split: [] for split in SPLIT_FILES}
     unlabelled: list[str] = []
+    weak: list[str] = []
     with reporter.progress(STAGE, len(project.videos)) as bar:
         for one in project.videos:
             bar.advance(one.id)
@@ -75,7 +76,10 @@ def export_released(
             if video.split:
                 splits[SPLIT_OF[video.split]].append(name)
             if video.categories and video.categories[0] in classes:
-                frame_labels[name] = video.frame_labels(found.frames).astype(np.uint8)[None]
+                if video.is_weak:
+                    weak.append(video.id)
+                else:
+                    frame_labels[name] = video.frame_labels(found.frames).astype(np.uint8)[None]
                 video_labels[name] = classes.index(video.categories[0])
             else:
                 unlabelled.append(video.id)
@@ -84,9 +88,14 @@ def export_released(
     for split, file in SPLIT_FILES.items():
         write(out / file, "".join(f"{name}\n" for name in splits[split]).encode())
     if unlabelled:
-        some = ", ".join(unlabelled[:3]) + (", ..." if len(unlabelled) > 3 else "")
-        reporter.say(f"export: {len(unlabelled)} videos have no label, or one that is no class: not in GT ({some})")
+        reporter.say(f"export: {_some(unlabelled)} have no label, or one that is no class: not in GT")
+    if weak:
+        reporter.say(f"export: of {_some(weak)} only a frame of each event is known, or ?: not in {FRAME_LABELS}")
     return result
+
+
+def _some(ids: Sequence[str]) -> str:
+    return f"{len(ids)} videos ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''})"
 
 
 def _names(videos: Sequence[Video]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from lad.dataset import Video
 from lad.datasets import eaf, fiftyone
 from lad.datasets.exchange import Mark, mark_name, record_of
-from lad.events import Event, in_frames
+from lad.events import TimedEvent, in_frames
 from lad.pipeline.clips import read_curve
 from lad.pipeline.export import write_export
 from lad.pipeline.reporter import Reporter, StageResult
@@ -122,11 +122,10 @@ def _count(result: StageResult, written: bool) -> None:
 
 
 def _true_frames(video: ScoredVideo, known: Video) -> list[tuple[int, int]]:
-    """The frames of each true event, half-open."""
-    frames = [event for event in known.events if isinstance(event, Event)]
-    if len(frames) < len(known.events):
-        times, _ = read_curve(video)
-        frames = list(in_frames(known.events, times, video.fps))
+    """The frames of each true event, half-open: of a click that one, of `?` the whole video."""
+    timed = any(isinstance(event, TimedEvent) for event in known.events)
+    times = read_curve(video)[0] if timed else np.zeros(0)
+    frames = in_frames(known.events, times, video.fps)
     return [(event.start, video.frames if event.end is None else event.end) for event in frames]
 
 

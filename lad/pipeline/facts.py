@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lad.events import AnyEvent
+from lad.events import AnyEvent, Click, Somewhere
 from lad.files import fingerprint
 from lad.text import shortened
 
@@ -43,9 +43,9 @@ HASHES = {
 }
 
 
-def pairs(events: Sequence[AnyEvent]) -> list[list[int | float | None]]:
-    """Events as facts: start and end of each."""
-    return [[event.start, event.end] for event in events]
+def pairs(events: Sequence[AnyEvent]) -> list[list[int | float | None] | str]:
+    """Events as facts: start and end of each, or what is written of one that has neither."""
+    return [str(event) if isinstance(event, Click | Somewhere) else [event.start, event.end] for event in events]
 
 
 def kept(facts: Mapping[str, Any]) -> dict[str, Any]:

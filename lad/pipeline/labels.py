@@ -9,16 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from lad.clip import CLIP_FRAMES
-from lad.config import Config
+from lad.config import Config, TrainConfig
 from lad.dataset import Video
-from lad.events import Event
+from lad.events import Click, Event, Somewhere, TimedEvent, last_frame
 from lad.extract.count import promised_frames
+from lad.models.registry import LEARNS_FROM, Supervision
 from lad.pipeline.checks import dataset_paths
 from lad.pipeline.reporter import StageError
 from lad.text import did_you_mean, look_alikes
 
 MAX_SHOWN = 20  # classes in one line
 NO_LABEL = "without a label"
+ABNORMAL, CLICKED, SOMEWHERE, NORMAL = KINDS = ("abnormal", "abnormal (a frame)", "abnormal (?)", "normal")
 FOLDER = "folder"  # the benchmark that judges by names
 
 
@@ -33,7 +35,8 @@ def check_labels_of(
     if "train" in names:
         chosen = [video for video in videos if video.split in ("train", "val")]
         check_training(chosen, classes, config)
-        say(f"train: {_counted(chosen)}")
+        say(f"train: {counted_labels(chosen)}")
+        say(f"train: {_taught_by(chosen, config.train)}")
     if "evaluate" in names:
         test_videos(videos)
     if "train" in names or "evaluate" in names:
@@ -57,11 +60,17 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
             "some videos are in the split `val`, and train.selection cross-validation has no use for them: "
             "give -o train.selection=validation, or write train in their column split"
         )
+    supervision = supervision_of(videos, config.train)
     _check_classes(videos, classes)
     events_elsewhere = _where_events_come_from(config)
     sources = {video.group for video in train if video.is_abnormal}
     if not sources:
         raise StageError(f"no training video has an event: there is nothing to learn from; {events_elsewhere['none']}")
+    if supervision == "videos" and all(video.is_abnormal for video in train):
+        raise StageError(
+            "every training video has an event, and labels of whole videos teach by comparing them with normal ones; "
+            f"{events_elsewhere['all']}"
+        )
     if all(_is_whole(video) for video in videos):
         raise StageError(
             f"all {len(videos)} training videos are abnormal from end to end, and a detector learns from normal frames "
@@ -74,6 +83,48 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
             "and validate: add an event of another source (column source; without one each video is its own), or rows "
             "of the split val with an event, and -o train.selection=validation"
         )
+
+
+def supervision_of(videos: Sequence[Video], train: TrainConfig) -> Supervision:
+    """What the labels are of that teach and validate: as configured, or the strongest that all of them allow.
+
+    Args:
+        videos: those in the splits `train` and `val`.
+        train: names the detector, which cannot learn from everything.
+
+    Raises:
+        StageError: the labels or the detector do not allow it.
+    """
+    weak = [video.id for video in videos if video.is_weak]
+    learns_from = LEARNS_FROM.get(train.detector, ("frames",))
+    if train.supervision == "frames" and weak:
+        raise StageError(
+            f"{_some(weak)}: training videos with ? or a single frame in the column events, and train.supervision is "
+            "frames: write where each event begins and ends, or nothing in their column split, or set "
+            "train.supervision=videos"
+        )
+    wanted = (train.supervision,) if train.supervision != "auto" else ("videos",) if weak else ("frames", "videos")
+    for supervision in wanted:
+        if supervision in learns_from:
+            return supervision
+    able = " or ".join(f"train.detector={name}" for name in LEARNS_FROM if wanted[0] in LEARNS_FROM[name])
+    if train.supervision == "auto":
+        raise StageError(
+            f"{_some(weak)}: training videos with ? or a single frame in the column events, and the detector "
+            f"{train.detector} learns from frames: set {able}"
+        )
+    raise StageError(f"train.supervision {wanted[0]}: the detector {train.detector} cannot learn from that: set {able}")
+
+
+def _taught_by(videos: Sequence[Video], train: TrainConfig) -> str:
+    supervision = supervision_of(videos, train)
+    if supervision == "frames":
+        return "it learns from labels of frames (train.supervision frames)"
+    known = sum(
+        video.is_abnormal and any(not isinstance(event, Somewhere) for event in video.events) for video in videos
+    )
+    more = f"; of {known} of them more is known, and not used" if known else ""
+    return f"it learns from labels of whole videos (train.supervision videos){more}"
 
 
 def warn_of_missing(videos: Sequence[Video], say: Callable[[str], None]) -> None:
@@ -96,8 +147,11 @@ def warn_of_misfits(videos: Sequence[Video], config: Config, say: Callable[[str]
         video = unknown[path]
         rate = fps or video.fps or data.frame_folder_fps
         for event in video.events:
-            unit = 1 if isinstance(event, Event) else rate
-            if (event.end or event.start) * unit > frames + CLIP_FRAMES:
+            if isinstance(event, TimedEvent):
+                end = (event.end or event.start) * rate
+            else:
+                end = (last_frame(event) or 0) + 1
+            if end > frames + CLIP_FRAMES:
                 where = f"{dataset_paths(data)[0]}:{video.line}: " if data.dataset and video.line else ""
                 say(f"warning: {where}{video.id}: event {event} ends after the {frames} frames that {path} says it has")
                 break
@@ -107,11 +161,16 @@ def test_videos(videos: Sequence[Video]) -> list[Video]:
     """The videos to evaluate.
 
     Raises:
-        StageError: there is none.
+        StageError: there is none, or of one nobody said which frames its events have.
     """
     test = [video for video in videos if video.split == "test"]
     if not test:
         raise StageError("no video is in the split `test`: there is nothing to evaluate")
+    if weak := [video.id for video in test if video.is_weak]:
+        raise StageError(
+            f"{_some(weak)}: test videos with ? or a single frame in the column events, and frames are what is "
+            "measured: write where each event begins and ends, or nothing in their column split"
+        )
     return test
 
 
@@ -145,7 +204,7 @@ def _where_events_come_from(config: Config) -> dict[str, str]:
         }
     return {
         "none": "write where they are in the column events of the dataset.csv, such as 61-180 or 0:12-0:15 (0- is a "
-        "whole video: lad cannot learn yet from videos of which only that is known that they hold an event)",
+        "whole video; ? is one somewhere in the video)",
         "all": "add normal videos, whose events are empty, or write in the column events which frames are abnormal",
     }
 
@@ -162,16 +221,23 @@ def _is_whole(video: Video) -> bool:
     )
 
 
-def _counted(videos: Sequence[Video]) -> str:
+def counted_labels(videos: Sequence[Video]) -> str:
     """Classes and counts, in one line."""
-    counts = Counter((video.categories[0] if video.categories else NO_LABEL, video.is_abnormal) for video in videos)
+    counts = Counter((video.categories[0] if video.categories else NO_LABEL, _kind(video)) for video in videos)
     labels = sorted({label for label, _ in counts})
     parts = []
     for label in labels[:MAX_SHOWN]:
-        kinds = [f"{counts[label, kind]} {word}" for kind, word in ((True, "abnormal"), (False, "normal"))]
+        kinds = [f"{counts[label, kind]} {kind}" for kind in KINDS]
         parts.append(f"{label} {' + '.join(kind for kind in kinds if not kind.startswith('0 '))}")
     more = f", and {len(labels) - MAX_SHOWN} more labels" if len(labels) > MAX_SHOWN else ""
     return f"labels of {len(videos)} videos: {', '.join(parts)}{more}"
+
+
+def _kind(video: Video) -> str:
+    kinds = {type(event) for event in video.events}
+    if not kinds:
+        return NORMAL
+    return SOMEWHERE if Somewhere in kinds else CLICKED if Click in kinds else ABNORMAL
 
 
 def _oddities(videos: Sequence[Video], config: Config) -> list[str]:

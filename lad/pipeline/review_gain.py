@@ -24,7 +24,9 @@ from lad.features.labels import with_events_in_frames
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint
+from lad.models.registry import Supervision
 from lad.pipeline.facts import FACTS, kept
+from lad.pipeline.labels import supervision_of
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
 from lad.pipeline.train import ITEM as DETECTOR
@@ -122,17 +124,20 @@ def _measure(
     parts = config.train.folds if config.train.selection == "cross-validation" else PARTS
     dealt = divide([v for v in pair.after if v.group in sources], min(parts, len(sources)), config.train.seed)
 
-    def opened(videos: Sequence[Video], classes: Sequence[str]) -> dict[str, TrainingVideo]:
-        return {v.id: one for v, one in zip(videos, open_labelled(videos, features, classes), strict=True)}
+    def opened(side: str, videos: Sequence[Video], supervision: Supervision) -> dict[str, TrainingVideo]:
+        opening = open_labelled(videos, features, names[side], whole=supervision == "videos")
+        return {v.id: one for v, one in zip(videos, opening, strict=True)}
 
     names = {"before": project.unreviewed.classes, "after": project.classes}
-    sides = {"before": opened(pair.before, names["before"]), "after": opened(pair.after, names["after"])}
+    taught_by = {"before": supervision_of(pair.before, config.train), "after": supervision_of(pair.after, config.train)}
+    sides = {side: opened(side, getattr(pair, side), taught_by[side]) for side in ("before", "after")}
+    in_frames = opened("after", [video for video in pair.reviewed if not video.is_weak], "frames")
     groups = {video.id: video.group for video in pair.after}
     measured: dict[str, list[Measured]] = {side: [] for side in sides}
     with reporter.progress("what the verdicts changed", 2 * len(dealt), "trainings") as bar:
         for number, part in enumerate(dealt):
             held_out = {video.group for video in part}
-            tried = {video.id: sides["after"][video.id] for video in part if video.reviewed}
+            tried = {video.id: in_frames[video.id] for video in part if video.id in in_frames}
             for side, videos in sides.items():
                 setup = Setup(
                     train=config.train,
@@ -140,6 +145,7 @@ def _measure(
                     classes=names[side],
                     device=recipe.device,
                     fingerprint=fingerprint([side, number, sorted(videos), steps]),
+                    supervision=taught_by[side],
                 )
                 teach = [one for video_id, one in videos.items() if groups[video_id] not in held_out]
                 if not teach:

@@ -119,7 +119,7 @@ def _features(work: Work, config: Config, one: ScoredVideo, video: Video) -> Vid
 def _moments(one: _Scored, window: int) -> tuple[list[Moment], list[Moment]]:
     scores = read_scores(one.scored.scores)
     labelled = one.video.known_frames(len(scores))
-    if not one.video.unlabelled and not one.video.split:  # nobody said anything of it
+    if not one.video.unlabelled and not one.video.split and not one.video.is_weak:  # nobody said anything of it
         labelled[:] = one.video.is_abnormal
     timeline, clips = one.features.timeline(), one.features.open().clips
     return moments_of(one.scored.id, timeline, clips, scores, labelled, one.scored.threshold, window)

@@ -23,7 +23,7 @@ from lad.files import fingerprint, naming, write_json, write_text
 from lad.models.registry import detector_source
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.inventory import check_labels, check_splits, find_features
-from lad.pipeline.labels import check_training
+from lad.pipeline.labels import check_training, supervision_of
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.layout import Work
@@ -128,7 +128,8 @@ def training_videos(project: Project) -> tuple[list[Video], list[Video]]:
     The released protocol looks at the test videos for a number that is not used.
     """
     chosen = [video for video in project.videos if video.split in ("train", "val")]
-    return chosen, [video for video in project.videos if video.split == "test" and project.config.protocol.released]
+    tried = [video for video in project.videos if video.split == "test" and not video.is_weak]
+    return chosen, tried if project.config.protocol.released else []
 
 
 def detector_facts(
@@ -139,7 +140,10 @@ def detector_facts(
     return {
         "stage": STAGE,
         "code": CODE_VERSION,
-        "train": config.train.model_dump(mode="json"),
+        # `auto` is what the labels and the detector, which are facts too, make of it.
+        "train": config.train.model_dump(
+            mode="json", exclude={"supervision"} if config.train.supervision == "auto" else None
+        ),
         "detector": detector_source(config.train.detector),
         "merge": config.score.merge,  # of the validation videos' scores
         "classes": project.classes,
@@ -190,19 +194,25 @@ class _Training:
         self.work, self.reporter, self.config = work, reporter, project.config.train
         self.videos, self.today = videos, today
         self.selection = how_selected(self.config, videos)
+        supervision = supervision_of(videos, self.config)
+        taught = self.config.model_copy(update={"supervision": supervision})
+        with_supervision = project.config.model_copy(update={"train": taught})  # a checkpoint has no labels to look at
         self.setup: Setup = Setup(
             train=project.config.train,
             merge=project.config.score.merge,
             classes=project.classes,
             device=recipe.device,
             fingerprint=today,
-            config=project.config.model_dump(mode="json"),
+            config=with_supervision.model_dump(mode="json"),
             weights=dict(recipe.identities),
             selection=self.selection,
+            supervision=supervision,
         )
+        whole = supervision == "videos"
         self.loaded: dict[str, TrainingVideo] = {}
         with reporter.progress("features", len(videos)) as bar:
-            for video, opened in zip(videos, open_labelled(videos, features, project.classes), strict=True):
+            opening = open_labelled(videos, features, project.classes, whole=whole)
+            for video, opened in zip(videos, opening, strict=True):
                 self.loaded[video.id] = opened
                 bar.advance(video.id)
         self.test = list(open_labelled(test, features, project.classes))
@@ -238,6 +248,7 @@ class _Training:
         outcome = {
             "steps": best.step,
             "selection": self.selection,
+            "supervision": self.setup.supervision,
             "validation": best.as_dict(),
             "videos": len(train),
             "doubt": why,

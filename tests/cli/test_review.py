@@ -99,6 +99,19 @@ def test_a_run_after_verdicts_trains_and_says_what_changed_held_out(lad, data, w
     assert "train: as it would be made now" in lad("status", *options(data, work))[1]
 
 
+def test_events_drawn_in_all_weak_videos_make_them_teach_frames(lad, data, work):
+    (data / "weak.csv").write_text((data / "dataset.csv").read_text().replace("train,run,5-40", "train,run,?"))
+    words = [*options(data, work), "-o", "data.dataset=weak.csv", "-o", "train.detector=linear"]
+    say(work, Verdict("b", "event", 5, 40, "run"), Verdict("a", "normal", 0, 32))
+    status, out, err = lad("run", *words)
+    assert status == 0 and "labels of whole videos (train.supervision videos); of 1 of them more is known" in err
+    assert "reviewed videos, held out: " in out and "(2 verdicts on 2 videos)" in out
+    say(work, Verdict("d", "event", 5, 40, "run"))
+    status, out, err = lad("run", *words)
+    assert status == 0 and "labels of frames (train.supervision frames)" in err
+    assert "reviewed videos, held out: " in out and "(3 verdicts on 3 videos)" in out
+
+
 def test_verdicts_on_test_videos_teach_nothing_and_correct_what_is_measured(lad, data, work):
     before = json.loads((work / "metrics.json").read_text())
     say(work, Verdict("e", "event", 10, 20, "run"))

@@ -15,7 +15,7 @@ from helpers.videos import write_video
 from lad.dataset import DatasetError, Video, read_dataset
 from lad.datasets import BENCHMARKS, Options
 from lad.datasets.eaf import eaf_bytes, read_eaf_file
-from lad.datasets.exchange import Mark
+from lad.datasets.exchange import Mark, record_of, video_of
 from lad.events import in_frames, parse_events
 
 Lad = Callable[..., tuple[int, str, str]]
@@ -26,6 +26,8 @@ ROWS = [
     ("normal", "walk", "", "val", ""),
     ("unlabelled", "", "", "", ""),
     ("nameless", "", "3-4", "train", "x"),
+    ("weak", "run", "?", "train", ""),
+    ("clicked", "run", "7;50", "train", ""),
 ]
 
 
@@ -79,6 +81,28 @@ def test_events_changed_in_elan_come_back_in_the_same_frames_or_the_new_ones(
     frames = in_frames(video.events, np.array(UNEVEN) / 1000, 25.0)
     assert [(event.start, event.end) for event in frames] == [(10, 20), (20, 25), (70, 120)]
     assert (video.label, video.split, video.source) == ("Fire", "train", "cam 1")
+
+
+def mark(start: float, end: float) -> Mark:
+    return Mark(start, end, "run")
+
+
+def test_an_event_drawn_in_a_weak_video_takes_the_place_of_its_question_mark() -> None:
+    record = record_of(Video("v", Path("v.mp4"), label="run", events=parse_events("?")), [mark(0, 100)])
+
+    def came_back(*marks: Mark) -> str:
+        video = video_of(Path("f"), record, marks, Path("v.mp4"), "v", lambda one: f"{one.start}-{one.end}")
+        return ";".join(map(str, video.events))
+
+    assert came_back(mark(0, 100)) == "?"
+    assert came_back(mark(0, 100), mark(20, 30)) == "20-30"
+    assert came_back(mark(20, 30)) == "20-30"
+
+
+def test_a_click_that_is_left_beside_drawn_events_is_asked_about() -> None:
+    record = record_of(Video("v", Path("v.mp4"), events=parse_events("7;50")), [mark(7, 8), mark(50, 51)])
+    with pytest.raises(DatasetError, match="f: beside drawn events, frame 50 stands alone: draw where"):
+        video_of(Path("f"), record, [mark(3, 20), mark(50, 51)], Path("v.mp4"), "v", lambda one: "3-20")
 
 
 def test_other_peoples_elan_files_are_read(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lad.dataset import Video
-from lad.events import Event, Reviewed, TimedEvent, without
+from lad.events import Event, Reviewed, TimedEvent, parse_events, without
 from lad.extract.sampling import evenly_spaced
 from lad.features.labels import labels_misfit, with_events_in_frames, with_review
 
@@ -74,3 +74,23 @@ def test_a_video_without_verdicts_is_as_it_was():
     video = Video("v", Path("v.mp4"), events=(Event(3, 5),))
     assert with_review(video) is video and with_events_in_frames(video, None) is video
     assert video.known_frames(4).all()
+
+
+@pytest.mark.parametrize("events", ["?", "40;90"])
+def test_an_event_found_in_a_weak_video_leaves_what_nobody_saw_unlabelled(events: str) -> None:
+    video = reviewed(RUN, split="train", label="fight", events=parse_events(events))
+    assert (video.events, video.label, video.is_weak) == ((Event(30, 50),), "fight|run", False)
+    assert np.flatnonzero(video.known_frames(60)).tolist() == list(range(10, 50))
+
+
+def test_a_weak_video_stays_weak_where_no_event_was_found_or_frames_are_measured() -> None:
+    weak = parse_events("?")
+    assert reviewed(Reviewed((), (Event(0, 50),), 1), split="train", events=weak).events == weak
+    assert reviewed(RUN, split="test", events=weak).events == weak
+
+
+@pytest.mark.parametrize(("events", "frames"), [("?", 40), ("812", 813)])
+def test_a_click_behind_the_end_does_not_fit(events: str, frames: int) -> None:
+    video = Video("v", Path("v.mp4"), events=parse_events(events))
+    assert with_events_in_frames(video, pytest.fail) == video
+    assert (labels_misfit(video, 40) is None) == (frames == 40)

@@ -216,7 +216,7 @@ def test_events_are_half_open_intervals_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["5", "-", "-5", "a-b", "5-2", "5-5", "1-2-3", "1:2", "-1-4", "1.0-2", "٣-٤", "9" * 5000 + "-1"]
+    "text", ["-", "-5", "a-b", "5-2", "5-5", "1-2-3", "1:2", "-1-4", "1.0-2", "٣-٤", "9" * 5000 + "-1"]
 )
 def test_what_is_no_event_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
@@ -229,15 +229,15 @@ def test_an_event_beyond_the_video_is_refused() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(text=st.text(st.sampled_from("0123456789-; x"), max_size=20) | st.text(max_size=20))
+@given(text=st.text(st.sampled_from("0123456789-; x?"), max_size=20) | st.text(max_size=20))
 def test_arbitrary_text_is_events_or_a_value_error(text: str) -> None:
     try:
         found = parse_events(text)
     except ValueError:
         return
-    assert all(event.start >= 0 and (event.end is None or event.start < event.end) for event in found)
-    again = ";".join(f"{event.start}-{'' if event.end is None else event.end}" for event in found)
-    assert parse_events(again) == found
+    frames = [event for event in found if isinstance(event, Event)]
+    assert all(event.start >= 0 and (event.end is None or event.start < event.end) for event in frames)
+    assert parse_events(";".join(map(str, found))) == found
 
 
 def test_frame_labels_mark_the_frames_of_events_only() -> None:

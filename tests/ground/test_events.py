@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lad.dataset import Video, read_dataset, write_dataset
-from lad.events import Event, TimedEvent, in_frames, parse_events
+from lad.events import Click, Event, Somewhere, TimedEvent, in_frames, parse_events
 
 HEADER = "video,path,split,label,events,n_frames,fps,source\n"
 
@@ -49,6 +49,50 @@ def test_a_time_that_is_none_says_how_it_is_written(text: str, said: str) -> Non
         parse_events(text)
 
 
+def test_weak_labels_are_read_and_written_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.csv"
+    path.write_text(f"{HEADER}a,a.mp4,train,Fire,?,,,\nb,b.mp4,train,Fire,812; 75,900,,\nc,c.mp4,train,Fire,,,,\n")
+    weak, clicked, _ = videos = read_dataset(path)
+    assert (weak.events, clicked.events) == ((Somewhere(),), (Click(75), Click(812)))
+    assert [video.is_abnormal for video in videos] == [True, True, False]
+    assert [video.is_weak for video in videos] == [True, True, False]
+    write_dataset(path, videos, tmp_path)
+    assert ",?," in path.read_text() and ",75;812," in path.read_text()
+    assert read_dataset(path) == videos
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("?;5-9", "no more is known"),
+        ("?;812", "no more is known"),
+        ("?;?", "no more is known"),
+        ("812;5-9", "intervals and single frames"),
+        ("812;0:12-0:15", "intervals and single frames"),
+        ("900", "beyond the video's 900 frames"),
+        ("12s", "one frame of it"),
+        ("??", "one somewhere"),
+    ],
+)
+def test_weak_labels_that_are_none_say_how_they_are_written(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        parse_events(text, n_frames=900)
+
+
+def test_of_a_weak_video_no_frame_is_known_to_be_normal() -> None:
+    for text in ("?", "812"):
+        video = Video("v", Path("v.mp4"), events=parse_events(text))
+        assert not video.known_frames(1000).any()
+        with pytest.raises(ValueError, match="nobody knows yet which frames"):
+            video.frame_labels(1000)
+
+
+def test_a_click_is_in_its_frame_and_an_event_somewhere_is_in_the_video() -> None:
+    times = np.arange(100) / 25
+    assert in_frames(parse_events("7;50"), times, 25) == (Event(7, 8), Event(50, 51))
+    assert in_frames(parse_events("?"), times, 25) == (Event(0),)
+
+
 def test_times_become_the_frames_on_display_then() -> None:
     times = np.arange(100) / 25
     assert in_frames(parse_events("0.4s-1s; 0:03-"), times, 25) == (Event(10, 25), Event(75))
@@ -83,5 +127,5 @@ def test_what_is_written_in_seconds_stays_so(tmp_path: Path) -> None:
 
 
 def test_seconds_are_never_taken_for_frames() -> None:
-    with pytest.raises(ValueError, match="in seconds"):
+    with pytest.raises(ValueError, match="1s-2s nobody knows yet which frames"):
         Video("a", Path("a"), events=parse_events("1s-2s")).frame_labels(100)

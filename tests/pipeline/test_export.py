@@ -16,6 +16,7 @@ from helpers.projects import opened
 from lad.config import load_config
 from lad.dataset import COLUMNS, Video
 from lad.datasets.released import read_released
+from lad.events import parse_events
 from lad.pickles import load_plain_pickle
 from lad.pipeline.export import export_released
 from lad.pipeline.project import Project
@@ -114,6 +115,17 @@ def test_labels_are_what_the_authors_code_expects(export, tmp_path):
     assert b"numpy._core" not in (tmp_path / "GT" / "frame_label_IET.pickle").read_bytes(), "numpy 1 cannot read that"
     assert (tmp_path / "train_split.txt").read_text() == "street__a\nstreet__b\npark__d\n"
     assert (tmp_path / "test_split.txt").read_text() == "park__a\n"
+
+
+def test_of_a_weak_video_no_frame_labels_are_made_up(export, tmp_path):
+    def weak(project: Project) -> Project:
+        return replace(
+            project, videos=[replace(v, events=parse_events("?" if v.events else "")) for v in project.videos]
+        )
+
+    export(tmp_path, change=weak)
+    assert sorted(load_plain_pickle(tmp_path / "GT" / "frame_label_IET.pickle")) == ["park__c", "street__b"]
+    assert len(load_plain_pickle(tmp_path / "GT" / "video_label_IET.pickle")) == 4
 
 
 def test_a_second_export_writes_nothing_and_mends_what_changed(export, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lad.config import override
+from lad.config import TrainConfig, override
+from lad.dataset import Video
 from lad.detector.checkpoint import load_checkpoint
+from lad.events import parse_events
+from lad.pipeline.labels import counted_labels, supervision_of
 
 HEADER = "video,path,split,label,events,n_frames,fps,source\n"
 SMALL = (
@@ -73,6 +77,19 @@ def refused_at_once(result: tuple[int, str, str], tmp_path: Path, *said: str) ->
 )
 def test_what_the_csv_alone_can_tell_is_said_before_extraction(lad_run, rows, said, tmp_path) -> None:
     refused_at_once(lad_run("run", rows), tmp_path, said)
+
+
+@pytest.mark.parametrize("events", ["?", "12"])
+def test_a_test_video_whose_frames_nobody_labelled_is_refused(lad_run, events, tmp_path) -> None:
+    rows = changed(e=f"8-30>{events}")
+    refused_at_once(lad_run("run", rows), tmp_path, "e: test videos with ? or a single frame", "begins and ends")
+
+
+def test_weak_labels_are_counted_by_their_kind() -> None:
+    events = ["?", "?", "8-30", "12;20", ""]
+    videos = [Video(str(n), Path("v"), label="Fire", events=parse_events(text)) for n, text in enumerate(events)]
+    said = "labels of 5 videos: Fire 1 abnormal + 1 abnormal (a frame) + 2 abnormal (?) + 1 normal"
+    assert counted_labels(videos) == said
 
 
 def test_a_label_that_is_no_class_is_named_with_the_class_that_was_meant(lad_run, tmp_path) -> None:
@@ -165,3 +182,63 @@ def test_a_dataset_beside_nothing_is_still_found_as_given(lad, clips, tmp_path, 
     monkeypatch.chdir(tmp_path)
     words = ("--data", str(clips), "--work", "work", "-o", "data.dataset=mine.csv", "-o", "extract.backbone=tiny")
     assert lad("extract", *words)[0] == 0
+
+
+# Labels of whole videos -----------------------------------------------------------------------------------------------
+
+WEAK = changed(a="8-30>?", c="8-30>12")
+MIL = ("-o", "train.detector=mil", "-o", "train.dropout=0.5")
+
+
+def setting(text: str) -> tuple[str, str]:
+    return "-o", f"train.{text}"
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "said"),
+    [
+        (WEAK, [], "a, c: training videos with ? or a single frame in the column events, and the detector aed_t"),
+        (WEAK, [], "set train.detector=linear or train.detector=mil"),
+        (WEAK, ["supervision=frames", "detector=linear"], "or set train.supervision=videos"),
+        (GOOD, ["supervision=videos"], "the detector aed_t cannot learn from that: set train.detector=linear"),
+        (GOOD, ["supervision=frames", "detector=mil"], "the detector mil cannot learn from that"),
+        (WEAK[:1] + WEAK[2:3] + WEAK[4:], ["detector=mil"], "every training video has an event"),
+    ],
+)
+def test_labels_that_cannot_teach_this_detector_are_refused_with_what_to_do(
+    lad_run, rows, settings, said, tmp_path
+) -> None:
+    words = [word for text in settings for word in setting(text)]
+    refused_at_once(lad_run("run", rows, *words), tmp_path, said)
+
+
+@pytest.mark.parametrize(
+    ("rows", "detector", "taught_by"),
+    [(GOOD, "linear", "frames"), (GOOD, "mil", "videos"), (GOOD, "aed", "frames"), (WEAK, "linear", "videos")],
+)
+def test_the_labels_that_say_most_are_those_that_all_videos_and_the_detector_allow(rows, detector, taught_by) -> None:
+    cells = (row.split(",") for row in rows if ",train," in row)
+    videos = [Video(cell[0], Path(cell[1]), cell[2], cell[3], parse_events(cell[4])) for cell in cells]
+    assert supervision_of(videos, TrainConfig(detector=detector)) == taught_by
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("selection", ["validation", "cross-validation"])
+def test_weak_labels_train_and_frames_are_measured(lad_run, selection, tmp_path) -> None:
+    words = (*MIL, *setting(f"selection={selection}"))
+    status, _, err = lad_run("run", WEAK, *words)
+    assert status == 0, err
+    assert "train: labels of 4 videos: Fire 1 abnormal (a frame) + 1 abnormal (?) + 1 normal, normal 1 normal" in err
+    assert "learns from labels of whole videos (train.supervision videos); of 1 of them more is known, and not" in err
+    assert ",?," in (tmp_path / "work" / "dataset.csv").read_text()
+    metrics = json.loads((tmp_path / "work" / "metrics.json").read_text())
+    assert 0 <= metrics["auc"] <= 1
+    assert metrics["protocol"]["supervision"] == "videos"
+    checkpoint = load_checkpoint(tmp_path / "work" / "checkpoints" / "best.pt")
+    assert checkpoint.detector().max_clips and (checkpoint.config or {})["train"]["supervision"] == "videos"
+    status, out, err = lad_run("run", WEAK, *words)
+    assert status == 0 and "train" in out + err and "2 steps" not in err
+    before = (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes()
+    status, _, err = lad_run("run", changed(a="8-30>?", c="8-30>?"), *words)
+    assert status == 0 and "more is known" not in err
+    assert (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes() != before, "other labels, another detector"
