@@ -103,6 +103,14 @@ def cli() -> None:
 )
 @click.option("--streams", default="rgb,flow", show_default=True, help="Of released features.")
 @click.option("--normal", default="*normal*", show_default=True, help="folder: names that mean a normal video.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["official", "paper"]),
+    default="official",
+    show_default=True,
+    help="paper: of the abnormal training videos of UCF-Crime, ShanghaiTech and XD-Violence the frames that the "
+    "LAD2000 paper trains on, and not just that there is an event (?).",
+)
 @click.option("--allow-missing", is_flag=True, help="Do without what the download lacks.")
 @click.option("--force", is_flag=True, help="Replace the file where it is there with other content.")
 def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bool, **options: Any) -> None:

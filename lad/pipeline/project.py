@@ -159,7 +159,7 @@ def _read_benchmark(config: Config, warn: Callable[[str], None]) -> Listing:
         classes = data.classes or benchmark.classes
         listing = read_released(data.root, data.benchmark, classes, config.extract.streams)
     else:
-        listing = benchmark.read(data.root, Options(normal=data.normal))
+        listing = benchmark.read(data.root, Options(normal=data.normal, protocol=data.protocol))
     if listing.missing:
         count = len(listing.missing)
         shown = listing.missing[:MAX_PROBLEMS]
