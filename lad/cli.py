@@ -17,6 +17,7 @@ import click
 from lad.cli_compare import compare
 from lad.cli_detectors import detectors
 from lad.cli_events import clips, export
+from lad.cli_merge import SHARD, merge
 from lad.cli_report import REPORT, print_report, report, report_data, write_report
 from lad.cli_review import review
 from lad.cli_status import status
@@ -146,6 +147,7 @@ def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bo
 
 @cli.command()
 @common_options
+@SHARD
 @click.argument("videos", nargs=-1, type=Place())
 def extract(videos: tuple[str, ...], **options: Any) -> int:
     """Extract features: of the configuration's videos, or of VIDEO... (files, folders of frames, globs).
@@ -157,6 +159,7 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
     Examples:
       lad extract -c ped2 --data ~/data/ped2
       lad extract street.mp4 yard.mp4 -o extract.streams=[rgb,flow] --work features_of_two
+      lad extract -c yard.yaml --shard 3/16
     """
     return _run_stages(["extract"], videos, begin(options, videos))
 
@@ -291,7 +294,7 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
-for command in (clips, compare, detectors, export, report, review, status, weights):
+for command in (clips, compare, detectors, export, merge, report, review, status, weights):
     cli.add_command(command)
 
 
