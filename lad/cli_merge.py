@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from lad.options import EXIT_DONE, EXIT_SOME_FAILED, PLACE, begin, common_options
+from lad.options import CONFIG, EXIT_DONE, EXIT_SOME_FAILED, JSON, PLACE, QUIET, WORK, default_work
 
 
 class ShardType(click.ParamType):
@@ -35,9 +35,15 @@ SHARD = click.option(
 
 
 @click.command()
-@common_options
+@CONFIG
+@WORK
+@click.option("--verify", is_flag=True, help="Hash what is there already, too.")
+@JSON
+@QUIET
 @click.argument("parts", nargs=-1, type=PLACE)
-def merge(parts: tuple[Path, ...], **options: Any) -> int:
+def merge(
+    config_path: Path | None, work: Path | None, verify: bool, as_json: bool, quiet: bool, parts: tuple[Path, ...]
+) -> int:
     """Bring together what `lad extract --shard` extracted, in WORK; or the features of other work directories, PART...
 
     Parts stay as they are, and can be removed afterwards. Every file's hash is compared with that of when it was made.
@@ -54,16 +60,17 @@ def merge(parts: tuple[Path, ...], **options: Any) -> int:
     from lad import console
     from lad.pipeline.merge import merge_parts
     from lad.pipeline.outcome import stages_data
+    from lad.work.layout import Work
+    from lad.work.manifest import open_manifest
 
-    if not (options["work"] or options["config_path"]):
+    if config_path is None and work is None:
         raise click.UsageError("give --work DIR, or -c CONFIG")
-    session = begin(options, bare=True)
-    with session.hold() as work:
-        result = merge_parts(work, parts, session.asked, session.reporter)
-        session.end([result])
-    data = {"work": str(session.work), "stages": stages_data([result])}
-    if session.as_json:
-        click.echo(json.dumps(data, indent=2))
+    place = work or default_work(config_path)
+    reporter = console.make_reporter(quiet=quiet)
+    with open_manifest(place) as manifest, reporter.log.kept_in(place, reporter.print):
+        result = merge_parts(Work(manifest), parts, reporter, verify=verify)
+    if as_json:
+        click.echo(json.dumps({"work": str(place), "stages": stages_data([result])}, indent=2))
     else:
         click.echo(result.summary())
         console.print_failures(result.failed, "item")

@@ -10,7 +10,6 @@ from pathlib import Path
 from lad.features.recipe import EXTRACT
 from lad.files import link
 from lad.ours import DATABASE, SHARDS
-from lad.pipeline.project import Asked
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.journal import Item, ManifestError
 from lad.work.layout import Work
@@ -21,7 +20,7 @@ FOLDER = re.compile(r"([1-9][0-9]*)-of-([1-9][0-9]*)")
 FINISHED = ("done", "failed")
 
 
-def merge_parts(work: Work, parts: Sequence[Path], asked: Asked, reporter: Reporter) -> StageResult:
+def merge_parts(work: Work, parts: Sequence[Path], reporter: Reporter, *, verify: bool = False) -> StageResult:
     """Take the features that were extracted in other work directories, which stay as they are.
 
     A file becomes the same file under a second name where both lie on one disk, else a copy. Its hash is taken and
@@ -31,8 +30,8 @@ def merge_parts(work: Work, parts: Sequence[Path], asked: Asked, reporter: Repor
     Args:
         work: where to.
         parts: work directories; none: those of `lad extract --shard`.
-        asked: with `verify`, what is there already is hashed again.
         reporter: says how far it is.
+        verify: what is there already is hashed again.
 
     Returns:
         of videos and streams how many were taken, how many were there, and which failed; with parts that are missing,
@@ -50,7 +49,7 @@ def merge_parts(work: Work, parts: Sequence[Path], asked: Asked, reporter: Repor
             bar.show(note=str(folder))
             for row in _finished_rows(folder, work, result):
                 if row.status == "done":
-                    _take(folder, row, work, asked, result)
+                    _take(folder, row, work, result, verify=verify)
                 else:
                     _take_failure(row, work, result)
             bar.advance()
@@ -88,10 +87,10 @@ def _finished_rows(folder: Path, work: Work, result: StageResult) -> list[Item]:
     return [row for row in rows if row.status in FINISHED]
 
 
-def _take(folder: Path, row: Item, work: Work, asked: Asked, result: StageResult) -> None:
+def _take(folder: Path, row: Item, work: Work, result: StageResult, *, verify: bool) -> None:
     """Take the files of an item that is done, and then its row."""
     manifest = work.manifest
-    if manifest.is_done(manifest.get(EXTRACT, row.item), row.fingerprint, verify=asked.verify):
+    if manifest.is_done(manifest.get(EXTRACT, row.item), row.fingerprint, verify=verify):
         result.skipped += 1
         return
     for output in row.outputs:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.places import REPOSITORY
 from helpers.videos import numbered_frame, write_video
 
 from lad.dataset import Video
@@ -96,10 +100,10 @@ def test_a_merge_says_which_parts_are_missing_in_use_or_not_finished(extract, la
     status, _, err = lad("merge", "--work", str(work))
     assert status == 2 and "no parts here: run lad extract --shard 1/N" in err
     extract(work, "--shard", "1/3")
-    status, out, err = lad("merge", "--work", str(work))
+    status, _, err = lad("merge", "--work", str(work))
     assert status == 1 and "parts that did not begin: 2/3, 3/3" in err
     with hold(work / "shards" / "1-of-3"):
-        status, out, err = lad("merge", "--work", str(work))
+        status, _, err = lad("merge", "--work", str(work))
     assert status == 1 and "1-of-3: another lad works here" in err
     status, _, err = lad("merge", "--work", str(work), str(tmp_path / "none"))
     assert status == 1 and "none: no work directory of lad" in err
@@ -130,3 +134,16 @@ def test_what_is_no_part_is_refused(part: str, extract, tmp_path: Path) -> None:
     status, _, err = extract(tmp_path / "work", "--shard", part)
     assert status == 2 and f"{part!r} is no part: the parts of 16 are 1/16 to 16/16" in err
     assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.slow
+def test_the_script_for_slurm_extracts_the_part_of_its_task(data, tmp_path: Path) -> None:
+    config, work = tmp_path / "yard.yaml", tmp_path / "work"
+    config.write_text("extract: {backbone: tiny}\nthreads: 1\n")
+    (tmp_path / "lad").write_text(f'#!/bin/sh\nexec {sys.executable} -m lad "$@"\n')
+    (tmp_path / "lad").chmod(0o755)
+    task = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MAX": "3", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [REPOSITORY / "deploy" / "slurm.sh", config, data, work]
+    subprocess.run(command, env={**os.environ, **task}, cwd=REPOSITORY, check=True, capture_output=True)
+    assert [path.name for path in (work / "shards").iterdir()] == ["1-of-3"]
+    assert features(work / "shards" / "1-of-3")
