@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 FORMAT = "lad-watch"
 VERSION = 1  # rises when a program that reads the lines would have to change
-LONGEST_NAME = 64  # characters; two of them and a time have to fit into the name of a file
+LONGEST_NAME = 64  # bytes; with a time behind it, it has to fit into the name of a file
 
 Kind = Literal["new", "update", "end"]
 Severity = Literal["detection", "alert"]
@@ -75,13 +75,13 @@ class Notice:
     after: Payload
 
     def to_json(self) -> str:
-        """One line, without its end.
+        """One line of ASCII, without its end.
 
         Raises:
             ValueError: a number is not finite.
         """
         content = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        return json.dumps(content, ensure_ascii=False, allow_nan=False)
+        return json.dumps(content, allow_nan=False)
 
 
 def read_notice(line: str) -> Notice:
@@ -124,7 +124,7 @@ def plain_name(camera: str) -> str:
 
     A name that had to be changed gets some digits of its own, so that `a/b` and `a_b` stay apart.
     """
-    plain = re.sub(r"[^\w.-]|^\.", "_", camera)[:LONGEST_NAME]
-    if plain == camera and len(camera.encode()) <= LONGEST_NAME:
+    plain = re.sub(r"[^\w.-]|^\.", "_", camera).encode()[:LONGEST_NAME].decode(errors="ignore")
+    if plain and plain == camera:
         return plain
-    return f"{plain.encode()[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(camera.encode()).hexdigest()[:6]}"
+    return f"{plain}-{hashlib.sha256(camera.encode(errors='surrogatepass')).hexdigest()[:6]}"
