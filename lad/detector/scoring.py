@@ -168,6 +168,12 @@ class Scores:
         return self.classes[int(self.clip_classes.mean(axis=0).argmax())]
 
 
+def event_category(classes: Sequence[str], probabilities: np.ndarray) -> str:
+    """The likeliest category of an event: of those that are none of normal videos, where there are any."""
+    events = [index for index, name in enumerate(classes) if not is_normal(name)] or range(len(classes))
+    return classes[max(events, key=lambda index: float(probabilities[index]))]
+
+
 @dataclass(frozen=True)
 class Scorer:
     """A detector with all that turns features into `Scores`.
@@ -199,11 +205,6 @@ class Scorer:
                 f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
             )
 
-    def _event_category(self, probabilities: np.ndarray) -> str:
-        """The likeliest category of an event: of those that are none of normal videos, where there are any."""
-        events = [index for index, name in enumerate(self.classes) if not is_normal(name)] or range(len(self.classes))
-        return self.classes[max(events, key=lambda index: float(probabilities[index]))]
-
     def _looks_like(self, features: ClipFeatures, clips: np.ndarray) -> tuple[str, ...]:
         return self.looks(features, int(clips[0]), int(clips[-1])) if self.looks else ()
 
@@ -233,7 +234,7 @@ class Scorer:
                 end,
                 start_time=float(timeline.times[start]),
                 end_time=float(ends[end - 1]),
-                category=self._event_category(found.classes[clip_of_frame[start:end]].mean(axis=0)),
+                category=event_category(self.classes, found.classes[clip_of_frame[start:end]].mean(axis=0)),
                 peak=float(frames[start:end].max()),
                 looks_like=self._looks_like(features, clip_of_frame[start:end]),
             )
