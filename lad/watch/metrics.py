@@ -175,6 +175,7 @@ def _server_class(host: str) -> type[ThreadingTCPServer]:
         allow_reuse_address = True
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         daemon_threads = True
+        request_queue_size = 64
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Who asked went away: nobody else need know."""

@@ -82,7 +82,7 @@ class Outbox:
                 self._say(f"{name}: the status of {camera} was not told (unexpected {type(error).__name__})")
 
     def close(self, seconds: float) -> dict[str, int]:
-        """End, after what waits was delivered or `seconds` have passed; a sink that fails is not tried again.
+        """End, after what waits was delivered or `seconds` have passed; a sink that fails is tried once more.
 
         Returns:
             sink -> number of its notices that were not delivered. Those of durable sinks are by the next run.
@@ -142,9 +142,10 @@ class _Delivery(threading.Thread):
                 self._count()
                 wait = FIRST_WAIT
             else:
-                self._tell()
-                if self._closing.wait(wait):
+                if self._closing.is_set():
                     break
+                self._tell()
+                self._closing.wait(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
             self._tell()
         self._tell(last=True)
