@@ -82,6 +82,7 @@ class Events:
         classes: names of the detector's categories.
         model_sha256: of the detector.
         cooldown: of all cameras.
+        peak: the frame with the top score of the last event.
     """
 
     camera: str
@@ -89,6 +90,7 @@ class Events:
     classes: Sequence[str]
     model_sha256: str
     cooldown: Cooldown = field(default_factory=Cooldown)
+    peak: float = 0.0
     _open: _Open | None = None
     _recent: deque[tuple[float, float]] = field(default_factory=deque)  # times and scores that are smoothed over
     _last: float = -np.inf  # the frame before
@@ -167,6 +169,7 @@ class Events:
 
     def _begin(self, time: float, score: float, classes: np.ndarray) -> None:
         self.cooldown.begin(time)
+        self.peak = time
         payload = Payload(
             id=new_id(self.camera, time),
             camera=self.camera,
@@ -187,6 +190,8 @@ class Events:
         self._open = _Open(payload, time, time, classes.astype(np.float64))
 
     def _go_on(self, event: _Open, time: float, score: float, classes: np.ndarray) -> None:
+        if score > event.now.top_score:
+            self.peak = time
         top = max(event.now.top_score, score)
         if event.until == event.above:  # the frame before kept it open, and goes off display now
             event.until = time

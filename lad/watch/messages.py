@@ -46,7 +46,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Record:
-    """Write what was filmed from `start` on, until `Stop`, to `path` with the suffix of a container that takes it."""
+    """Write what was filmed from `start` on, until `Stop`, to `path` and the suffix of a container that takes it."""
 
     event: str
     path: Path
@@ -76,7 +76,7 @@ Request = Open | Take | Record | Stop | Snap
 
 @dataclass(frozen=True)
 class Alive:
-    """Nothing is wrong. `frames`: how many were decoded so far. `now`: on the clock of the frames' times."""
+    """Nothing is wrong. `frames`: how many were decoded so far."""
 
     frames: int
 

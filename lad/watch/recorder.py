@@ -124,7 +124,7 @@ class Recorder:
     def _write(self, recording: _Recording) -> bool:
         """Write the packets that are new; whether the clip is over with them."""
         packets, request = self._packets, recording.request
-        end = min(recording.end or float("inf"), request.start + LONGEST_SECONDS)
+        end = min(float("inf") if recording.end is None else recording.end, request.start + LONGEST_SECONDS)
         fresh: Iterator[Entry] = packets.after(recording.number) if recording.stream else packets.since(request.start)
         for entry in fresh:
             if recording.stream is None:
@@ -156,7 +156,7 @@ def _open(recording: _Recording, first: Entry) -> None:
     import av
 
     suffix, container = (".mp4", "mp4") if first.stream.codec in MP4_CODECS else (".mkv", "matroska")
-    path = recording.request.path.with_suffix(suffix)
+    path = recording.request.path.with_name(f"{recording.request.path.name}{suffix}")
     temporary = recording.stack.enter_context(replacing(path))
     out = recording.stack.enter_context(av.open(str(temporary), "w", format=container))
     with av.open(io.BytesIO(first.stream.head)) as head:
