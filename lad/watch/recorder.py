@@ -162,16 +162,15 @@ def _open(recording: _Recording, first: Entry) -> None:
     with av.open(io.BytesIO(first.stream.head)) as head:
         recording.track = out.add_stream_from_template(head.streams.video[0])
     recording.path, recording.out, recording.stream = path, out, first.stream
-    recording.origin = first.time if first.shown is None else min(first.shown, _or(first.decoded, first.shown))
+    recording.origin = first.time - _early(first)
 
 
 def _mux(recording: _Recording, entry: Entry) -> None:
 
     import av
 
-    stamp = entry.time if entry.shown is None else entry.shown
-    shown = round((stamp - recording.origin) * TICKS)
-    decoded = round((_or(entry.decoded, stamp) - recording.origin) * TICKS)
+    shown = round((entry.time - recording.origin) * TICKS)
+    decoded = round((entry.time - _early(entry) - recording.origin) * TICKS)
     recording.decoded = max(min(decoded, shown), recording.decoded + 1, 0)
     packet = av.Packet(bytes(entry.packet))
     packet.stream, packet.time_base = recording.track, Fraction(1, TICKS)
@@ -179,8 +178,9 @@ def _mux(recording: _Recording, entry: Entry) -> None:
     recording.out.mux(packet)
 
 
-def _or(value: float | None, other: float) -> float:
-    return other if value is None else value
+def _early(entry: Entry) -> float:
+    """Seconds by which a picture is decoded before it is shown."""
+    return 0.0 if entry.shown is None or entry.decoded is None else max(entry.shown - entry.decoded, 0.0)
 
 
 def _jpeg(image: Any) -> bytes:
