@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from lad.clip import CLIP_FRAMES
-from lad.errors import LadError
 from lad.extract.container import demux
 from lad.extract.read_pyav import Picture
 from lad.extract.times import DEFAULT_FPS
@@ -139,7 +138,7 @@ class LiveSource:
             try:
                 self._take_packets(address)
                 reason = "the stream has ended"
-            except (OSError, ValueError, LadError) as error:  # PyAV's errors are OSErrors and ValueErrors
+            except Exception as error:  # of FFmpeg, the network, a camera that sends nonsense: it may do better later
                 reason = _reason(error, address)
             self._waiting.put(None)
             if address.kind != "live":
@@ -157,7 +156,7 @@ class LiveSource:
         """Connect, and pass packets on until there are no more.
 
         Raises:
-            OSError, ValueError, LadError: there is no connection, or it broke.
+            FFmpegError, OSError, LadError: there is no connection, or it broke.
         """
         with open_source(address, self._job.offline_seconds) as container:
             if not container.streams.video:

@@ -40,6 +40,7 @@ def main() -> None:
     parent.close()
     keep_freed()
     process_setup.prepare()
+    threading.excepthook = lambda _: os._exit(1)  # a traceback could show a password
     inbox = Inbox(pipe)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         watch(pipe.fileno(), inbox)
