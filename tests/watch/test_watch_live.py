@@ -119,10 +119,11 @@ def test_a_camera_that_goes_and_comes_back_is_a_new_stretch_and_no_event_is_told
 
 
 def test_a_camera_that_hangs_is_left_and_found_again(
-    watch: Watch, serve: Callable[..., RtspServer], clip: Path
+    watch: Watch, serve: Callable[..., RtspServer], clip: Path, tmp_path: Path
 ) -> None:
     server = serve(clip)
-    watching = watch(server.url(), "-q")
+    (tmp_path / "cameras.yaml").write_text(f"offline_seconds: 3\ncameras: {{yard: '{server.url()}'}}\n")
+    watching = watch("-c", "cameras.yaml", "-q")
     watching.wait_for(lambda: "new" in types(watching))
     server.process.send_signal(signal.SIGSTOP)  # the connection is there, and nothing comes
     watching.wait_for(lambda: types(watching)[-1] == "end")
