@@ -129,6 +129,7 @@ class _Delivery(threading.Thread):
         self._added.set()
 
     def run(self) -> None:
+        self._count()  # what an earlier run left
         wait = FIRST_WAIT
         while True:
             self._added.clear()
@@ -194,7 +195,7 @@ class _Delivery(threading.Thread):
         self._said, self._said_at = now, time_now
         said = []
         if now.problem:
-            said.append(f"{now.problem}: {_counted(len(self.waiting))} to be delivered, tried again")
+            said.append(f"{now.problem}: {_counted(len(self.waiting))} to be delivered, and it is tried again")
         elif before.problem:
             said.append("delivers again")
         if now.dropped > before.dropped:
