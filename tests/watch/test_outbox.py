@@ -193,12 +193,18 @@ def test_status_goes_to_every_sink_and_one_that_fails_is_said(tmp_path):
         def status(self, camera: str, status: str) -> None:
             raise RuntimeError("hidden")
 
+        def close(self) -> None:
+            raise RuntimeError("hidden")
+
     well, said = Recorder(), list[str]()
     outbox = Outbox({"ill": Fails(), "well": well}, tmp_path, max_bytes=PLENTY, say=said.append)
     outbox.status("yard", "online")
     outbox.close(1)
     assert well.said == [("yard", "online")]
-    assert said == ["ill: the status of yard was not told (unexpected RuntimeError)"]
+    assert said == [
+        "ill: the status of yard was not told (unexpected RuntimeError)",
+        "ill: did not close (unexpected RuntimeError)",
+    ]
 
 
 # The disk -------------------------------------------------------------------------------------------------------------
