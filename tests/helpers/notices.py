@@ -73,12 +73,15 @@ class Receiver:
     def __init__(self, certificate: Path | None = None) -> None:
         self.answers: list[int | str] = []
         self.requests: list[tuple[str, dict[str, str], bytes]] = []  # path, headers, body
+        self.taken: list[str] = []  # bodies of those that were answered with 200
         self.go_on = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if len(body) < int(self.headers["Content-Length"]):
+                    return  # the sender was killed
                 answer = outer.answers.pop(0) if outer.answers else 200
                 outer.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
                 if answer == "hang":
@@ -88,6 +91,8 @@ class Receiver:
                     self.send_header("Location", "/elsewhere")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
+                if answer == 200:
+                    outer.taken.append(body.decode())
 
             do_GET = do_POST
 
