@@ -9,6 +9,9 @@ import pytest
 import yaml
 from helpers.places import REPOSITORY
 
+from lad.watch.environment import NAME
+from lad.watch.sinks import SINKS
+
 DEPLOY = REPOSITORY / "deploy"
 
 
@@ -23,6 +26,16 @@ def test_systemd_finds_nothing_wrong_with_the_service(tmp_path):
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def test_the_example_of_cameras_reaches_the_broker_of_the_containers(monkeypatch):
+    text = (DEPLOY / "cameras.yaml").read_text()
+    for name in NAME.findall(text):
+        monkeypatch.setenv(name, "hidden")
+    said = yaml.safe_load(text)["sinks"]
+    options = {kind: SINKS[kind].options.model_validate(keys) for kind, keys in said.items()}
+    assert options["mqtt"].host in yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    assert f" {options['mqtt'].user.get_secret_value()} " in (DEPLOY / "README.md").read_text()
+
+
 def test_the_containers_find_each_other_and_their_files():
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     services = compose["services"]
@@ -31,7 +44,7 @@ def test_the_containers_find_each_other_and_their_files():
     ]
     host, _, port = targets[0].partition(":")
     assert host in services and services[host]["command"][-2:] == ["--metrics", f"0.0.0.0:{port}"]
-    made_by_the_user = {"cameras.yaml", "mosquitto.passwords"}
+    made_by_the_user = {"mosquitto.passwords"}
     for service in services.values():
         for volume in service["volumes"]:
             source = volume.partition(":")[0]
