@@ -198,7 +198,7 @@ class _Delivery(threading.Thread):
         self._said, self._said_at = now, time_now
         said = []
         if now.problem:
-            said.append(f"{now.problem}: {_counted(len(self.waiting))} to be delivered, and it is tried again")
+            said.append(f"{now.problem}: trying again, {_counted(len(self.waiting))} in its queue")
         elif before.problem:
             said.append("delivers again")
         if now.dropped > before.dropped:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shutil
 import socket
 import ssl
 import subprocess
@@ -62,6 +63,18 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def make_certificate(folder: Path) -> Path:
+    """A key and a certificate of 127.0.0.1, in one file."""
+    if not shutil.which("openssl"):
+        pytest.skip("NO OPENSSL: install openssl to run this")
+    both, certificate = folder / "both.pem", folder / "certificate.pem"
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    where = ["-keyout", str(both), "-out", str(certificate)]
+    subprocess.run(["openssl", *words.split(), *where], check=True, capture_output=True)
+    both.write_bytes(both.read_bytes() + certificate.read_bytes())
+    return both
 
 
 class Receiver:

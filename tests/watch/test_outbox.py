@@ -188,6 +188,23 @@ def test_sending_takes_no_longer_where_a_sink_hangs_and_closing_no_longer_than_s
     assert again.taken == lines(*range(20))
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_sink_that_answers_after_the_end_disturbs_nobody(tmp_path, monkeypatch, durable):
+    class Hangs(Recorder):
+        def deliver(self, line: str, notice_type: str) -> None:
+            release.wait(30)
+
+    release, errors = threading.Event(), list[object]()
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    outbox = Outbox({"hangs": Hangs(durable=durable)}, tmp_path, max_bytes=PLENTY)
+    outbox.send(notice(0))
+    outbox.send(notice(1))
+    assert outbox.close(0.2) == {"hangs": 2}
+    release.set()
+    outbox._deliveries["hangs"].join(10)
+    assert not outbox._deliveries["hangs"].is_alive() and errors == []
+
+
 def test_status_goes_to_every_sink_and_one_that_fails_is_said(tmp_path):
     class Fails(Recorder):
         def status(self, camera: str, status: str) -> None:
@@ -346,6 +363,7 @@ def test_a_queue_that_is_none_or_a_link_is_named(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_a_queue_that_was_emptied_takes_no_more_room_each_time(tmp_path):
     for _ in range(5):
         outbox = Outbox({"one": Recorder()}, tmp_path, max_bytes=PLENTY)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.notices import Receiver, event, free_port, notice
+from helpers.notices import Receiver, event, free_port, make_certificate, notice
 from helpers.places import REPOSITORY
 from helpers.schema import check
 from pydantic import ValidationError
@@ -219,25 +219,9 @@ def test_a_variable_that_is_not_set_is_named(monkeypatch):
         expand("${NOT_SET}")
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory) -> Path:
-    """A key and a certificate for 127.0.0.1, in one file."""
-    import shutil
-    import subprocess
-
-    if not shutil.which("openssl"):
-        pytest.skip("NO OPENSSL: install openssl to run this")
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run(
-        ["openssl", *words.split(), "-keyout", str(path), "-out", f"{path}.crt"], check=True, capture_output=True
-    )
-    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
-    return path
-
-
 @pytest.fixture
-def tls_receiver(certificate) -> Iterator[tuple[Receiver, Path]]:
+def tls_receiver(tmp_path) -> Iterator[tuple[Receiver, Path]]:
+    certificate = make_certificate(tmp_path)
     one = Receiver(certificate)
     yield one, certificate
     one.close()
