@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -146,6 +147,7 @@ class Broker:
         self._config.write_text("".join(f"{line}\n" for line in lines))
         Path(folder).chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
+        self._frozen = False
         self.start()
 
     def start(self) -> None:
@@ -159,10 +161,19 @@ class Broker:
             return False
         return True
 
+    def freeze(self) -> None:
+        """Let it answer nothing any more."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        self._frozen = True
+
     def stop(self) -> None:
         if self._process:
             self._process.terminate()
+            if self._frozen:
+                self._process.kill()
             self._process.wait()
+            self._frozen = False
             self._process = None
 
 

@@ -139,6 +139,21 @@ def test_a_broker_that_forgot_everything_is_told_the_status_of_today(broker):
     sink.close()
 
 
+@pytest.mark.slow
+def test_a_status_that_never_arrived_does_not_arrive_after_a_newer_one(broker):
+    sink = sink_to(broker)
+    sink.deliver(notice().to_json(), "new")
+    broker.freeze()
+    sink.status("yard", "offline")
+    broker.stop()
+    eventually(lambda: not sink._ready)
+    sink.status("yard", "online")
+    broker.start()
+    sink.deliver(notice().to_json(), "new")
+    assert kept(broker)["lad/yard/status"] == "online"
+    sink.close()
+
+
 def test_a_broker_that_is_not_there_is_said_and_closing_takes_no_time():
     sink = MqttSink(MqttOptions(host="127.0.0.1", port=free_port()))
     with pytest.MonkeyPatch.context() as patch:
