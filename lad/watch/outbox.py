@@ -76,10 +76,7 @@ class Outbox:
     def status(self, camera: str, status: Literal["online", "offline"]) -> None:
         """Tell every sink of a camera's status. Only the last one counts, and none is kept on the disk."""
         for name, delivery in self._deliveries.items():
-            try:
-                delivery.sink.status(camera, status)
-            except Exception as error:  # of a sink that somebody wrote: no reason to stop watching
-                self._say(f"{name}: the status of {camera} was not told (unexpected {type(error).__name__})")
+            self._call(f"{name}: the status of {camera} was not told", delivery.sink.status, camera, status)
 
     def close(self, seconds: float) -> dict[str, int]:
         """End, after what waits was delivered or `seconds` have passed; a sink that fails is tried once more.
@@ -93,10 +90,16 @@ class Outbox:
         for delivery in self._deliveries.values():
             delivery.join(max(end - time.monotonic(), 0))
         left = {name: len(delivery.waiting) for name, delivery in self._deliveries.items()}
-        for delivery in self._deliveries.values():
-            delivery.sink.close()
+        for name, delivery in self._deliveries.items():
+            self._call(f"{name}: did not close", delivery.sink.close)
             delivery.waiting.close()
         return left
+
+    def _call(self, failed: str, call: Callable[..., None], *words: str) -> None:
+        try:
+            call(*words)
+        except Exception as error:  # of a sink that somebody wrote: no reason to stop watching
+            self._say(f"{failed} (unexpected {type(error).__name__})")
 
 
 class _Delivery(threading.Thread):
@@ -129,6 +132,7 @@ class _Delivery(threading.Thread):
         self._added.set()
 
     def run(self) -> None:
+        self._count()  # what an earlier run left
         wait = FIRST_WAIT
         while True:
             self._added.clear()
@@ -194,7 +198,7 @@ class _Delivery(threading.Thread):
         self._said, self._said_at = now, time_now
         said = []
         if now.problem:
-            said.append(f"{now.problem}: {_counted(len(self.waiting))} to be delivered, tried again")
+            said.append(f"{now.problem}: trying again, {_counted(len(self.waiting))} in its queue")
         elif before.problem:
             said.append("delivers again")
         if now.dropped > before.dropped:

@@ -15,7 +15,7 @@ from pathlib import Path
 from lad.files import sweep_leftovers
 
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-FILE = re.compile(r"(.+-[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{6})\.(json|mp4|jpg)")  # as `payload.new_id` names it
+FILE = re.compile(r"(.+-[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[0-9a-f]{6})\.(json|mp4|mkv|jpg)")  # as `payload.new_id` names it
 DAY_SECONDS = 86_400.0
 GIGABYTE = 1e9
 UNTOLD_SECONDS = 3600.0  # a clip without its .json belongs to an event that lasts, if it is newer than this

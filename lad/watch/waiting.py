@@ -99,7 +99,7 @@ class WaitingNotices:
             if notice.number:
                 self._delivered = notice.number
                 self._forget(notice)
-            else:
+            elif self._memory and self._memory[0] is notice:  # else it was closed meanwhile, and is on the disk
                 self._memory.popleft()
                 self._memory_bytes -= len(notice.line)
                 self._to_disk()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -64,6 +66,18 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+def make_certificate(folder: Path) -> Path:
+    """A key and a certificate of 127.0.0.1, in one file."""
+    if not shutil.which("openssl"):
+        pytest.skip("NO OPENSSL: install openssl to run this")
+    both, certificate = folder / "both.pem", folder / "certificate.pem"
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    where = ["-keyout", str(both), "-out", str(certificate)]
+    subprocess.run(["openssl", *words.split(), *where], check=True, capture_output=True)
+    both.write_bytes(both.read_bytes() + certificate.read_bytes())
+    return both
+
+
 class Receiver:
     """A small HTTP server. It answers with `answers`, one after the other, and then with 200.
 
@@ -73,12 +87,15 @@ class Receiver:
     def __init__(self, certificate: Path | None = None) -> None:
         self.answers: list[int | str] = []
         self.requests: list[tuple[str, dict[str, str], bytes]] = []  # path, headers, body
+        self.taken: list[str] = []  # bodies of those that were answered with 200
         self.go_on = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if len(body) < int(self.headers["Content-Length"]):
+                    return  # the sender was killed
                 answer = outer.answers.pop(0) if outer.answers else 200
                 outer.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
                 if answer == "hang":
@@ -88,6 +105,8 @@ class Receiver:
                     self.send_header("Location", "/elsewhere")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
+                if answer == 200:
+                    outer.taken.append(body.decode())
 
             do_GET = do_POST
 
@@ -128,6 +147,7 @@ class Broker:
         self._config.write_text("".join(f"{line}\n" for line in lines))
         Path(folder).chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
+        self._frozen = False
         self.start()
 
     def start(self) -> None:
@@ -141,10 +161,19 @@ class Broker:
             return False
         return True
 
+    def freeze(self) -> None:
+        """Let it answer nothing any more."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+        self._frozen = True
+
     def stop(self) -> None:
         if self._process:
             self._process.terminate()
+            if self._frozen:
+                self._process.kill()
             self._process.wait()
+            self._frozen = False
             self._process = None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.notices import Broker, Listener, event, eventually, free_port, notice
+from helpers.notices import Broker, Listener, event, eventually, free_port, make_certificate, notice
 from helpers.places import REPOSITORY
 from pydantic import ValidationError
 
@@ -102,7 +102,7 @@ def test_a_broker_that_is_away_for_some_seconds_loses_nothing(remembering, tmp_p
     eventually(lambda: len(listener.events()) == 20)
     broker.stop()
     send(range(20, 40))
-    eventually(lambda: any("20 notices to be delivered" in line for line in said))
+    eventually(lambda: any("20 notices in its queue" in line for line in said))
     broker.start()
     send(range(40, 60))
     eventually(lambda: set(listener.events()) >= set(sent), 60)
@@ -136,6 +136,21 @@ def test_a_broker_that_forgot_everything_is_told_the_status_of_today(broker):
     broker.start()
     sink.deliver(notice().to_json(), "new")
     assert kept(broker) == {"lad/available": "online", "lad/yard/status": "offline", "lad/gate/status": "online"}
+    sink.close()
+
+
+@pytest.mark.slow
+def test_a_status_that_never_arrived_does_not_arrive_after_a_newer_one(broker):
+    sink = sink_to(broker)
+    sink.deliver(notice().to_json(), "new")
+    broker.freeze()
+    sink.status("yard", "offline")
+    broker.stop()
+    eventually(lambda: not sink._ready)
+    sink.status("yard", "online")
+    broker.start()
+    sink.deliver(notice().to_json(), "new")
+    assert kept(broker)["lad/yard/status"] == "online"
     sink.close()
 
 
@@ -174,6 +189,20 @@ def test_the_password_comes_from_the_environment_and_a_wrong_one_is_said(guarded
     assert "wr0ng" not in str(error.value)
     for one in (right, wrong, listener):
         one.close()
+
+
+@pytest.mark.slow
+def test_a_broker_is_believed_by_its_certificate_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("lad.watch.sinks.mqtt.ANSWER_SECONDS", 2.0)
+    both = make_certificate(tmp_path)
+    broker = Broker(tmp_path, "allow_anonymous true", f"certfile {both}", f"keyfile {both}")
+    right, wrong = sink_to(broker, tls=True, ca_file=both), sink_to(broker, tls=True)
+    right.deliver(notice().to_json(), "new")
+    with pytest.raises(SinkError, match=r"cannot be reached \(self-signed certificate\)"):
+        wrong.deliver(notice().to_json(), "new")
+    for one in (right, wrong):
+        one.close()
+    broker.stop()
 
 
 def test_an_event_is_told_once_where_nothing_fails(broker, listener, tmp_path):

@@ -35,8 +35,11 @@ def test_the_schema_names_every_field_and_no_other():
     assert SCHEMA["properties"]["type"]["enum"] == ["new", "update", "end"]
 
 
-def test_the_page_describes_every_field():
+def test_the_page_describes_every_field_and_its_example_is_one():
     page = (REPOSITORY / "docs" / "watch_events.md").read_text()
+    example = page.split("```json\n")[1].split("```")[0]
+    check(json.loads(example), SCHEMA)
+    assert read_notice(example).type == "new"
     assert [one.name for one in fields(Payload) if f"| `{one.name}` |" not in page] == []
 
 

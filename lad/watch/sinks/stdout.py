@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
@@ -22,13 +24,19 @@ class StdoutSink:
 
     options: StdoutOptions
     durable = False
+    _why_closed: str = ""
 
     def deliver(self, line: str, notice_type: str) -> None:
+        if self._why_closed:
+            raise RefusedError(self._why_closed)
         try:
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
         except (OSError, ValueError) as error:  # nobody reads it any more, or it is closed
-            raise RefusedError(f"standard output: {getattr(error, 'strerror', None) or error}") from error
+            self._why_closed = f"standard output: {getattr(error, 'strerror', None) or error}"
+            with suppress(OSError, ValueError):  # or Python tries again at its end, and complains
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise RefusedError(self._why_closed) from error
 
     def status(self, camera: str, status: str) -> None:
         pass

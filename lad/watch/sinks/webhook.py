@@ -7,7 +7,7 @@ import hmac
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -67,13 +67,16 @@ class WebhookSink:
         """Open nothing yet.
 
         Raises:
-            SinkError: urllib3 is not installed, or `ca_file` holds no certificates.
+            SinkError: urllib3 is not installed, the address is none, or `ca_file` holds no certificates.
         """
         self._options = options
-        self._url = options.url.get_secret_value()
-        parts = urlsplit(self._url)
-        self._shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"  # the path may be a secret
         self._pool = _pool(options)
+        parts = urlsplit(options.url.get_secret_value())
+        user, at, host = parts.netloc.rpartition("@")
+        self._url = parts._replace(netloc=host, fragment="").geturl()
+        self._shown = f"{parts.scheme}://{host}"  # the path may be a secret
+        self._fixed = _fixed_headers(options, unquote(user) if at else None)
+        _check_address(self._url, self._shown)
 
     def deliver(self, line: str, notice_type: str) -> None:
         import urllib3
@@ -98,9 +101,7 @@ class WebhookSink:
     def _headers(self, body: bytes, notice_type: str) -> dict[str, str]:
         """Those of one notice: the same each time that it is sent."""
         name = quote(str(json.loads(body)["after"]["id"]), safe="")
-        headers = {key: value.get_secret_value() for key, value in self._options.headers.items()} | {
-            "Content-Type": "application/json",
-            "User-Agent": f"lad/{VERSION}",
+        headers = self._fixed | {
             "Idempotency-Key": f"{name}-{notice_type}-{hashlib.sha256(body).hexdigest()[:16]}",
             "X-Lad-Event": notice_type,
         }
@@ -118,6 +119,25 @@ class WebhookSink:
 def signature(body: bytes, secret: str) -> str:
     """HMAC-SHA-256 of a request's body, in hex."""
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def _fixed_headers(options: WebhookOptions, user: str | None) -> dict[str, str]:
+    """Those that every request has; `user`: with a password, as an address may hold them."""
+    from urllib3.util import make_headers
+
+    given = {key: value.get_secret_value() for key, value in options.headers.items()}
+    basic = {"Authorization": make_headers(basic_auth=user)["authorization"]} if user else {}
+    return basic | given | {"Content-Type": "application/json", "User-Agent": f"lad/{VERSION}"}
+
+
+def _check_address(url: str, shown: str) -> None:
+    from urllib3.exceptions import LocationParseError
+    from urllib3.util import parse_url
+
+    try:
+        parse_url(url)
+    except LocationParseError as error:  # its text has the whole address
+        raise SinkError(f"{shown}: not an address of a webhook: https://host:port/path") from error
 
 
 def _pool(options: WebhookOptions) -> urllib3.PoolManager:
