@@ -3,10 +3,12 @@
     /usr/bin/python3 benchmarks/cameras/rtsp_server.py CLIP [CLIP ...] --port 8554 [--user NAME --password WORD]
 
 A CLIP is an MP4 with H.264. The first is at rtsp://127.0.0.1:8554/cam0. It begins anew for each one who connects, and
-again at its end. Prints a line when it is ready. Needs the packages python3-gi gir1.2-gst-rtsp-server-1.0
-gstreamer1.0-plugins-good gstreamer1.0-plugins-bad.
+again at its end. Prints `ready`, and from then on a line `CAMERA UNIX_TIME` whenever a clip begins. Needs the packages
+python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-bad.
 """
 
+# mypy: ignore-errors
+# It is for another Python, which has no types of gi.
 import argparse
 import sys
 import threading
@@ -43,8 +45,9 @@ def _shown(picture):
 class Looped(GstRtspServer.RTSPMediaFactory):
     """A clip that begins again when it is over, one picture after the other at its own pace."""
 
-    def __init__(self, clip):
+    def __init__(self, name, clip):
         super().__init__()
+        self._name = name
         self._pictures = read_pictures(clip)
         first, last = min(self._pictures, key=_shown), max(self._pictures, key=_shown)
         self._lasts = last[1] + last[3] - first[1]
@@ -62,6 +65,7 @@ class Looped(GstRtspServer.RTSPMediaFactory):
     def _play(self, camera):
         begun, loops = time.monotonic(), 0
         while True:
+            print(self._name, time.time(), flush=True)
             for data, pts, dts, duration in self._pictures:
                 before = loops * self._lasts
                 time.sleep(max(begun + (before + dts) / Gst.SECOND - time.monotonic(), 0))
@@ -86,7 +90,7 @@ def main():
     if asked.user:
         server.set_auth(_passwords(asked.user, asked.password))
     for number, clip in enumerate(asked.clips):
-        factory = Looped(clip)
+        factory = Looped(f"cam{number}", clip)
         if asked.user:
             allowed = GstRtspServer.RTSPPermissions()
             allowed.add_permission_for_role("viewer", "media.factory.access", True)
