@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -149,7 +151,11 @@ def _watch(
     ):
         outbox = _outbox(config, out, metrics, reporter)
         keep = Keep(out if any(camera.clips for camera in cameras) else None, config.keep_days, config.keep_gigabytes)
-        failed = Watch(watched, outbox, teller, stop, files_at_once=detector.workers, keep=keep, metrics=metrics).run()
+        loop = Watch(watched, outbox, teller, stop, files_at_once=detector.workers, keep=keep, metrics=metrics)
+        failed = loop.run()
+    if stop.asked and loop.is_computing:  # Python would wait for its threads, for longer than a signal may take
+        sys.stdout.flush()
+        os._exit(EXIT_DONE)
     if server:
         server.close()
     if failed:

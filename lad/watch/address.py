@@ -126,12 +126,14 @@ def open_source(address: Address, silent_seconds: float) -> Any:
     """
     import av
 
-    timeout = (ANSWER_SECONDS, silent_seconds)
+    timeout: tuple[float, float | None] = (ANSWER_SECONDS, silent_seconds)
     if address.url.startswith(V4L2):
         return av.open(address.url.removeprefix(V4L2), format="v4l2", timeout=timeout)
     if address.kind != "live":
         follow = {"follow": "1"} if address.kind == "growing" else {}
         options = {"protocol_whitelist": "file", **follow}
+        patience = None if address.kind == "growing" else silent_seconds  # nobody knows when it grows
+        timeout = (ANSWER_SECONDS, patience)
         return av.open(f"file:{address.path}", options=options, metadata_errors="replace", timeout=timeout)
     scheme = urlsplit(address.url).scheme.lower()
     options = {"protocol_whitelist": PROTOCOLS[scheme]}

@@ -64,31 +64,25 @@ class Clips:
 
     def add(self, watched: Watched, notice: Notice) -> list[Notice]:
         """Ask for what a notice needs; returns it, unless it has to wait."""
-        if self._folder is None or not watched.camera.clips or watched.process is None:
-            return [notice] if notice.after.id not in self._events else self._hold(watched, notice)
-        event, camera = notice.after, watched.camera
+        event, camera, process = notice.after, watched.camera, watched.process
+        if notice.type == "new" and self._folder and camera.clips and process:
+            self._events[event.id] = _Files(watched, recording=True)
+            process.ask(Record(event.id, self._folder / place(event), event.start_time - camera.pre_seconds))
+        files = self._events.get(event.id)
+        if files is None:
+            return [notice]
+        assert self._folder
         path = self._folder / place(event)
-        if notice.type == "new":
-            files = self._events[event.id] = _Files(watched, recording=True)
-            watched.process.ask(Record(event.id, path, event.start_time - camera.pre_seconds))
-        else:
-            files = self._events[event.id]
-        if notice.type != "update" and watched.events.peak != files.peak:
+        if notice.type != "update" and watched.events.peak != files.peak and process:
             files.peak = watched.events.peak
             files.pictures += 1
-            watched.process.ask(Snap(event.id, path.with_name(f"{path.name}.jpg"), files.peak))
+            process.ask(Snap(event.id, path.with_name(f"{path.name}.jpg"), files.peak))
         if notice.type != "end":
             return [notice]
-        assert event.end_time is not None
-        watched.process.ask(Stop(event.id, event.end_time + camera.post_seconds))
-        return self._hold(watched, notice)
-
-    def _hold(self, watched: Watched, notice: Notice) -> list[Notice]:
-        if notice.type != "end":
-            return [notice]
-        files = self._events[notice.after.id]
+        if process and event.end_time is not None:
+            process.ask(Stop(event.id, event.end_time + camera.post_seconds))
         files.end = notice
-        files.deadline = time.monotonic() + watched.camera.post_seconds + SLACK_SECONDS
+        files.deadline = time.monotonic() + camera.post_seconds + SLACK_SECONDS
         return []
 
     def recorded(self, event: str, path: Path | None, why: str) -> None:

@@ -51,7 +51,14 @@ class PacketClock:
     _offset: float | None = None
     _least: float = float("inf")
     _since: float = -float("inf")
+    _last: float = -float("inf")
     _stray: int = field(default=0)
+
+    def learn(self, stamp: float | None, arrival: float) -> None:
+        """Take note of a packet before any is asked for: the first ones come at once, from before the connection."""
+        if stamp is not None:
+            self._least = min(self._least, arrival - stamp)
+            self._offset, self._since = self._least, arrival
 
     def read(self, stamp: float | None, arrival: float) -> float:
         """When a packet's picture was taken.
@@ -60,8 +67,10 @@ class PacketClock:
             stamp: the camera's, in seconds; None: it has none.
             arrival: of the packet, on the clock that the answer is on.
         """
-        if stamp is None or not self.believes:
+        if not self.believes or (stamp is None and self._offset is None):
             return arrival
+        if stamp is None:
+            return self._last
         difference = arrival - stamp
         if self._offset is None or not -JUMP_SECONDS < difference - self._offset < 10 * JUMP_SECONDS:
             self._offset, self._least, self._since = difference, difference, arrival  # its clock was set, or it paused
@@ -70,7 +79,8 @@ class PacketClock:
             self._offset = difference
         elif arrival - self._since > STEP_SECONDS:
             self._offset, self._least, self._since = self._least, difference, arrival
-        return stamp + self._offset
+        self._last = stamp + self._offset
+        return self._last
 
 
 @dataclass

@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from lad.clip import CLIP_FRAMES
@@ -28,6 +28,8 @@ from lad.watch.stretch import cut
 LONGEST_PAUSE = 30.0  # seconds from one try to connect to the next
 WAITING_SECONDS, WAITING_BYTES = 5.0, 32 << 20  # of packets that are not decoded yet
 GAP_SECONDS = 2.0  # between two frames: more is footage that is missing
+BURST_SECONDS = 0.5  # in which a new connection sends what was filmed before
+LASTING_SECONDS = 10.0  # a connection that broke sooner was none
 STUCK_SECONDS = 30.0  # beyond what a call may take: it will never come back
 Shot = tuple[Any, float, Stream]  # a decoded frame, when it was taken, and what of
 
@@ -113,6 +115,7 @@ class LiveSource:
         self._online = True  # whether the last frame is not long ago; it has time to come
         self._seen = self._sign = time.monotonic()  # the last frame, the last sign of life of who reads
         self._origin: float | None = None  # of a file: its first stamp
+        self._failure = ""  # why a file could not be read to its end
 
     def start(self) -> None:
         threading.Thread(target=self._connect_for_ever, name="packets", daemon=True).start()
@@ -133,18 +136,19 @@ class LiveSource:
     def _connect_for_ever(self) -> None:
         address, pause, said = self._job.address, 1.0, ""
         while True:
-            self._sign = time.monotonic()
-            taken = self._number
+            self._sign, ended = time.monotonic(), False
+            begun = time.monotonic()
             try:
                 self._take_packets(address)
-                reason = "the stream has ended"
+                reason, ended = "the stream has ended", True
             except Exception as error:  # of FFmpeg, the network, a camera that sends nonsense: it may do better later
                 reason = _reason(error, address)
             self._waiting.put(None)
-            if address.kind != "live":
+            if address.kind == "paced" or (address.kind == "growing" and self._number):  # there is no other beginning
+                self._failure = "" if ended else reason
                 self._waiting.end()
                 return
-            if self._number > taken:
+            if self._sign - begun > LASTING_SECONDS + ANSWER_SECONDS:
                 pause, said = 1.0, ""
             if reason != said:
                 self._outgoing.say(Trouble(f"{address}: {reason}: trying again until it comes back"))
@@ -165,24 +169,33 @@ class LiveSource:
             if track.codec_context is None:
                 raise SourceError("its video codec is not known")
             self._job.limits.check_size(track.codec_context.width, track.codec_context.height)
-            stream: Stream | None = None
             self._wall.begin()
-            for packet in demux(container, track):
-                self._sign = time.monotonic()
-                if not packet.size:
-                    continue
-                if stream is None:
-                    if not packet.is_keyframe:
-                        continue
-                    stream = describe(container, track, packet)
-                    clock = PacketClock(believes=not stream.by_arrival)
-                self._pass_on(stream, clock, packet)
+            arrived = self._arrived(demux(container, track))
+            first = list(_burst(arrived, 0.0 if address.kind != "live" else BURST_SECONDS))
+            if not first:
+                return
+            stream = describe(container, track, first[0][0])
+            clock = PacketClock(believes=not stream.by_arrival)
+            stamps = _filled([_stamp(packet) for packet, _ in first], 1 / (stream.rate or DEFAULT_FPS))
+            for stamp, (_, arrival) in zip(stamps, first, strict=True):
+                clock.learn(stamp, arrival)
+            for stamp, (packet, arrival) in zip(stamps, first, strict=True):
+                self._pass_on(stream, clock, packet, stamp, arrival)
+            for packet, arrival in arrived:
+                self._pass_on(stream, clock, packet, _stamp(packet), arrival)
 
-    def _pass_on(self, stream: Stream, clock: PacketClock, packet: Any) -> None:
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        shown = seconds(stamp, packet)
+    def _arrived(self, packets: Iterable[Any]) -> Iterator[tuple[Any, float]]:
+        """Packets from the first on whose picture needs no other, each with its arrival."""
+        begun = False
+        for packet in packets:
+            self._sign = time.monotonic()
+            begun = begun or (packet.size > 0 and packet.is_keyframe)
+            if begun and packet.size:
+                yield packet, self._wall.now()
+
+    def _pass_on(self, stream: Stream, clock: PacketClock, packet: Any, shown: float | None, arrival: float) -> None:
         if self._job.address.kind == "live":
-            at = clock.read(shown, self._wall.now())
+            at = clock.read(shown, arrival)
             self._offset = self._wall.now() - time.monotonic()
         else:
             at = self._since_start(shown)
@@ -210,7 +223,10 @@ class LiveSource:
             shots, held = self._shots(), list[Shot]()
             while held or (held := [shot for shot in [self._next(shots)] if shot]):
                 self._cut_stretch(shots, held)
-            self._outgoing.put(Ended())
+            if self._failure or not self.frames:
+                self._outgoing.put(Failed("content", self._failure or "no frame could be decoded"))
+            else:
+                self._outgoing.put(Ended())
         except VideoError as error:
             self._outgoing.put(Failed(error.kind, str(error)))
         except Exception as error:  # a surprise in this camera must not pass for silence
@@ -266,6 +282,31 @@ def _following(shots: Iterator[Shot | None], held: list[Shot], info: VideoInfo) 
             held.append(following)
             return
         shot = following
+
+
+def _burst(arrived: Iterator[tuple[Any, float]], seconds: float) -> Iterator[tuple[Any, float]]:
+    """The packets that come within so many seconds; at least one."""
+    first = None
+    for packet, arrival in arrived:
+        yield packet, arrival
+        first = arrival if first is None else first
+        if arrival - first >= seconds:
+            return
+
+
+def _stamp(packet: Any) -> float | None:
+    """When a camera says that it took a packet's picture."""
+    return seconds(packet.pts if packet.pts is not None else packet.dts, packet)
+
+
+def _filled(stamps: list[float | None], step: float) -> list[float | None]:
+    """Stamps with those before the first one, which RTSP leaves out until it has its clock, made up."""
+    known = next((place for place, stamp in enumerate(stamps) if stamp is not None), None)
+    if known is None:
+        return stamps
+    first = stamps[known]
+    assert first is not None
+    return [*(first - (known - place) * step for place in range(known)), *stamps[known:]]
 
 
 def _reason(error: Exception, address: Address) -> str:

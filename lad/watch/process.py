@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
 from contextlib import suppress
 
@@ -12,6 +13,7 @@ from lad.extract.pipes import Inbox, send
 from lad.watch.messages import Answer, Open, Request
 
 PATIENCE_SECONDS = 0.05  # with a message that is half there
+BURIAL_SECONDS = 0.5  # for one whose pipe has ended to end itself
 STALL_SECONDS = 30.0  # without a word from a process, which has one every second
 
 
@@ -56,10 +58,16 @@ class CameraProcess:
     def is_stuck(self) -> bool:
         return time.monotonic() - self._heard > STALL_SECONDS
 
-    def end(self) -> str:
-        """End it, whatever it does; says how it had ended, if it had."""
-        code = self._process.poll()
+    def end(self) -> None:
+        """End it, whatever it does."""
         self._process.kill()
         self._process.wait()
         self._pipe.close()
-        return children.ending(code) if code else ""
+
+    def bury(self) -> str:
+        """End it, and say how it had ended; empty: it lived."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(BURIAL_SECONDS)
+        code = self._process.returncode
+        self.end()
+        return "" if code is None else children.ending(code)

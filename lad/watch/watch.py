@@ -159,6 +159,11 @@ class Watch:
             network.shutdown(wait=False, cancel_futures=True)
         return {watched.camera.name: watched.failure for watched in self._cameras if watched.failure}
 
+    @property
+    def is_computing(self) -> bool:
+        """Whether the networks are at work still."""
+        return self._computing > 0
+
     def _is_over(self) -> bool:
         return all(watched.status == "ended" for watched in self._cameras) and not self._clips.waiting
 
@@ -218,7 +223,8 @@ class Watch:
                 self._clips.snapped(event, path, why)
             case Batch() | StretchEnd() | Ended() | Failed() | Again():
                 watched.put(message)
-                if isinstance(message, Batch) and message.dropped and metrics:
+                if isinstance(message, Batch) and metrics:
+                    metrics.online(name, True)
                     metrics.dropped_clips(name, message.dropped)
         for event, problem in self._clips.problems():
             self._watcher.say(f"{name}: {event}: {problem}")
@@ -237,7 +243,7 @@ class Watch:
     def _died(self, watched: Watched) -> None:
         """Its process is gone: a camera's is started anew, a file is tried once more with the other reader."""
         assert watched.process
-        how = watched.process.end()
+        how = watched.process.bury() or "it said nothing any more"
         watched.process = None
         if watched.status == "ended":
             return
@@ -364,7 +370,6 @@ class Watch:
         if watched.process:
             watched.process.excuse(max(passed - 2 * LOOK_SECONDS, 0.0))
             if watched.process.is_stuck:
-                self._watcher.say(f"{watched.camera.name}: its process says nothing any more and is ended")
                 self._died(watched)
         if watched.status == "ended" and watched.process and not self._clips.need(watched):
             watched.process.end()

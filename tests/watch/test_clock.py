@@ -66,6 +66,13 @@ def test_a_camera_whose_clock_drifts_is_followed() -> None:
     assert np.abs(times - arrivals).max() < 0.1
 
 
+def test_what_a_new_connection_sends_at_once_was_filmed_before() -> None:
+    clock = PacketClock()
+    for stamp in np.arange(50) / 25:
+        clock.learn(stamp, 1000.0)
+    assert [clock.read(stamp, 1000.0) for stamp in (0.0, 1.0, 1.96)] == pytest.approx([998.04, 999.04, 1000.0])
+
+
 def test_a_camera_whose_clock_jumps_is_believed_from_there_on() -> None:
     clock = PacketClock()
     assert clock.read(5.0, 1000) == 1000
