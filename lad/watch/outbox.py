@@ -136,8 +136,9 @@ class _Delivery(threading.Thread):
         wait = FIRST_WAIT
         while True:
             self._added.clear()
+            is_last_look = self._closing.is_set()  # before it is looked: what was sent until then is seen
             notice = self.waiting.first()
-            if notice is None and self._closing.is_set():
+            if notice is None and is_last_look:
                 break
             if notice is None:
                 self._added.wait(SAY_SECONDS)

@@ -79,6 +79,28 @@ def test_every_sink_gets_every_notice_in_order(tmp_path):
     assert first.taken == second.taken == lines(*range(50))
 
 
+def test_what_was_sent_just_before_the_end_is_delivered(tmp_path, monkeypatch):
+    """The thread finds nothing; before it looks whether this is the end, something is sent and the end comes."""
+    sink, found_nothing, ended = Recorder(), threading.Event(), threading.Event()
+    real = WaitingNotices.first
+
+    def first(self):
+        found = real(self)
+        if not found_nothing.is_set():
+            found_nothing.set()
+            ended.wait(10)
+        return found
+
+    monkeypatch.setattr(WaitingNotices, "first", first)
+    outbox = Outbox({"one": sink}, tmp_path, max_bytes=PLENTY)
+    assert found_nothing.wait(10)
+    outbox.send(notice(0))
+    outbox._deliveries["one"].finish()
+    ended.set()
+    assert outbox.close(10) == {"one": 0}
+    assert sink.taken == lines(0)
+
+
 def test_a_sink_that_fails_holds_up_no_other_and_gets_all_of_it_later(tmp_path, quick):
     well, ill = Recorder(), Recorder()
     ill.problem = SinkError("is down")
