@@ -117,7 +117,8 @@ def _watch(
     from lad.watch.events import Cooldown, Events
     from lad.watch.metrics import Metrics, serve_metrics
     from lad.watch.online import open_eye
-    from lad.watch.watch import Keep, Stop, Watch
+    from lad.watch.stop import Stop
+    from lad.watch.watch import Keep, Watch
     from lad.watch.watched import Watched
 
     path = find_detector(config.checkpoint or DEFAULT)

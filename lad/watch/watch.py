@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +34,7 @@ from lad.watch.metrics import Metrics
 from lad.watch.outbox import Outbox
 from lad.watch.payload import Notice
 from lad.watch.retention import sweep
+from lad.watch.stop import Stop
 from lad.watch.watched import Features, Watched
 
 LOOK_SECONDS = 0.5  # from one look at what does not happen to the next
@@ -60,33 +59,6 @@ class Watcher(Protocol):
 
     def scores(self, camera: str, frames: FrameScores) -> None:
         """Frames have their scores."""
-
-
-@dataclass
-class Stop:
-    """Wakes the loop; as a handler of signals, it also asks it to end."""
-
-    asked: bool = False
-    _pipe: tuple[int, int] = field(default_factory=os.pipe)
-
-    def __post_init__(self) -> None:
-        for end in self._pipe:
-            os.set_blocking(end, False)
-
-    def __call__(self, *_: object) -> None:
-        self.asked = True
-        self.wake()
-
-    def wake(self, *_: object) -> None:
-        with suppress(OSError):  # it is full: that wakes too
-            os.write(self._pipe[1], b".")
-
-    def fileno(self) -> int:
-        return self._pipe[0]
-
-    def clear(self) -> None:
-        with suppress(OSError):
-            os.read(self._pipe[0], 4096)
 
 
 @dataclass(frozen=True)

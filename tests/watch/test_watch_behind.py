@@ -21,7 +21,8 @@ from lad.watch.metrics import Metrics
 from lad.watch.online import Eye, StretchScorer, open_eye
 from lad.watch.outbox import Outbox
 from lad.watch.payload import Notice
-from lad.watch.watch import Stop, Watch
+from lad.watch.stop import Stop
+from lad.watch.watch import Watch
 from lad.watch.watched import Watched
 
 CLIP_SECONDS, FPS, FRAMES = 0.3, 100, 640
