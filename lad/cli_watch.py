@@ -152,15 +152,15 @@ def _watch(
     ):
         outbox = _outbox(config, out, metrics, reporter)
         keep = Keep(out if any(camera.clips for camera in cameras) else None, config.keep_days, config.keep_gigabytes)
-        loop = Watch(watched, outbox, teller, stop, files_at_once=detector.workers, keep=keep, metrics=metrics)
-        failed = loop.run()
-    if stop.asked and loop.is_computing:  # Python would wait for its threads, for longer than a signal may take
-        sys.stdout.flush()
-        os._exit(EXIT_DONE)
+        failed = Watch(watched, outbox, teller, stop, files_at_once=detector.workers, keep=keep, metrics=metrics).run()
     if server:
         server.close()
     if failed:
         print_failures(failed)
+    if stop.asked:  # Python would wait for the networks' threads and then tidy up, for longer than a signal may take
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_SOME_FAILED if failed else EXIT_DONE)
     return failed
 
 

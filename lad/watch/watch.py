@@ -131,11 +131,6 @@ class Watch:
             network.shutdown(wait=False, cancel_futures=True)
         return {watched.camera.name: watched.failure for watched in self._cameras if watched.failure}
 
-    @property
-    def is_computing(self) -> bool:
-        """Whether the networks are at work still."""
-        return self._computing > 0
-
     def _is_over(self) -> bool:
         return all(watched.status == "ended" for watched in self._cameras) and not self._clips.waiting
 
