@@ -21,6 +21,7 @@ from lad.cli_merge import SHARD, merge
 from lad.cli_report import REPORT, print_report, report, report_data, write_report
 from lad.cli_review import review
 from lad.cli_status import status
+from lad.cli_watch import watch
 from lad.cli_weights import weights
 from lad.errors import LadError
 from lad.options import (
@@ -83,6 +84,7 @@ def cli() -> None:
     lad demo                                        see the whole chain on clips that it makes itself
     lad score VIDEO...                              score your own videos: fights and falls
     lad clips --out clips                           watch the events that were found
+    lad watch rtsp://user@camera/stream             the same on a camera, as it happens
     lad run -c ped2 --data DIR                      a benchmark, from videos to metrics
 
     Every command resumes where it was stopped and does nothing twice. Exit status: 0 all done; 1 some videos
@@ -294,7 +296,7 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
-for command in (clips, compare, detectors, export, merge, report, review, status, weights):
+for command in (clips, compare, detectors, export, merge, report, review, status, watch, weights):
     cli.add_command(command)
 
 

@@ -41,6 +41,8 @@ __all__ = [
     "find_config",
     "load_config",
     "override",
+    "read_yaml",
+    "shown",
 ]
 
 SHIPPED = Path(__file__).resolve().parent / "configs"  # a link to the repository's, and the files when installed
@@ -83,7 +85,7 @@ def load_config(
     lines: dict[tuple[str, ...], int] = {}
     if path is not None:
         path = find_config(path)
-        tree, lines = _read_yaml(path)
+        tree, lines = read_yaml(path)
         tree.setdefault("name", path.stem)
     for key, (today, why) in BECAME.items():
         parts = tuple(key.split("."))
@@ -185,8 +187,12 @@ def _take(tree: Any, parts: tuple[str, ...]) -> tuple[bool, Any]:
     return True, tree.pop(parts[-1])
 
 
-def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
-    """The file as plain data, and the line of every key."""
+def read_yaml(path: Path) -> tuple[dict[str, Any], dict[tuple[str, ...], int]]:
+    """A YAML file as plain data, and the line of every key.
+
+    Raises:
+        ConfigError: it cannot be read, is none, or holds no `key: value`.
+    """
     try:
         with path.open(encoding="utf-8") as file:
             tree, root = _load_yaml(file.read(MAX_CHARACTERS + 1))
@@ -266,10 +272,10 @@ def _explain(
         meant = did_you_mean(key, [prefix + name for name in known]) or _elsewhere(location[-1])
         return [f"{where(location)}: unknown key {key!r}{meant or ';'} known here: {', '.join(known)}"]
     said = problem["msg"][0].lower() + problem["msg"][1:]
-    return [f"{where(location)}: {key}: {said}, got {_shown(problem['input'])}"]
+    return [f"{where(location)}: {key}: {said}, got {shown(problem['input'])}"]
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A wrong value, cut where it is long: aliases can make a short file of a value without end."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = short.maxlong = 200

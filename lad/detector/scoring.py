@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, cast
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from lad.clip import CLIP_FRAMES
 from lad.detector.calibration import Calibration
 from lad.detector.checkpoint import Checkpoint, CheckpointError
 from lad.detector.looks import Looks
+from lad.detector.online import WINDOWS_A_BLOCK, ClipScores, Merge, WindowScorer, join
 from lad.errors import LadError
 from lad.extract.sampling import Timeline
 from lad.features.video import ClipFeatures
@@ -21,28 +23,9 @@ from lad.names import is_normal
 if TYPE_CHECKING:
     from lad.models.registry import Detector, VideoDetector
 
-WINDOWS_A_BLOCK = 64  # windows through the detector at a time: bounds the memory of a long video
-
-Merge = Literal["mean", "max"]
-
 
 class ScoreError(LadError):
     """A video cannot be scored, though its features are there."""
-
-
-@dataclass(frozen=True)
-class ClipScores:
-    """What a detector says of the clips of one video.
-
-    Attributes:
-        clips: `(clips, 16)` float32 score in [0,1] of each frame of each clip, the last clip's padding included.
-        classes: `(clips, categories)` float32 probabilities, summing to 1.
-        votes: `(categories,)` int64: windows, or pieces, that each category won.
-    """
-
-    clips: np.ndarray
-    classes: np.ndarray
-    votes: np.ndarray
 
 
 def score_features(
@@ -55,9 +38,8 @@ def score_features(
     """Score a video: windows of K consecutive clips, stride 1, merged where they overlap, the mean of all crops.
 
     A detector that sees whole videos gets pieces instead, as long as it takes and overlapping by half.
-    Each clip's share of the first ConvLSTM layer is computed once in a block, not once for each window; features are
-    read block by block; time and memory are linear in the video's length. A video shorter than K clips is filled up
-    with its last clip, whose copies count for nothing.
+    Features are read block by block; time and memory are linear in the video's length. A video shorter than K clips is
+    filled up with its last clip, whose copies count for nothing.
 
     Args:
         detector: on the device where it is to run.
@@ -67,30 +49,19 @@ def score_features(
     """
     if hasattr(detector, "max_clips"):
         return _score_pieces(cast("VideoDetector", detector), features, merge, on_part)
-    clips, window = features.clips, detector.window
-    windows = max(clips - window + 1, 1)
-    sums = np.zeros((max(clips, window), CLIP_FRAMES), dtype=np.float64)
-    class_sums = np.zeros((max(clips, window), detector.classes), dtype=np.float64)
-    counts = np.zeros((max(clips, window), 1))
-    votes = np.zeros(detector.classes, dtype=np.int64)
-    for first in range(0, windows, WINDOWS_A_BLOCK):
-        size = min(WINDOWS_A_BLOCK, windows - first)
-        needed = np.arange(first, first + size + window - 1).clip(max=clips - 1)
-        by_clip, probabilities = _score_block(detector, features, needed)
-        votes += np.bincount(probabilities.argmax(axis=1), minlength=detector.classes)
-        for k in range(window):
-            place = slice(first + k, first + k + size)
-            if merge == "max":
-                sums[place] = np.maximum(sums[place], by_clip[:, k])
-            else:
-                sums[place] += by_clip[:, k]
-            class_sums[place] += probabilities
-            counts[place] += 1
-        on_part((first + size) / windows)
-    merged = sums if merge == "max" else sums / counts
-    return ClipScores(
-        clips=merged[:clips].astype(np.float32), classes=(class_sums / counts)[:clips].astype(np.float32), votes=votes
-    )
+    return join(_score_windows(detector, features, merge, on_part))
+
+
+def _score_windows(
+    detector: Detector, features: ClipFeatures, merge: Merge, on_part: Callable[[float], None]
+) -> Iterator[ClipScores]:
+    scorer, clips = WindowScorer(detector, merge), features.clips
+    starts = [0, *range(WINDOWS_A_BLOCK + detector.window - 1, clips, WINDOWS_A_BLOCK)]
+    for start, end in pairwise([*starts, clips]):
+        rows = [features.rows(crop, slice(start, end)) for crop in range(features.crops)]
+        yield scorer.add(np.stack(rows))
+        on_part(end / clips)
+    yield scorer.end()
 
 
 def _score_pieces(
@@ -120,23 +91,6 @@ def _score_pieces(
     merged = scores if merge == "max" else scores / counts
     frames = np.repeat(merged[:, None], CLIP_FRAMES, axis=1).astype(np.float32)
     return ClipScores(frames, (class_sums / counts[:, None]).astype(np.float32), votes)
-
-
-def _score_block(detector: Detector, features: ClipFeatures, clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores `(windows, K, 16)` and category probabilities `(windows, categories)` of the windows within `clips`."""
-    import torch
-
-    window, size = detector.window, len(clips) - detector.window + 1
-    scores = np.zeros((size, window, CLIP_FRAMES), dtype=np.float32)
-    probabilities = np.zeros((size, detector.classes), dtype=np.float32)
-    with torch.inference_mode(), np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told by who asks
-        for crop in range(features.crops):
-            rows = torch.from_numpy(features.rows(crop, clips)).to(detector.feature_mean.device)
-            projected = detector.project(rows)
-            logits, frames = detector.detect(projected.unfold(0, size, 1).movedim(-1, 1))
-            scores += frames.view(size, window, CLIP_FRAMES).cpu().numpy()
-            probabilities += torch.softmax(logits, dim=1).cpu().numpy()
-    return scores / features.crops, probabilities / features.crops
 
 
 @dataclass(frozen=True)
@@ -214,6 +168,12 @@ class Scores:
         return self.classes[int(self.clip_classes.mean(axis=0).argmax())]
 
 
+def event_category(classes: Sequence[str], probabilities: np.ndarray) -> str:
+    """The likeliest category of an event: of those that are none of normal videos, where there are any."""
+    events = [index for index, name in enumerate(classes) if not is_normal(name)] or range(len(classes))
+    return classes[max(events, key=lambda index: float(probabilities[index]))]
+
+
 @dataclass(frozen=True)
 class Scorer:
     """A detector with all that turns features into `Scores`.
@@ -245,11 +205,6 @@ class Scorer:
                 f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
             )
 
-    def _event_category(self, probabilities: np.ndarray) -> str:
-        """The likeliest category of an event: of those that are none of normal videos, where there are any."""
-        events = [index for index, name in enumerate(self.classes) if not is_normal(name)] or range(len(self.classes))
-        return self.classes[max(events, key=lambda index: float(probabilities[index]))]
-
     def _looks_like(self, features: ClipFeatures, clips: np.ndarray) -> tuple[str, ...]:
         return self.looks(features, int(clips[0]), int(clips[-1])) if self.looks else ()
 
@@ -279,7 +234,7 @@ class Scorer:
                 end,
                 start_time=float(timeline.times[start]),
                 end_time=float(ends[end - 1]),
-                category=self._event_category(found.classes[clip_of_frame[start:end]].mean(axis=0)),
+                category=event_category(self.classes, found.classes[clip_of_frame[start:end]].mean(axis=0)),
                 peak=float(frames[start:end].max()),
                 looks_like=self._looks_like(features, clip_of_frame[start:end]),
             )

@@ -61,7 +61,7 @@ def resample(frames: Iterable[T], info: VideoInfo, rate: float | None) -> Iterat
     """The frames that `sample_indices` chooses, while they are decoded; holds one frame and looks at none.
 
     Args:
-        frames: of a video, whatever they are; `info.times` has a frame's time once the frame is taken, `info.fps` is
+        frames: of a video, whatever they are; when one is taken, its time is the last of `info.times`; `info.fps` is
             final after the last.
         info: of the same video.
         rate: sampled frames a second; None: all frames as they come. A picture may come several times.
@@ -75,7 +75,7 @@ def resample(frames: Iterable[T], info: VideoInfo, rate: float | None) -> Iterat
     slack, sampled, last = _slack(rate), 0, 0.0
     shown: T | None = None
     for number, frame in enumerate(frames):
-        time = info.times[number]
+        time = info.times[-1]
         if time - last > MAX_GAP_SECONDS:
             raise VideoError(
                 f"frame {number} comes {time - last:.0f} s after the one before, which extract.fps would fill with one "
@@ -147,16 +147,16 @@ def spread(clip_scores: np.ndarray, times: np.ndarray, fps: float, rate: float |
     index, inside, clip_scores = index[: len(clip_scores)], inside[: len(clip_scores)], clip_scores[: len(index)]
     covering = np.bincount(index[inside])
     sampled_scores = np.bincount(index[inside], weights=clip_scores[inside]) / covering
-    return sampled_scores[np.clip(_nearest_sampled(times, rate), 0, len(covering) - 1)]
+    return sampled_scores[np.clip(nearest_sampled(times, rate), 0, len(covering) - 1)]
 
 
 def clip_of_frame(times: np.ndarray, rate: float | None, stride: int, clips: int) -> np.ndarray:
     """`(frames,)` int64: the last of `clips` clips that has begun when each source frame is on display."""
-    return np.clip(_nearest_sampled(times, rate) // stride, 0, clips - 1)
+    return np.clip(nearest_sampled(times, rate) // stride, 0, clips - 1)
 
 
-def _nearest_sampled(times: np.ndarray, rate: float | None) -> np.ndarray:
-    """The sampled frame nearest in time to each source frame; it may lie beyond the last one."""
+def nearest_sampled(times: np.ndarray, rate: float | None) -> np.ndarray:
+    """`(frames,)` int64: the sampled frame nearest in time to each source frame; it may lie beyond the last one."""
     if rate is None:
         return np.arange(len(times))
     # Rounds half down, and takes what milliseconds cannot tell from a half for a half.

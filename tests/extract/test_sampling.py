@@ -222,7 +222,7 @@ def test_without_resampling_the_scores_come_back_as_they_are(rate: float | None)
     assert np.array_equal(found, scores.ravel()[:40])
 
 
-def test_a_source_frame_takes_the_nearest_sampled_one_of_two_the_earlier() -> None:
+def test_a_source_frame_takes_thenearest_sampled_one_of_two_the_earlier() -> None:
     ramp = np.arange(32.0).reshape(2, 16)
     halved = spread(ramp, regular(64, 50), 50, 25, 16)
     assert halved.tolist() == np.repeat(range(32), 2).tolist()

@@ -5,8 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float)}
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
 SAID = {"$schema", "$id", "$defs", "title", "description"}
+
+
+def _is(data: Any, name: str) -> bool:
+    return isinstance(data, TYPES[name]) and (name == "boolean" or not isinstance(data, bool))
 
 
 def check(data: Any, schema: dict[str, Any], root: dict[str, Any] | None = None, at: str = "") -> None:
@@ -18,9 +30,19 @@ def check(data: Any, schema: dict[str, Any], root: dict[str, Any] | None = None,
             for part in value.removeprefix("#/").split("/"):
                 target = target[part]
             check(data, target, root, at)
+        elif word == "anyOf":
+            problems = []
+            for one in value:
+                try:
+                    check(data, one, root, at)
+                except AssertionError as error:
+                    problems.append(str(error))
+            assert len(problems) < len(value), "; ".join(problems)
         elif word == "type":
-            assert isinstance(data, TYPES[value]), f"{at}: {data!r} is no {value}"
-            assert not isinstance(data, bool), at
+            names = [value] if isinstance(value, str) else value
+            assert any(_is(data, name) for name in names), f"{at}: {data!r} is no {value}"
+        elif word == "enum":
+            assert data in value, f"{at}: {data!r} is none of {value}"
         elif word == "const":
             assert data == value, f"{at}: {data!r} is not {value!r}"
         elif word == "minimum":

@@ -1,0 +1,96 @@
+"""How many cameras of 25 frames a second a machine carries."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import yaml
+
+from benchmarks.cameras.made import make_clip
+from benchmarks.cameras.watching import Watching
+
+WARM_SECONDS = 15.0
+FEW = 0.01  # share of the clips that may be left out
+
+
+def measure_capacity(asked: argparse.Namespace, folder: Path) -> int:
+    """Print a row for each number of cameras, until clips are left out."""
+    clip = asked.clip or make_clip(folder / "clip.mp4")
+    print("| cameras | frames a second that come | clips left out | processor, cores | latency, mean |")
+    print("|---|---|---|---|---|")
+    for cameras in range(1, asked.most + 1):
+        come, dropped, cores, latency = _measure(asked, folder, clip, cameras)
+        print(f"| {cameras} | {come:.0f} | {100 * dropped:.1f} % | {cores:.1f} | {latency:.1f} s |", flush=True)
+        if dropped > FEW:
+            break
+    return 0
+
+
+def _measure(asked: argparse.Namespace, folder: Path, clip: Path, cameras: int) -> tuple[float, float, float, float]:
+    seconds = 60 * asked.minutes
+    longer = _repeated(clip, folder / "long.mp4", seconds + 4 * WARM_SECONDS + 60)
+    config = {
+        "cameras": {f"cam{number}": {"url": str(longer), "realtime": True} for number in range(cameras)},
+        "clips": False,
+        "stdout": False,
+        "out": str(folder / "events"),
+        "latency": asked.latency,
+        **({"checkpoint": asked.checkpoint} if asked.checkpoint else {}),
+    }
+    (folder / "cameras.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    words = ["-c", str(folder / "cameras.yaml"), *(word for one in asked.overrides for word in ("-o", one))]
+    watching = Watching(words, folder / f"log_{cameras}.txt", 9412)
+    try:
+        watching.wait_for("lad_camera_online", cameras)
+        time.sleep(WARM_SECONDS)
+        before, used, begun = watching.metrics(), _processor(watching), time.monotonic()
+        time.sleep(seconds)
+        after, used, passed = watching.metrics(), _processor(watching) - used, time.monotonic() - begun
+        watching.stop()
+    finally:
+        watching.process.kill()
+
+    def grown(name: str) -> float:
+        return sum(value - before.get(key, 0) for key, value in after.items() if key.partition("{")[0] == name)
+
+    come = sum(value for key, value in after.items() if key.startswith("lad_camera_fps{"))
+    rate = next((float(one.partition("=")[2]) for one in asked.overrides if one.startswith("extract.fps=")), None)
+    clips = passed * (come if rate is None else rate * cameras) / 16
+    batches = grown("lad_latency_seconds_count")
+    latency = grown("lad_latency_seconds_sum") / batches if batches else 0.0
+    return come, grown("lad_dropped_clips_total") / clips, used / passed, latency
+
+
+def _processor(watching: Watching) -> float:
+    """Seconds of processors that it and its processes have had."""
+    total = 0.0
+    for pid in watching.processes():
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _repeated(clip: Path, path: Path, seconds: float) -> Path:
+    """The clip again and again for so long, without encoding anew."""
+    import av
+
+    with av.open(str(path), "w") as out:
+        track, before = None, 0.0
+        while before < seconds:
+            with av.open(str(clip)) as film:
+                stream = film.streams.video[0]
+                track = track or out.add_stream_from_template(stream)
+                lasts = 0.0
+                for packet in film.demux(stream):
+                    if packet.dts is None or packet.pts is None or stream.time_base is None:
+                        continue
+                    moved = round(before / stream.time_base)
+                    lasts = max(lasts, float((packet.pts + (packet.duration or 0)) * stream.time_base))
+                    packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
+                    packet.stream = track
+                    out.mux(packet)
+                before += lasts
+    return path

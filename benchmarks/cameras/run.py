@@ -1,0 +1,186 @@
+"""Cameras that go and come back: is every event told once, and does memory stay?"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from benchmarks.cameras.made import EVENT, make_clip, make_detector
+from benchmarks.cameras.watching import Watching
+
+SERVER = Path(__file__).with_name("rtsp_server.py")
+STOP_SECONDS, LOOK_SECONDS = 30.0, 5.0
+SETTLED = 0.2  # of the time, after which memory has to stay
+SLACK_SECONDS = 3.0  # by which a time of the server and one of `lad watch` may differ
+MEMORY_GROWTH = 1.1
+
+
+class Server:
+    """Loops a clip, as one camera; `begun` has the times at which it began."""
+
+    def __init__(self, clip: Path) -> None:
+        self._clip = clip
+        self.begun: list[float] = []
+        self.cuts: list[tuple[float, float]] = []  # from when until when it could not be seen
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"rtsp://127.0.0.1:{self.port}/cam0"
+
+    def start(self) -> None:
+        words = ["/usr/bin/python3", str(SERVER), str(self._clip), "--port", str(self.port)]
+        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        self._process.stdout.readline()
+        threading.Thread(target=self._read, args=[self._process.stdout], daemon=True).start()
+
+    def _read(self, lines: object) -> None:
+        for line in lines:  # type: ignore[attr-defined]
+            self.begun.append(float(line.split()[1]))
+
+    def kill(self) -> None:
+        begun = time.time()
+        self._process.kill()
+        self._process.wait()
+        time.sleep(random.uniform(0.5, 8))
+        self.start()
+        self.cuts.append((begun, time.time()))
+
+    def stop(self) -> None:
+        begun = time.time()
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(STOP_SECONDS)
+        self._process.send_signal(signal.SIGCONT)
+        self.cuts.append((begun, time.time()))
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of the events of one camera."""
+
+    true: int
+    once: int
+    missed: int
+    twice: int
+    false: int
+
+
+def run_cameras(asked: argparse.Namespace, folder: Path) -> int:
+    """Run it, print the tables; returns the exit status."""
+    random.seed(asked.seed)
+    clip = asked.clip or make_clip(folder / "clip.mp4")
+    event = EVENT if asked.clip is None else tuple(map(float, asked.event.split("-")))
+    checkpoint, threshold = asked.checkpoint, asked.threshold
+    if checkpoint is None:
+        checkpoint, threshold = make_detector(folder / "detector.pt", clip)
+    servers = {f"cam{number}": Server(clip) for number in range(asked.cameras)}
+    config = {
+        "checkpoint": str(checkpoint),
+        "out": str(folder / "events"),
+        "keep_gigabytes": 1,
+        "cameras": {name: server.url for name, server in servers.items()},
+        **({"threshold": threshold} if threshold is not None else {}),
+    }
+    (folder / "cameras.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    words = ["-c", str(folder / "cameras.yaml"), *(word for one in asked.overrides for word in ("-o", one))]
+    watching = Watching(words, folder / "log.txt", 9411)
+    try:
+        watching.wait_for("lad_camera_online", asked.cameras)
+        first = time.time() + 10
+        memory = _disturb(asked, servers, watching)
+        last = time.time() - 30  # later events may not have been told
+        counted = {name: watching.total(name) for name in ("lad_reconnects_total", "lad_dropped_clips_total")}
+        status, took = watching.stop()
+    finally:
+        watching.process.kill()
+        for server in servers.values():
+            server.end()
+    told = {name: _judge(server, name, watching, event, first, last) for name, server in servers.items()}
+    grown = _print(told, memory, counted, status, took)
+    wrong = any(one.missed or one.twice or one.false for one in told.values())
+    return int(wrong or grown or status != 0 or took > 5)
+
+
+def _disturb(asked: argparse.Namespace, servers: dict[str, Server], watching: Watching) -> list[tuple[float, int]]:
+    """Kill and stop servers for as long as asked; returns the memory over time."""
+    end, begun = time.monotonic() + 60 * asked.minutes, time.monotonic()
+    moments = sorted(
+        [(random.uniform(20, max(60 * asked.minutes - 60, 21)), "kill") for _ in range(asked.kills)]
+        + [(random.uniform(20, max(60 * asked.minutes - 60, 21)), "stop") for _ in range(asked.stops)]
+    )
+    memory = []
+    while time.monotonic() < end:
+        passed = time.monotonic() - begun
+        if moments and moments[0][0] < passed:
+            _, what = moments.pop(0)
+            server = random.choice(list(servers.values()))
+            if what == "kill":
+                server.kill()
+            else:
+                server.stop()
+        memory.append((passed, watching.memory()))
+        if watching.process.poll() is not None:
+            raise SystemExit("lad watch has ended")
+        time.sleep(LOOK_SECONDS)
+    return memory
+
+
+def _judge(server: Server, name: str, watching: Watching, event: tuple[float, ...], first: float, last: float) -> Told:
+    """Hold what was told against what was filmed. What a cut touched is not judged."""
+    begins = {
+        notice["after"]["id"]: notice["after"]["start_time"]
+        for notice in watching.notices
+        if notice["after"]["camera"] == name and notice["type"] == "new"
+    }
+    unseen = [(begun - SLACK_SECONDS, ended + 2 * SLACK_SECONDS) for begun, ended in server.cuts]
+    count: Counter[str] = Counter()
+    explained: set[str] = set()
+    for loop in sorted(server.begun):
+        start, end = loop + event[0] - SLACK_SECONDS, loop + event[1] + SLACK_SECONDS
+        found = [one for one, time in begins.items() if start <= time <= end]
+        explained.update(found)
+        touched = any(start < cut[1] and cut[0] < end for cut in unseen)
+        if touched or start < first or end > last:
+            continue
+        count["true"] += 1
+        count["once" if len(found) == 1 else "twice" if found else "missed"] += 1
+    return Told(count["true"], count["once"], count["missed"], count["twice"], len(begins.keys() - explained))
+
+
+def _print(
+    told: dict[str, Told], memory: list[tuple[float, int]], counted: dict[str, float], status: int, took: float
+) -> bool:
+    """Print the tables; returns whether memory grew."""
+    print("| camera | events filmed whole | told once | not told | told more often | told and not filmed |")
+    print("|---|---|---|---|---|---|")
+    for name, one in told.items():
+        print(f"| {name} | {one.true} | {one.once} | {one.missed} | {one.twice} | {one.false} |")
+    settled = [size for passed, size in memory if passed > SETTLED * memory[-1][0]]
+    quarter = max(len(settled) // 4, 1)
+    early, late = (sum(part) / len(part) / 1e6 for part in (settled[:quarter], settled[-quarter:]))
+    grown = late > MEMORY_GROWTH * early
+    print("\n| | |\n|---|---|")
+    print(f"| memory, second fifth and last fifth of the time | {early:.0f} MB, {late:.0f} MB |")
+    print(f"| most memory | {max(size for _, size in memory) / 1e6:.0f} MB |")
+    print(f"| connected again | {counted['lad_reconnects_total']:.0f} times |")
+    print(f"| clips left out | {counted['lad_dropped_clips_total']:.0f} |")
+    print(f"| SIGTERM | exit status {status} after {took:.1f} s |")
+    return grown

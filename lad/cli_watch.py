@@ -1,0 +1,263 @@
+"""`lad watch`: cameras and files to scores and events as they come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lad.options import DEVICE, EXIT_DONE, EXIT_SOME_FAILED, OVERRIDES, PLACE, QUIET, VERBOSE
+from lad.text import printable, to_cell
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+    from lad.console import ConsoleReporter
+    from lad.detector.online import FrameScores
+    from lad.watch.cameras import Camera, WatchConfig
+    from lad.watch.outbox import Outbox
+    from lad.watch.payload import Notice
+    from lad.watch.watched import Watched
+
+OUT = Path("runs/watch")
+QUEUES = ".queues"  # in the folder of events: what waits for sinks
+
+
+@click.command()
+@click.argument("sources", nargs=-1)
+@click.option("-c", "--config", "config_path", type=PLACE, help="Several cameras, sinks, thresholds: cameras.yaml.")
+@click.option(
+    "--checkpoint",
+    type=PLACE,
+    help="Detector: a file, or a name as in `lad detectors list` [default: surveillance].",
+)
+@click.option("--out", type=PLACE, help=f"Folder of events: clips, pictures, what was told [default: {OUT}].")
+@click.option("--no-clips", is_flag=True, help="Keep no clips and pictures.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Of events [default: the detector's].")
+@click.option(
+    "--latency",
+    type=click.Choice(["exact", "low"]),
+    help="exact: the scores of `lad score`, some seconds late. low: each clip by what came before it [default: exact].",
+)
+@click.option("--realtime", is_flag=True, help="Play files at their own pace, as cameras would send them.")
+@click.option("--follow", is_flag=True, help="Go on reading files that grow: transport streams, Matroska.")
+@click.option("--scores", "scores_folder", type=PLACE, help="Write every frame's score to a CSV for each camera there.")
+@click.option("--metrics", help="Answer Prometheus and /healthz at this address, such as :9090.")
+@OVERRIDES
+@DEVICE
+@VERBOSE
+@QUIET
+def watch(
+    sources: tuple[str, ...],
+    config_path: Path | None,
+    checkpoint: Path | None,
+    out: Path | None,
+    no_clips: bool,
+    threshold: float | None,
+    latency: str | None,
+    realtime: bool,
+    follow: bool,
+    scores_folder: Path | None,
+    metrics: str | None,
+    overrides: tuple[str, ...],
+    device: str | None,
+    verbose: bool,
+    quiet: bool,
+) -> int:
+    """Watch cameras: events as JSON lines on stdout, as they happen, until Ctrl-C.
+
+    SOURCE is rtsp://, http:// (MJPEG, HLS), /dev/video0, or a file. docs/watch.md says all of it. Write a password as
+    ${NAME}, and it is taken from the environment.
+
+    \b
+    Examples:
+      lad watch 'rtsp://user:${CAMERA_PASSWORD}@10.0.0.5/stream'
+      lad watch -c cameras.yaml --metrics :9090
+      lad watch street.mp4
+    """
+    from lad.console import make_reporter
+    from lad.watch.cameras import WatchConfig, cameras_of, read_config
+
+    if realtime and follow:
+        raise click.UsageError("--realtime and --follow: choose one of them")
+    config = read_config(config_path) if config_path else WatchConfig()
+    set_here = {"threshold": threshold, "latency": latency, "metrics": metrics, "out": out, "checkpoint": checkpoint}
+    set_here |= {"clips": False} if no_clips else {}
+    config = config.model_copy(update={key: value for key, value in set_here.items() if value is not None})
+    cameras = cameras_of(config, sources, realtime=realtime, follow=follow)
+    if not cameras:
+        raise click.UsageError("name a SOURCE: rtsp://user@camera/stream, a file; or -c cameras.yaml")
+    reporter = make_reporter(verbose=verbose, quiet=quiet)
+    failed = _watch(config, cameras, overrides, device, scores_folder, reporter)
+    return EXIT_SOME_FAILED if failed else EXIT_DONE
+
+
+def _watch(
+    config: WatchConfig,
+    cameras: Sequence[Camera],
+    overrides: Sequence[str],
+    device: str | None,
+    scores_folder: Path | None,
+    reporter: ConsoleReporter,
+) -> dict[str, str]:
+    from lad.console import print_failures
+    from lad.detector.checkpoint import scoring_config
+    from lad.detector.included import DEFAULT, card_of, find_detector
+    from lad.device import detector_threads, repeatable
+    from lad.extract.video import Limits
+    from lad.files import file_sha256
+    from lad.watch.events import Cooldown, Events
+    from lad.watch.metrics import Metrics, serve_metrics
+    from lad.watch.online import open_eye
+    from lad.watch.stop import Stop
+    from lad.watch.watch import Keep, Watch
+    from lad.watch.watched import Watched
+
+    path = find_detector(config.checkpoint or DEFAULT)
+    detector = scoring_config(path, list(overrides), {"device": device} if device else {}, reporter.say)
+    if card := card_of(path):
+        reporter.say(card.line)
+    out = config.out or OUT
+    metrics = Metrics([camera.name for camera in cameras]) if config.metrics else None
+    server = serve_metrics(metrics, config.metrics) if metrics and config.metrics else None
+    if server:
+        reporter.say(f"metrics: {server.address}/metrics")
+    eye = open_eye(path, detector, config.latency or "exact", reporter.say)
+    reporter.say(_delay(eye.delay_frames, eye.spec.fps, eye.latency))
+    sha256, cooldown = file_sha256(path), Cooldown(config.cooldown_all_seconds)
+    limits = Limits(max_pixels=detector.extract.max_pixels, max_frames=detector.extract.max_frames)
+    watched = [
+        Watched(
+            camera,
+            eye,
+            Events(camera.name, camera.rule_with(eye.scorer.threshold), eye.scorer.classes, sha256, cooldown),
+            limits,
+            detector.data.frame_folder_fps,
+        )
+        for camera in cameras
+    ]
+    stop = Stop()
+    with (
+        _stopped_by_signals(stop),
+        _Teller(reporter, watched, eye.scorer.classes, scores_folder) as teller,
+        repeatable(eye.recipe.device, detector_threads(detector.threads)),
+    ):
+        outbox = _outbox(config, out, metrics, reporter)
+        keep = Keep(out if any(camera.clips for camera in cameras) else None, config.keep_days, config.keep_gigabytes)
+        failed = Watch(watched, outbox, teller, stop, files_at_once=detector.workers, keep=keep, metrics=metrics).run()
+    if server:
+        server.close()
+    if failed:
+        print_failures(failed)
+    if stop.asked:  # Python would wait for the networks' threads and then tidy up, for longer than a signal may take
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_SOME_FAILED if failed else EXIT_DONE)
+    return failed
+
+
+def _outbox(config: WatchConfig, out: Path, metrics: object, reporter: ConsoleReporter) -> Outbox:
+    from typing import Any, cast
+
+    from lad.watch.outbox import Outbox
+    from lad.watch.sinks import SINKS
+
+    asked: dict[str, dict[str, Any]] = {"stdout": {}} if config.stdout else {}
+    asked |= {"folder": {"path": out}}
+    asked |= config.sinks
+    sinks = {}
+    for name, keys in asked.items():
+        kind = SINKS[str(keys.get("kind", name))]
+        sinks[name] = kind.make(kind.options(**{key: value for key, value in keys.items() if key != "kind"}))
+    most = round(config.queue_megabytes * 1e6)
+    return Outbox(sinks, out / QUEUES, max_bytes=most, metrics=cast(Any, metrics), say=reporter.say)
+
+
+def _delay(frames: int, fps: float | None, latency: str) -> str:
+    if fps:
+        return f"scores ({latency}) come at most {frames / fps:.1f} s after their frames, and what computing them takes"
+    return (
+        f"scores ({latency}) come at most {frames} frames after theirs ({frames / 25:.1f} s at 25 a second), and what "
+        "computing them takes"
+    )
+
+
+@contextmanager
+def _stopped_by_signals(stop: object) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the watching as it should end: with status 0."""
+    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+@dataclass
+class _Teller:
+    """Tells a person what happens, and writes scores where they are wanted."""
+
+    reporter: ConsoleReporter
+    watched: Sequence[Watched]
+    classes: Sequence[str]
+    folder: Path | None
+    _files: dict[str, FileIO] = field(default_factory=dict)
+    _rows: dict[str, int] = field(default_factory=dict)
+
+    def __enter__(self) -> _Teller:
+        from lad.files import open_kept, write_all
+        from lad.watch.payload import plain_name
+
+        if self.folder:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for one in self.watched:
+                path = self.folder / f"{plain_name(one.camera.name)}.csv"
+                path.unlink(missing_ok=True)
+                self._files[one.camera.name] = file = open_kept(path)
+                header = ",".join(["frame", "time", "score", *map(to_cell, self.classes)])
+                write_all(file, f"{header}\n".encode())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            with suppress(OSError):
+                file.close()
+
+    def say(self, text: str) -> None:
+        self.reporter.say(text)
+
+    def scores(self, camera: str, frames: FrameScores) -> None:
+        from lad.files import write_all
+
+        if file := self._files.get(camera):
+            first = self._rows.get(camera, 0)
+            self._rows[camera] = first + len(frames)
+            rows = zip(frames.times.tolist(), frames.scores.tolist(), frames.classes.tolist(), strict=True)
+            lines = (
+                f"{first + number},{time:.3f},{score:.7g},{','.join(f'{p:.5g}' for p in classes)}\n"
+                for number, (time, score, classes) in enumerate(rows)
+            )
+            write_all(file, "".join(lines).encode())
+
+    def event(self, notice: Notice) -> None:
+        """A line for a person, where one looks."""
+        from lad.console import clock
+
+        if not self.reporter.console.is_terminal:
+            return
+        event = notice.after
+        live = event.start_time > 1e8
+        begun = f"{datetime.fromtimestamp(event.start_time):%H:%M:%S}" if live else clock(event.start_time)
+        lasted = f", {event.end_time - event.start_time:.1f} s" if event.end_time is not None else ""
+        what = {"new": "begins", "update": "goes on", "end": "is over"}[notice.type]
+        self.reporter.print(
+            printable(f"{event.camera}: {event.severity} {event.label} {what}: {begun}{lasted}, {event.top_score:.3f}")
+        )

@@ -1,0 +1,1 @@
+"""`lad watch`: cameras in, events out."""

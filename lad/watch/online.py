@@ -1,0 +1,183 @@
+"""Clips to scores as they come: the networks and the detector of `lad score`, fed with one batch after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from lad.clip import CLIP_FRAMES
+from lad.config import Config, ConfigError
+from lad.detector.checkpoint import load_checkpoint, other_features
+from lad.detector.online import CausalScorer, ClipScorer, ClipScores, FrameScores, FrameSpread, WindowScorer
+from lad.detector.scoring import ScoreError, Scorer, make_scorer
+from lad.device import STEADY_THREADS, network_threads, repeatable, resolve_device
+from lad.errors import LadError
+from lad.extract.clips import ClipBatch, ClipSpec
+from lad.features.recipe import FeatureRecipe, load_extractor, make_recipe, missing_weights, recipe_problems
+from lad.models import weights
+from lad.watch.cameras import Latency
+
+if TYPE_CHECKING:
+    from lad.extract.extractor import FeatureExtractor
+    from lad.models.registry import Detector
+
+
+class WatchError(LadError):
+    """Nothing can be watched so."""
+
+
+def open_eye(path: Path, config: Config, latency: Latency, say: Callable[[str], None]) -> Eye:
+    """The detector in a file with the networks that its features need, whose weights are fetched if they are not here.
+
+    Args:
+        path: of the detector.
+        config: as `scoring_config` makes it of that.
+        latency: of its scores.
+        say: gets a line for each reason to doubt the scores.
+
+    Raises:
+        CheckpointError, ConfigError, WeightsError, WatchError: it cannot be used so.
+    """
+    checkpoint = load_checkpoint(path)
+    if problems := list(recipe_problems(config.extract)):
+        raise ConfigError("\n".join(problems))
+    for name in missing_weights(config.extract):
+        weights.fetch(name)
+    device = resolve_device(config.device)
+    recipe = make_recipe(config.extract, device=device, threads=network_threads(config.threads))
+    if differences := other_features(checkpoint, config.extract, recipe.identities, given=False):
+        say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
+    scorer = make_scorer(
+        checkpoint,
+        device,
+        merge=config.score.merge,
+        threshold=config.score.threshold,
+        classes=config.data.classes or (),
+        allowed=config.train.detector,
+    )
+    if scorer.doubt:
+        say(f"warning: {path} may be worth nothing: {scorer.doubt}")
+    with repeatable(device, STEADY_THREADS):
+        return Eye(recipe, load_extractor(recipe), scorer, latency)
+
+
+@dataclass(frozen=True)
+class Eye:
+    """All that turns clips into scores, for all cameras.
+
+    Attributes:
+        recipe: of features.
+        extractor: its networks.
+        scorer: the detector.
+        latency: `exact`: the scores of `lad score`; `low`: each clip by what came before it.
+    """
+
+    recipe: FeatureRecipe
+    extractor: FeatureExtractor
+    scorer: Scorer
+    latency: Latency
+
+    def __post_init__(self) -> None:
+        if hasattr(self.scorer.detector, "max_clips"):
+            raise WatchError("this detector sees whole videos, and a camera's never ends: take one that sees windows")
+
+    @property
+    def spec(self) -> ClipSpec:
+        """How frames become batches of clips."""
+        return replace(self.recipe.clips, batch_clips=1) if self.latency == "low" else self.recipe.clips
+
+    @property
+    def delay_frames(self) -> int:
+        """Sampled frames from one until its score can be there, at most: its clip, its windows, their last batch."""
+        window = cast("Detector", self.scorer.detector).window if self.latency == "exact" else 1
+        return (window + self.spec.batch_clips - 2) * self.spec.stride + CLIP_FRAMES
+
+    def pieces(self) -> Pieces:
+        """What the network sees of the next stretch of a camera."""
+        return Pieces(self.recipe.clips.batch_clips if self.latency == "low" and self.recipe.context == "batch" else 1)
+
+    def stretch(self) -> StretchScorer:
+        """What scores the next stretch of a camera."""
+        detector = cast("Detector", self.scorer.detector)
+        clips: ClipScorer = (
+            CausalScorer(detector) if self.latency == "low" else WindowScorer(detector, self.scorer.merge)
+        )
+        return StretchScorer(self.scorer, clips, FrameSpread(self.spec.stride, detector.classes))
+
+    def features(self, piece: ClipBatch, clips: int) -> dict[str, np.ndarray]:
+        """Features of the last clips of a piece: stream -> `(crops, clips, dim)` float32. Several threads may call it.
+
+        Raises:
+            NotFinite, RuntimeError, MemoryError: the network failed.
+        """
+        found = {}
+        for stream, pixels in piece.items():
+            features = self.extractor(stream, pixels)
+            found[stream] = (features if features.ndim == 3 else features[None])[:, -clips:]
+        return found
+
+
+@dataclass
+class Pieces:
+    """What the network sees of a stretch: batches, or each with the clips before it.
+
+    Attributes:
+        clips: that it sees at least, where so many have come.
+    """
+
+    clips: int
+    _last: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def add(self, batch: ClipBatch) -> ClipBatch:
+        if self.clips <= 1:
+            return batch
+        joined = {
+            stream: np.concatenate((self._last[stream], clips)) if self._last else clips
+            for stream, clips in batch.items()
+        }
+        self._last = {stream: clips[-(self.clips - 1) :] for stream, clips in joined.items()}
+        return joined
+
+
+@dataclass
+class StretchScorer:
+    """Scores of one stretch of a camera.
+
+    Attributes:
+        scorer: the detector, with its calibration.
+    """
+
+    scorer: Scorer
+    clips: ClipScorer
+    frames: FrameSpread
+
+    def add(self, features: Mapping[str, np.ndarray], times: np.ndarray, places: np.ndarray) -> FrameScores:
+        """The features of the next clips and the frames that they cover -> the frames whose scores are final now.
+
+        Raises:
+            ScoreError: scores are not finite.
+        """
+        rows = np.concatenate(list(features.values()), axis=2)
+        return self._scored(self.clips.add(rows), times, places)
+
+    def end(self, times: np.ndarray, places: np.ndarray, sampled: int) -> FrameScores:
+        """The stretch is over -> the scores of all frames that are left."""
+        part = self._scored(self.clips.end(), times, places)
+        rest = self._calibrated(self.frames.end(sampled))
+        return FrameScores(
+            np.append(part.times, rest.times),
+            np.append(part.scores, rest.scores),
+            np.concatenate((part.classes, rest.classes)),
+        )
+
+    def _scored(self, found: ClipScores, times: np.ndarray, places: np.ndarray) -> FrameScores:
+        if not (np.isfinite(found.clips).all() and np.isfinite(found.classes).all()):
+            raise ScoreError("the detector gives scores that are not finite: its features are not what it learned from")
+        return self._calibrated(self.frames.add(found.clips, found.classes, times, places))
+
+    def _calibrated(self, frames: FrameScores) -> FrameScores:
+        return FrameScores(frames.times, self.scorer.calibration(frames.scores), frames.classes)
