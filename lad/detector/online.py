@@ -206,7 +206,8 @@ class FrameSpread:
             scores: `(clips, 16)` float32.
             classes: `(clips, categories)` float32.
             times: `(frames,)` float64.
-            places: `(frames,)` int64, as `sampling.nearest_sampled` has them; never decreasing.
+            places: `(frames,)` int64, as `sampling.nearest_sampled` has them; never decreasing, and each of a sampled
+                frame that is there.
         """
         self._times, self._places = np.append(self._times, times), np.append(self._places, places)
         for clip, probabilities in zip(scores, classes, strict=True):
@@ -219,8 +220,9 @@ class FrameSpread:
             self._clips += 1
         return self._give(int(np.searchsorted(self._places, self._clips * self.stride)))
 
-    def end(self, sampled: int) -> FrameScores:
-        """All frames are there, and so many sampled frames: the rest of them; frames after the last take its score."""
+    def end(self, times: np.ndarray, places: np.ndarray, sampled: int) -> FrameScores:
+        """The last frames, after so many sampled ones -> all that are left. After the last clip they take its score."""
+        self._times, self._places = np.append(self._times, times), np.append(self._places, places)
         covered = min(max(sampled, self._base + 1), self._base + len(self._sums))
         if not self._clips:
             return self._give(0)

@@ -166,8 +166,8 @@ class StretchScorer:
 
     def end(self, times: np.ndarray, places: np.ndarray, sampled: int) -> FrameScores:
         """The stretch is over -> the scores of all frames that are left."""
-        part = self._scored(self.clips.end(), times, places)
-        rest = self._calibrated(self.frames.end(sampled))
+        part = self._scored(self.clips.end(), times[:0], places[:0])
+        rest = self._calibrated(self.frames.end(times, places, sampled))
         return FrameScores(
             np.append(part.times, rest.times),
             np.append(part.scores, rest.scores),

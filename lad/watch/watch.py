@@ -104,7 +104,6 @@ class Watch:
         self._outbox, self._watcher, self._stop, self._metrics = outbox, watcher, stop, metrics
         self._keep = keep
         self._clips = Clips(keep.folder)
-        self._computing = 0
         self._swept = -SWEEP_SECONDS
         self._told_behind: dict[str, tuple[float, int]] = {}  # when, and how many clips were dropped by then
         self._looked = time.monotonic()
@@ -188,7 +187,7 @@ class Watch:
                 self._clips.recorded(event, path, why)
             case Snapped(event, path, why):
                 self._clips.snapped(event, path, why)
-            case Batch() | StretchEnd() | Ended() | Failed() | Again():
+            case Batch() | StretchEnd() | Ended() | Failed() | Again() if watched.status != "ended":
                 watched.put(message)
                 if isinstance(message, Batch) and metrics:
                     metrics.online(name, True)
@@ -229,7 +228,8 @@ class Watch:
     def _submit(self, network: ThreadPoolExecutor) -> None:
         """Give the networks what they have room for, one batch of each camera after the other."""
         idle = 0
-        while self._computing < self._at_once and idle < len(self._turns):
+        computing = sum(watched.computing for watched in self._cameras)
+        while computing < self._at_once and idle < len(self._turns):
             watched = self._turns[0]
             self._turns.rotate(-1)
             waiting = watched.next_to_compute()
@@ -238,7 +238,7 @@ class Watch:
                 continue
             idle = 0
             watched.compute(waiting, network.submit)
-            self._computing += 1
+            computing += 1
             assert waiting.features
             waiting.features.add_done_callback(self._stop.wake)
 
@@ -248,7 +248,6 @@ class Watch:
                 waiting = watched.waiting.popleft()
                 match waiting.step:
                     case Batch():
-                        self._computing -= 1
                         assert waiting.features
                         self._score_batch(watched, waiting.step, waiting.features)
                     case StretchEnd():

@@ -136,6 +136,11 @@ class Watched:
         self.want()
 
     @property
+    def computing(self) -> int:
+        """Batches that are in the networks."""
+        return sum(one.features is not None and not one.features.done() for one in self.waiting)
+
+    @property
     def is_ready(self) -> bool:
         """Whether the oldest step can be taken."""
         if not self.waiting:

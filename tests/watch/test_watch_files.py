@@ -182,3 +182,17 @@ def test_what_is_wrong_in_cameras_yaml_is_named_with_its_line(
     assert f"{path}:2: " in err
     assert said in err
     assert "secret" not in err
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_included_detector_scores_a_real_video_as_lad_score_does(
+    lad: Lad, shared_data: Path, real_weights: str, tmp_path: Path
+) -> None:
+    path = shared_data / "surveillance" / "videos" / "Fighting" / "fi018.mp4"
+    _, err = watch(lad, tmp_path, str(path), "--scores", str(tmp_path / "scores"), "--no-clips")
+    assert "scores (exact) come at most 96 frames after theirs (3.8 s at 25 a second)" in err
+    status, _, err = lad("score", str(path), "--work", str(tmp_path / "work"), "--device", "cpu", "-q")
+    assert status == 0, err
+    (expected,) = (tmp_path / "work" / "scores").glob("fi018*.csv")
+    np.testing.assert_allclose(read_csv(tmp_path / "scores" / "fi018.csv")[:, 2], read_csv(expected)[:, 2], atol=1e-6)
