@@ -4,8 +4,10 @@
     python -m benchmarks.cameras capacity [--clip FILE] [--checkpoint DETECTOR] [--minutes 2] [-o extract.fps=8]
 
 `run`: RTSP servers of GStreamer loop a clip. They are killed and started again, and stopped for half a minute, at
-random moments. Every event of the clip that was sent whole has to be told exactly once, and memory has to stay. Without
---clip and --checkpoint, a clip with one event and a detector of the tiny backbone are made.
+random moments. A broker is down for a minute, the disk of the events is full for a minute, the wall clock is set back
+by an hour. Every event of the clip that was sent whole has to be told exactly once, every notice has to come to every
+sink, and memory has to stay. Without --clip and --checkpoint, a clip with one event and a detector of the tiny backbone
+are made. It needs root (for a disk of its own), mosquitto, and a C compiler (for a clock of its own).
 
 `capacity`: one, two, three ... files are played at 25 frames a second, until clips are left out.
 

@@ -1,25 +1,33 @@
-"""Cameras that go and come back: is every event told once, and does memory stay?"""
+"""Cameras and sinks that go and come back: is every event told once and everywhere, and does memory stay?"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
+import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from benchmarks.cameras.made import EVENT, make_clip, make_detector
+from benchmarks.cameras.receivers import Broker, Receiver, free_port
 from benchmarks.cameras.watching import Watching
 
 SERVER = Path(__file__).with_name("rtsp_server.py")
+CLOCK = Path(__file__).with_name("clock.c")
 STOP_SECONDS, LOOK_SECONDS = 30.0, 5.0
+DOWN_SECONDS = 60.0  # for which the broker is down, and the disk full
+DISK_MB = 64  # of the disk for events
+SET_BACK_SECONDS = 3600  # the wall clock, once
 SETTLED = 0.2  # of the time, after which memory has to stay
 SLACK_SECONDS = 3.0  # by which a time of the server and one of `lad watch` may differ
 MEMORY_GROWTH = 1.1
@@ -32,9 +40,7 @@ class Server:
         self._clip = clip
         self.begun: list[float] = []
         self.cuts: list[tuple[float, float]] = []  # from when until when it could not be seen
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.start()
 
     @property
@@ -72,6 +78,41 @@ class Server:
         self._process.wait()
 
 
+class Disk:
+    """A small disk of its own for events, which can be filled; root alone can make one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["umount", str(folder)], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(folder)], check=True)
+
+    def fill(self, seconds: float) -> None:
+        """It is full for so long."""
+        with (self.folder / "fill").open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(1 << 12)):
+                pass
+        time.sleep(seconds)
+        (self.folder / "fill").unlink()
+
+    def end(self) -> None:
+        subprocess.run(["umount", "-l", str(self.folder)], check=False)
+
+
+class Clock:
+    """A wall clock that one process alone sees, and that can be set back."""
+
+    def __init__(self, place: Path) -> None:
+        self._place, code = place, place.with_suffix(".so")
+        place.write_bytes(bytes(8))
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(code), str(CLOCK)], check=True)
+        self.environment = {"LD_PRELOAD": str(code.absolute()), "LAD_CLOCK": str(place.absolute())}
+
+    def set_back(self) -> None:
+        with self._place.open("r+b") as file:
+            file.write((-SET_BACK_SECONDS).to_bytes(8, "little", signed=True))
+
+
 @dataclass(frozen=True)
 class Told:
     """What became of the events of one camera."""
@@ -92,39 +133,55 @@ def run_cameras(asked: argparse.Namespace, folder: Path) -> int:
     if checkpoint is None:
         checkpoint, threshold = make_detector(folder / "detector.pt", clip)
     servers = {f"cam{number}": Server(clip) for number in range(asked.cameras)}
+    shutil.rmtree(folder / "broker", ignore_errors=True)
+    broker, receiver, disk = Broker(folder / "broker"), Receiver(), Disk(folder / "disk")
+    clock = Clock(folder / "clock")
     config = {
         "checkpoint": str(checkpoint),
-        "out": str(folder / "events"),
-        "keep_gigabytes": 1,
+        "out": str(disk.folder / "events"),
+        "keep_gigabytes": DISK_MB / 2000,
         "cameras": {name: server.url for name, server in servers.items()},
+        "sinks": {"mqtt": {"host": "127.0.0.1", "port": broker.port}, "webhook": {"url": receiver.url}},
         **({"threshold": threshold} if threshold is not None else {}),
     }
     (folder / "cameras.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     words = ["-c", str(folder / "cameras.yaml"), *(word for one in asked.overrides for word in ("-o", one))]
-    watching = Watching(words, folder / "log.txt", 9411)
+    watching = Watching(words, folder / "log.txt", 9411, clock.environment)
     try:
         watching.wait_for("lad_camera_online", asked.cameras)
         first = time.time() + 10
-        memory = _disturb(asked, servers, watching)
+        others = {
+            "broker": lambda: broker.rest(DOWN_SECONDS),
+            "disk": lambda: disk.fill(DOWN_SECONDS),
+            "clock": clock.set_back,
+        }
+        memory = _disturb(asked, servers, others, watching)
         last = time.time() - 30  # later events may not have been told
         counted = {name: watching.total(name) for name in ("lad_reconnects_total", "lad_dropped_clips_total")}
         status, took = watching.stop()
     finally:
         watching.process.kill()
-        for server in servers.values():
-            server.end()
+        for end in [server.end for server in servers.values()] + [broker.end, receiver.end, disk.end]:
+            end()
     told = {name: _judge(server, name, watching, event, first, last) for name, server in servers.items()}
     grown = _print(told, memory, counted, status, took)
-    wrong = any(one.missed or one.twice or one.false for one in told.values())
+    lost = _print_sinks(watching, {"mqtt": broker.lines, "webhook": receiver.lines})
+    wrong = lost or any(one.missed or one.twice or one.false for one in told.values())
     return int(wrong or grown or status != 0 or took > 5)
 
 
-def _disturb(asked: argparse.Namespace, servers: dict[str, Server], watching: Watching) -> list[tuple[float, int]]:
-    """Kill and stop servers for as long as asked; returns the memory over time."""
+def _disturb(
+    asked: argparse.Namespace,
+    servers: dict[str, Server],
+    others: Mapping[str, Callable[[], object]],
+    watching: Watching,
+) -> list[tuple[float, int]]:
+    """Disturb servers and others for as long as asked; returns the memory over time."""
     end, begun = time.monotonic() + 60 * asked.minutes, time.monotonic()
     moments = sorted(
         [(random.uniform(20, max(60 * asked.minutes - 60, 21)), "kill") for _ in range(asked.kills)]
         + [(random.uniform(20, max(60 * asked.minutes - 60, 21)), "stop") for _ in range(asked.stops)]
+        + [(60 * asked.minutes * share, name) for share, name in zip((0.25, 0.5, 0.75), others, strict=True)]
     )
     memory = []
     while time.monotonic() < end:
@@ -132,10 +189,13 @@ def _disturb(asked: argparse.Namespace, servers: dict[str, Server], watching: Wa
         if moments and moments[0][0] < passed:
             _, what = moments.pop(0)
             server = random.choice(list(servers.values()))
-            if what == "kill":
-                server.kill()
-            else:
-                server.stop()
+            match what:
+                case "kill":
+                    server.kill()
+                case "stop":
+                    server.stop()
+                case _:
+                    others[what]()
         memory.append((passed, watching.memory()))
         if watching.process.poll() is not None:
             raise SystemExit("lad watch has ended")
@@ -163,6 +223,23 @@ def _judge(server: Server, name: str, watching: Watching, event: tuple[float, ..
         count["true"] += 1
         count["once" if len(found) == 1 else "twice" if found else "missed"] += 1
     return Told(count["true"], count["once"], count["missed"], count["twice"], len(begins.keys() - explained))
+
+
+def _print_sinks(watching: Watching, sinks: dict[str, list[str]]) -> bool:
+    """Print what came to each sink of what was told on standard output; returns whether something is missing."""
+    told = Counter(json.dumps(notice, sort_keys=True) for notice in watching.notices)
+    print("\n| sink | notices | lost | more than once | in order |\n|---|---|---|---|---|")
+    missing = 0
+    for name, lines in sinks.items():
+        came = [json.dumps(json.loads(line), sort_keys=True) for line in lines]
+        lost = len(told.keys() - set(came))
+        first = list(dict.fromkeys(came))
+        missing += lost
+        print(
+            f"| {name} | {len(told)} | {lost} | {len(came) - len(first)} | "
+            f"{'yes' if first == [one for one in told if one in set(came)] else 'no'} |"
+        )
+    return missing > 0
 
 
 def _print(

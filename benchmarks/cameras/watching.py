@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ class Watching:
         words: of the command line.
         log: gets what it says.
         port: of its metrics.
+        environment: more of it.
     """
 
-    def __init__(self, words: Sequence[str], log: Path, port: int) -> None:
+    def __init__(self, words: Sequence[str], log: Path, port: int, environment: Mapping[str, str] = {}) -> None:
         self._log = log.open("w", encoding="utf-8")
         self._port = port
         self.process = subprocess.Popen(
@@ -34,6 +35,7 @@ class Watching:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            env={**os.environ, **environment},
         )
         self.notices: list[dict[str, Any]] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
