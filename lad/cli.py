@@ -17,6 +17,7 @@ import click
 from lad.cli_compare import compare
 from lad.cli_detectors import detectors
 from lad.cli_events import clips, export
+from lad.cli_merge import SHARD, merge
 from lad.cli_report import REPORT, print_report, report, report_data, write_report
 from lad.cli_review import review
 from lad.cli_status import status
@@ -105,6 +106,14 @@ def cli() -> None:
 )
 @click.option("--streams", default="rgb,flow", show_default=True, help="Of released features.")
 @click.option("--normal", default="*normal*", show_default=True, help="folder: names that mean a normal video.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["official", "paper"]),
+    default="official",
+    show_default=True,
+    help="paper: of the abnormal training videos of UCF-Crime, ShanghaiTech and XD-Violence the frames that the "
+    "LAD2000 paper trains on, and not just that there is an event (?).",
+)
 @click.option("--allow-missing", is_flag=True, help="Do without what the download lacks.")
 @click.option("--force", is_flag=True, help="Replace the file where it is there with other content.")
 def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bool, **options: Any) -> None:
@@ -140,6 +149,7 @@ def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bo
 
 @cli.command()
 @common_options
+@SHARD
 @click.argument("videos", nargs=-1, type=Place())
 def extract(videos: tuple[str, ...], **options: Any) -> int:
     """Extract features: of the configuration's videos, or of VIDEO... (files, folders of frames, globs).
@@ -151,6 +161,7 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
     Examples:
       lad extract -c ped2 --data ~/data/ped2
       lad extract street.mp4 yard.mp4 -o extract.streams=[rgb,flow] --work features_of_two
+      lad extract -c yard.yaml --shard 3/16
     """
     return _run_stages(["extract"], videos, begin(options, videos))
 
@@ -285,7 +296,7 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
-for command in (clips, compare, detectors, export, report, review, status, watch, weights):
+for command in (clips, compare, detectors, export, merge, report, review, status, watch, weights):
     cli.add_command(command)
 
 

@@ -65,7 +65,7 @@ def review(
     """Look at what was found, and accept or reject it: a page on this machine, until Ctrl-C.
 
     Verdicts are kept in WORK/labels.csv, and `lad train` and `lad run` learn from them: docs/review.md. The page lists
-    events, and moments near the threshold that are unlike all that is labelled.
+    events, and moments that are unlike all that is labelled.
 
     \b
     Examples:

@@ -72,6 +72,14 @@ class DataConfig(Section):
     layout: Literal["official", "released"] = Field(
         "official", description="`released`: features and labels as the authors' code keeps them"
     )
+    protocol: Literal["official", "paper"] = Field(
+        "official",
+        description=(
+            "what is said of the abnormal training videos of UCF-Crime, ShanghaiTech and XD-Violence. `official`: that "
+            "there is an event somewhere (`?`). `paper`: what the LAD2000 paper trains on, which of UCF-Crime is each "
+            "frame of such a video, and of ShanghaiTech the true frames"
+        ),
+    )
     allow_missing: bool = Field(False, description="go on without what the benchmark's download lacks")
     normal: str = Field(
         "*normal*", description="benchmark `folder`: which names of files and folders mean a normal video"

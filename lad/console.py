@@ -201,10 +201,10 @@ def print_run(data: dict[str, Any]) -> None:
     print_failures(failed)
 
 
-def print_failures(failed: dict[str, str]) -> None:
-    """Which videos failed and why, to stderr."""
+def print_failures(failed: dict[str, str], what: str = "video") -> None:
+    """Which videos failed and why, to stderr; `what` they are."""
     if failed:
-        click.echo(f"{len(failed)} video{'s' if len(failed) > 1 else ''} failed:", err=True)
+        click.echo(f"{len(failed)} {what}{'s' if len(failed) > 1 else ''} failed:", err=True)
         for reason in failed.values():
             click.echo(f"  {printable(reason)}", err=True)
 

@@ -101,7 +101,8 @@ class Reviewed:
         return tuple(sorted(frames, key=lambda name: (-frames[name], name)))
 
 
-WHOLE_VIDEO = (Event(0),)  # the events of an abnormal video about which no more is known
+WHOLE_VIDEO = (Event(0),)  # the events of a video that is abnormal from end to end, or taken for it
+WEAK = (Somewhere(),)  # the events of an abnormal video about which no more is known
 
 
 def events_of(frame_labels: np.ndarray) -> tuple[Event, ...]:

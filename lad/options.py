@@ -153,7 +153,7 @@ class Session:
 
         reporter = self.reporter
         with (
-            open_project(self.config, self.work, videos, reporter=reporter, force=self.asked.force) as (project, work),
+            open_project(self.config, self.work, videos, reporter=reporter, asked=self.asked) as (project, work),
             reporter.log.kept_in(work.home, reporter.print),
         ):
             yield project, work
@@ -237,11 +237,12 @@ def begin(
         config = scoring_config(checkpoint, overrides, given, reporter.say)
     else:
         config = load_config(options["config_path"], overrides, options=given, say=reporter.say)
+    work, shard = options["work"] or Path("runs") / config.name, options.get("shard")
     return Session(
         config,
-        options["work"] or Path("runs") / config.name,
+        shard.folder(work) if shard else work,
         reporter,
-        Asked(force=options["force"], verify=options["verify"], alarm=options.get("alarm") or ""),
+        Asked(options["force"], options["verify"], options.get("alarm") or "", shard),
         options["as_json"],
     )
 

@@ -6,9 +6,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from lad.dataset import Video
 from lad.footage import Passed
+
+Protocol = Literal["official", "paper"]
 
 
 @dataclass(frozen=True)
@@ -17,9 +20,12 @@ class Options:
 
     Attributes:
         normal: used by `folder` only: the pattern (`fnmatch`, case ignored) of the names that mean a normal video.
+        protocol: what is said of abnormal training videos. `official`: what the benchmark says, which of a weakly
+            supervised one is their label. `paper`: what the LAD2000 paper trains on.
     """
 
     normal: str = "*normal*"
+    protocol: Protocol = "official"
 
 
 @dataclass(frozen=True)

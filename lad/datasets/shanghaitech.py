@@ -11,6 +11,9 @@ What is read may lie anywhere at or below the root:
 - the split: `SH_Train.txt` (238 names) and `SH_Test.txt` (199). They are not in the official download but in
   `ShanghaiTech_new_split` of the public repository `jx-zhong-for-academic-purpose/GCN-Anomaly-Detection`.
 
+The official protocol of this split says of an abnormal training video only that it is one. With `paper` it has the
+events of its mask, as in the LAD2000 paper.
+
 The first number in a name is the scene, which is the camera. It is the `source` of the video, so validation within the
 training half is on cameras that were not learned from. That half can be divided so: 12 of its 13 scenes have anomalies
 (scene 01 in 18 videos, five others in 5 to 7). The official split itself has all 13 scenes in both halves.
@@ -35,7 +38,7 @@ from lad.datasets.downloads import (
     stem,
     with_ids,
 )
-from lad.events import events_of
+from lad.events import WEAK, AnyEvent, events_of
 from lad.files import frame_files, read_npy
 from lad.footage import VIDEO_SUFFIXES
 
@@ -90,7 +93,9 @@ def read_shanghaitech(root: Path, options: Options) -> Listing:
         if labels is not None and images not in (None, len(labels)):
             missing.append(f"{name_below(root, path)}: it has {images} images, but should have {len(labels)}")
             known = False
-        events = events_of(labels) if labels is not None and known else ()
+        events: tuple[AnyEvent, ...] = events_of(labels) if labels is not None and known else ()
+        if events and splits.get(name) == "train" and options.protocol == "official":
+            events = WEAK
         video = Video(
             id="",
             path=path,

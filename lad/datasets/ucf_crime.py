@@ -6,8 +6,8 @@ The download holds:
   ones. The lists call these folders otherwise, so a video is found by its file name. Where it is not there, features
   that somebody made of it are (`Abuse001_x264_i3d.npy`).
 - `Anomaly_Train.txt` (1,610 videos: 810 abnormal, 800 normal) and `Anomaly_Test.txt` (290: 140, 150), one
-  `Folder/file.mp4` per line. Of an abnormal training video only the category is known: it is labelled as a whole, as in
-  the LAD2000 paper.
+  `Folder/file.mp4` per line. Of an abnormal training video only the category is known. The LAD2000 paper takes each of
+  its frames for abnormal.
 - `Temporal_Anomaly_Annotation_for_Testing_Videos.txt`: `file category start end start end`, -1 where there is none.
 
 Annotated frames are 1-based and inclusive. The authors' evaluation (MATLAB) marks `max(start, 1):min(end, frames)`, and
@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from lad.dataset import DatasetError, Video
 from lad.datasets.common import Listing, Options
 from lad.datasets.downloads import find_below, find_by_stem, folders_below, footage_by_stem, lines_of, stem, with_ids
-from lad.events import WHOLE_VIDEO, Event
+from lad.events import WEAK, WHOLE_VIDEO, Event
 
 NORMAL = "Normal"
 CLASSES: tuple[str, ...] = (
@@ -61,6 +61,7 @@ def read_ucf_crime(root: Path, options: Options) -> Listing:
     if annotation is None:
         missing.append(ANNOTATIONS[0])
     events = {} if annotation is None else _read_annotation(annotation)
+    trains = WHOLE_VIDEO if options.protocol == "paper" else WEAK
     videos: list[Video] = []
     seen: dict[str, str] = {}
     for split, (name, expected) in LISTS.items():
@@ -84,7 +85,7 @@ def read_ucf_crime(root: Path, options: Options) -> Listing:
             elif label == NORMAL:
                 videos.append(Video(id="", path=video, split=split, label=label, fps=FPS))
             elif split == "train":
-                videos.append(Video(id="", path=video, split=split, label=label, events=WHOLE_VIDEO, fps=FPS))
+                videos.append(Video(id="", path=video, split=split, label=label, events=trains, fps=FPS))
             elif events.get(key):
                 videos.append(Video(id="", path=video, split=split, label=label, events=events[key], fps=FPS))
             elif annotation is not None:

@@ -8,8 +8,8 @@ The download holds:
 - `annotations.txt`: `name start end start end ...` for the 500 violent test videos. Some names end in `.mp4`.
 
 The codes are A for normal, B1 fighting, B2 shooting, B4 riot, B5 abuse, B6 car accident and G explosion. A name has up
-to three, the foremost first, and 0 fills up: `B2-G-0`. Nothing else is known about an abnormal training video, so it is
-labelled as a whole.
+to three, the foremost first, and 0 fills up: `B2-G-0`. Nothing else is known about an abnormal training video. The
+protocol `paper` takes each of its frames for abnormal, as the LAD2000 paper does on UCF-Crime.
 
 Annotated frames are 0-based and half-open: the authors' `make_gt.py` fills `[start:end]` of a numpy array, and 88 of
 the 500 videos start at 0. There are 24 frames a second: no annotated end is beyond 24.05 times the seconds that the
@@ -25,7 +25,7 @@ from pathlib import Path
 from lad.dataset import DatasetError, Video
 from lad.datasets.common import Listing, Options
 from lad.datasets.downloads import by_stem, find_below, folders_below, lines_of, name_below, refuse, stem, with_ids
-from lad.events import WHOLE_VIDEO, Event
+from lad.events import WEAK, WHOLE_VIDEO, AnyEvent, Event
 
 NORMAL = "Normal"
 CLASSES: tuple[str, ...] = ("Abuse", "Car accident", "Explosion", "Fighting", "Riot", "Shooting", NORMAL)
@@ -60,8 +60,10 @@ def read_xd_violence(root: Path, options: Options) -> Listing:
     labels = _labels(here)
     annotated = {file.parent for file in here if file.stem in events}
     mixed = {file.parent for file in here if labels[file] != NORMAL and file.stem not in events}
+    trains = WHOLE_VIDEO if options.protocol == "paper" else WEAK
     videos: list[Video] = []
     for file in here:
+        found: tuple[AnyEvent, ...]
         in_test = any("test" in folder.lower() for folder in file.relative_to(root).parts[:-1])
         label, source = labels[file], file.stem.partition("__#")[0].strip()
         if file.stem in events:
@@ -69,7 +71,7 @@ def read_xd_violence(root: Path, options: Options) -> Listing:
         elif label == NORMAL:
             split, found = "test" if in_test or file.parent in annotated - mixed else "train", ()
         elif not in_test:
-            split, found = "train", WHOLE_VIDEO
+            split, found = "train", trains
         else:
             missing += [f"{name_below(root, file)}: a line in {ANNOTATION}"] if annotation is not None else []
             continue

@@ -38,7 +38,8 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
     with as_file(files("lad.demo") / "demo.yaml") as settings:
         config = load_config(settings, list(overrides), options={"data.root": clips})
     asked, reporter = Asked(), console.make_reporter(quiet=quiet)
-    with open_project(config, work, reporter=reporter) as (project, place), reporter.log.kept_in(work, reporter.print):
+    opened = open_project(config, work, reporter=reporter, asked=asked)
+    with opened as (project, place), reporter.log.kept_in(work, reporter.print):
         recipe = ready_recipe(project, reporter)
         names = ["extract", "train", "score", "evaluate"]
         results = run_stages(project, recipe, place, asked, reporter, names, reporter.say)

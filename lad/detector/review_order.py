@@ -1,9 +1,10 @@
 """What to look at next: moments that nobody has labelled, in the order in which a verdict would teach most.
 
-A moment is a stretch of as many clips as a detector sees at once. A verdict on it teaches more, the nearer its score is
-to the threshold, and the farther its features are from all that is labelled already and from the moments before it in
-the order. The second is the farthest-first choice of Sener and Savarese, "Active learning for convolutional neural
-networks: a core-set approach", ICLR 2018.
+A moment is a stretch of as many clips as a detector sees at once. Each next one is the one whose features are farthest
+from all that is labelled and from the moments before it in the order. This is the farthest-first choice of Sener and
+Savarese, "Active learning for convolutional neural networks: a core-set approach", ICLR 2018. How near a moment's score
+is to the threshold does not count in it, since that made it worse: benchmarks/review_order.py. It only has a say in
+which moments of a long video are looked at.
 
 Time and memory grow with a video's length only as reading its scores does: of each video a few moments are looked at.
 """
@@ -103,36 +104,31 @@ def describe(features: ClipFeatures, moments: Iterable[Moment]) -> np.ndarray:
     return np.stack([features.rows(0, slice(one.first, one.last)).mean(axis=0) for one in moments])
 
 
-def order(
-    certainty: np.ndarray, candidates: np.ndarray, labelled: np.ndarray, *, doubt: bool = True, far: bool = True
-) -> Iterator[int]:
-    """Which candidate comes first, second, ...: each one's doubt times its distance from all that is known by then.
+def order(candidates: np.ndarray, labelled: np.ndarray) -> Iterator[int]:
+    """Which candidate comes first, second, ...: the one that is farthest from all that is known by then.
 
-    Each step takes time and memory in proportion to the number of candidates.
+    Features are standardised before. Where nothing is labelled, the first is the one nearest to the mean of all: the
+    most ordinary one. Each step takes time and memory in proportion to the number of candidates.
 
     Args:
-        certainty: `(candidates,)` in [0, 1].
         candidates: `(candidates, dim)` float32, what they show.
         labelled: `(any, dim)` float32, what is labelled; there may be none.
-        doubt, far: whether each of the two counts.
     """
     both = np.concatenate([candidates, labelled])
     middle, spread = both.mean(axis=0), np.maximum(both.std(axis=0), SMALLEST)
     points, known = (candidates - middle) / spread, (labelled - middle) / spread
-    distance = _nearest(points, known) if len(known) else np.full(len(points), np.inf)
-    value = 1 - certainty if doubt else np.ones(len(points))
+    distance, ordinary = _nearest(points, known), -np.linalg.norm(points, axis=1)
     left = np.ones(len(points), dtype=bool)
     for _ in range(len(points)):
-        # Before anything is known all are as far; a moment that is nobody's doubt at all may still be far.
-        reach = np.where(np.isfinite(distance), distance, 1.0) if far else 1.0
-        best = int(np.where(left, (value + SMALLEST) * (reach + SMALLEST), -1).argmax())
+        value = np.where(np.isinf(distance), ordinary, distance)  # before anything is known all are as far
+        best = int(np.where(left, value, -np.inf).argmax())
         left[best] = False
         yield best
         distance = np.minimum(distance, _nearest(points, points[best : best + 1]))
 
 
 def _nearest(points: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Euclidean distance of each of `(n, dim)` points from the nearest of `(m, dim)`, in blocks."""
+    """Euclidean distance of each of `(n, dim)` points from the nearest of `(m, dim)`, in blocks; of none: infinite."""
     squares = np.einsum("nd,nd->n", points, points)
     nearest = np.full(len(points), np.inf)
     for first in range(0, len(known), 256):

@@ -21,7 +21,9 @@ from lad.pipeline.inventory import Plan, check_splits, features_facts, plan, tak
 from lad.pipeline.pace import Pace
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
+from lad.pipeline.shards import Merged, read_merged
 from lad.version import code_version
+from lad.work.journal import Item
 from lad.work.layout import Work
 from lad.work.partial import Partial, resume, sweep
 
@@ -80,6 +82,7 @@ class _Extraction:
         self.project, self.recipe, self.work, self.asked = project, recipe, work, asked
         self.reporter, self.result = reporter, result
         self.before = work.manifest.items(EXTRACT)  # not yet what `take_given` records
+        self.merged = read_merged(work.home) if asked.shard else Merged()
         self.videos = {video.id: video for video in project.videos}
 
     def jobs(self, video: Video, today: Plan) -> list[Job]:
@@ -90,7 +93,7 @@ class _Extraction:
             hopeless = row and (row.status, row.failure, row.fingerprint) == ("failed", "content", now)
             if row and hopeless and not self.asked.force:
                 self.result.failed[video.id] = row.error or ""  # the same content fails again
-            elif self.asked.force or not self.work.manifest.is_done(row, now, verify=self.asked.verify):
+            elif self.asked.force or not self._is_done(row, item, now):
                 todo.append(item.partition("/")[0])
         if todo and video.is_features:
             self.result.done += 1  # recorded by now
@@ -102,6 +105,10 @@ class _Extraction:
         elif video.id not in self.result.failed:
             self.result.skipped += 1
         return []
+
+    def _is_done(self, row: Item | None, item: str, fingerprint: str) -> bool:
+        done = self.work.manifest.is_done(row, fingerprint, verify=self.asked.verify)
+        return done or self.merged.has(item, fingerprint)
 
     def has_failed(self, job: Job) -> bool:
         """Whether an earlier run could not do it."""

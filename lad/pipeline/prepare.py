@@ -43,6 +43,7 @@ def prepare_dataset(config: Config, out: Path, warn: Callable[[str], None], *, f
         one = "-o protocol.splits=1 " if BENCHMARKS[name].random_split else ""  # the split is in the file now
         dataset = shlex.quote(override("data.dataset", out.absolute()))  # `root` may hold one of the same name
         place = f"{one}-o data.benchmark=null -o {dataset} --data {shlex.quote(str(root))}"
-        known = name if (SHIPPED / f"{name}.yaml").is_file() else "CONFIG"
+        weak = "-weak" if any(video.is_weak for video in videos) else ""
+        known = f"{name}{weak}" if (SHIPPED / f"{name}{weak}.yaml").is_file() else "CONFIG"
         warn(f"use it with: -c {known} {place}")
     return f"{out}: {len(videos)} videos ({splits}), {abnormal} abnormal"

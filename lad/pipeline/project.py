@@ -14,6 +14,7 @@ from lad.events import Reviewed
 from lad.features.labels import with_review
 from lad.footage import Passed
 from lad.pipeline.checks import dataset_paths
+from lad.pipeline.shards import Shard
 
 NO_VIDEOS = "no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR"
 ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
@@ -27,11 +28,13 @@ class Asked:
         force: do everything again, failures included.
         verify: trust no size and no time stamp, hash again.
         alarm: a command to run for each event of each video that is scored; empty: none.
+        shard: the part of the videos to work on; None: all.
     """
 
     force: bool = False
     verify: bool = False
     alarm: str = ""
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def _read_benchmark(config: Config, warn: Callable[[str], None]) -> Listing:
         classes = data.classes or benchmark.classes
         listing = read_released(data.root, data.benchmark, classes, config.extract.streams)
     else:
-        listing = benchmark.read(data.root, Options(normal=data.normal))
+        listing = benchmark.read(data.root, Options(normal=data.normal, protocol=data.protocol))
     if listing.missing:
         count = len(listing.missing)
         shown = listing.missing[:MAX_PROBLEMS]

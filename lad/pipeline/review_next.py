@@ -95,8 +95,7 @@ def moments_to_review(work: Work, count: int, reporter: Reporter) -> list[NextMo
         return []
     candidates = _described(new, known)
     taught = _described(old, known) if old else candidates[:0]
-    ranked = order(np.array([moment.certainty for moment in new]), candidates, taught)
-    chosen = [new[index] for index, _ in zip(ranked, range(count), strict=False)]
+    chosen = [new[index] for index, _ in zip(order(candidates, taught), range(count), strict=False)]
     return [_told(moment, known[moment.video]) for moment in chosen]
 
 

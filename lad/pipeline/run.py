@@ -42,9 +42,11 @@ def stages() -> dict[str, Stage]:
 
 @contextmanager
 def open_project(
-    config: Config, work: Path, arguments: Sequence[str] = (), *, reporter: Reporter, force: bool = False
+    config: Config, work: Path, arguments: Sequence[str] = (), *, reporter: Reporter, asked: Asked
 ) -> Iterator[tuple[Project, Work]]:
-    """Check a configuration, find its videos and hold its work directory; `force`: replace other people's files.
+    """Check a configuration, find its videos (of a shard, its own) and hold its work directory.
+
+    With `asked.force`, other people's files are replaced.
 
     Raises:
         ConfigError, dataset.DatasetError, manifest.ManifestError: before anything is written.
@@ -54,15 +56,17 @@ def open_project(
 
     check_config(config, named=bool(arguments))
     project = load_project(config, arguments, reporter.say)
-    with open_manifest(work, force=force) as manifest:
+    if asked.shard:
+        project = replace(project, videos=asked.shard.videos(project.videos))
+    with open_manifest(work, force=asked.force) as manifest:
         held = Work(manifest)
         reviewed = with_verdicts(project, held, reporter.say)
-        if not reviewed.videos:
+        if not reviewed.videos and not asked.shard:
             raise ConfigError(NO_VIDEOS)
         if not arguments and project.videos:
-            _write_videos(project, held, force=force)
+            _write_videos(project, held, force=asked.force)
         settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        write_own(held, work / CONFIG, settings.encode(), force=force)
+        write_own(held, work / CONFIG, settings.encode(), force=asked.force)
         yield reviewed, held
 
 

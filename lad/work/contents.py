@@ -90,6 +90,16 @@ class Contents:
         self._keep(stamp, content)
         return content
 
+    def rows(self) -> list[tuple[str, str, str]]:
+        """All that is known, for `adopt`."""
+        return [tuple(row) for row in self._db.execute("SELECT path, stamp, sha256 FROM contents")]
+
+    def adopt(self, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Take over what another manifest knows, of paths of which nothing is known here."""
+        self._db.execute("BEGIN")
+        with self._db:
+            self._db.executemany("INSERT OR IGNORE INTO contents VALUES (?, ?, ?)", rows)
+
     def _known(self, stamp: Stamp) -> str | None:
         row = self._db.execute("SELECT stamp, sha256 FROM contents WHERE path = ?", (stamp.key,)).fetchone()
         return row["sha256"] if row and row["stamp"] == stamp.value else None

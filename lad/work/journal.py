@@ -16,6 +16,7 @@ from typing import Any
 
 from lad.errors import LadError
 from lad.files import open_kept, write_all, write_text
+from lad.ours import JOURNAL
 
 FORMAT = 2  # of the manifest's tables and of the journal; another one is refused, not guessed at
 FIRST_FORMAT = 1  # is read too, and brought to today's when work begins
@@ -114,6 +115,23 @@ def parse_journal_line(line: bytes) -> Item:
         return item_of(values, values["outputs"], values["info"])
     except TypeError as error:
         raise ValueError(str(error)) from error
+
+
+def finished_items(work: Path) -> dict[tuple[str, str], Item]:
+    """What the journal of a work directory says was finished, by (stage, item); empty where there is none.
+
+    It is read without the manifest, which another machine may have open.
+    """
+    try:
+        lines = (work / JOURNAL).read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    found = {}
+    for line in lines:
+        with suppress(ValueError):  # its format, or a line that is being written
+            item = parse_journal_line(line)
+            found[item.stage, item.item] = item
+    return found
 
 
 def _parse(line: bytes) -> Any:

@@ -12,13 +12,14 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lad.files import file_sha256, sweep_leftovers
 from lad.ours import CONFIG, DATABASE, DATASET, JOURNAL, LOCK, NAMES, foreign_names
 from lad.work.contents import Contents, storable
-from lad.work.database import TO_FORMAT_2, check_tables, connect, explained, make_tables, tables
+from lad.work.database import COLUMNS, TO_FORMAT_2, check_tables, connect, explained, make_tables, tables
 from lad.work.journal import (
     FIRST_FORMAT,
     JOURNAL_SLACK,
@@ -116,6 +117,14 @@ class Manifest:
         """Record a started item as failed: `failure` is its kind, `error` one line."""
         self._end(stage, item, "status = 'failed', failure = ?, error = ?", failure, storable(error))
         self._note(stage, item)
+
+    def adopt(self, item: Item) -> None:
+        """Take over a finished item of another work directory, whose files are at the same places here by now."""
+        row = {**asdict(item), "outputs": json.dumps([asdict(output) for output in item.outputs])}
+        row |= {"info": json.dumps(item.info), "sequence": self._next_sequence()}
+        places = ", ".join(f":{name}" for name in COLUMNS["items"])
+        self._db.execute(f"INSERT OR REPLACE INTO items ({', '.join(COLUMNS['items'])}) VALUES ({places})", row)
+        self._note(item.stage, item.item)
 
     def _end(self, stage: str, item: str, change: str, *values: str) -> None:
         self._db.execute(

@@ -182,6 +182,9 @@ def surveillance(root: Path) -> None:
         (ped2, "ped2-paper", 1),
         (xd_violence, "xd_violence", 1),
         (folder, "folder", 2),
+        (ucf_crime, "ucf_crime-weak", 1),
+        (shanghaitech, "shanghaitech-weak", 1),
+        (xd_violence, "xd_violence-weak", 1),
         (surveillance, "surveillance", 1),
         (surveillance, "surveillance-paper", 1),
     ],
@@ -203,6 +206,8 @@ def test_a_benchmark_s_configuration_runs_from_videos_to_metrics(
     assert not any(stage["failed"] for stage in data["stages"].values())
     metrics = data["metrics"]
     assert len(metrics.get("splits", [metrics])) == splits
+    learned_from = {"videos"} if config.endswith("-weak") else {"frames", "auto"}
+    assert metrics["protocol"]["supervision"] in learned_from
     for one in metrics.get("splits", [metrics]):
         assert one["auc"] is not None and one["protocol"]["videos"]["train"] and one["protocol"]["videos"]["test"]
-    assert metrics["protocol"]["data"] in (config.removesuffix("-paper"), "dataset.csv")
+    assert metrics["protocol"]["data"] in (config.partition("-")[0], "dataset.csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -209,9 +208,7 @@ def test_a_tree_with_the_official_counts_lacks_nothing(tmp_path: Path) -> None:
             lists[split].append(name)
     for split, names in lists.items():
         (tmp_path / f"{split}_split.txt").write_text("\n".join(names))
-    started = time.perf_counter()
     listing = read_lad2000(tmp_path, Options())
-    assert time.perf_counter() - started < 3
     assert listing.missing == []
     assert Counter((video.split, video.is_abnormal) for video in listing.videos) == COUNTS
     assert Counter(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from helpers.pickles import Calls
 from lad.dataset import DatasetError, read_dataset, write_dataset
 from lad.datasets.common import Options
 from lad.datasets.shanghaitech import read_shanghaitech
-from lad.events import Event
+from lad.events import WEAK, Event
 
 MASK = np.array([0, 1, 1, 0, 1], np.uint8)
 EVENTS = (Event(1, 3), Event(4, 5))
@@ -75,14 +76,16 @@ def test_the_official_download_with_the_lists_gives_every_video_its_split_and_ev
 ) -> None:
     listing = read_shanghaitech(official(tmp_path, download), Options())
     assert listing.missing == []
-    found = by_id(listing)
-    assert len(found) == 437
+    found, by_frame = by_id(listing), by_id(read_shanghaitech(tmp_path, Options(protocol="paper")))
+    assert len(found) == 437 and found.keys() == by_frame.keys()
     for names, split in ((TRAIN, "train"), (TEST, "test")):
         for name in names:
             if name in ABNORMAL:
                 video = found[f"testing/frames/{name}"]
                 assert video.path == tmp_path / "testing" / "frames" / name
-                assert (video.label, video.events, video.n_frames, video.fps) == ("abnormal", EVENTS, 5, 24.0)
+                events = WEAK if split == "train" else EVENTS
+                assert (video.label, video.events, video.n_frames, video.fps) == ("abnormal", events, 5, 24.0)
+                assert by_frame[video.id] == replace(video, events=EVENTS)
             else:
                 video = found[f"training/videos/{name}"]
                 assert video.path == tmp_path / "training" / "videos" / f"{name}.avi"
@@ -123,7 +126,7 @@ def test_the_other_form_is_read_where_it_is_alone(download: Path, tmp_path: Path
     found = by_id(listing)
     normal, abnormal = found[f"training/frames/{NORMAL[0]}"], found[f"testing/videos/{ABNORMAL[0]}"]
     assert (normal.label, normal.n_frames, normal.fps) == ("normal", 5, 24.0)
-    assert (abnormal.label, abnormal.events, abnormal.n_frames, abnormal.fps) == ("abnormal", EVENTS, 5, None)
+    assert (abnormal.label, abnormal.events, abnormal.n_frames, abnormal.fps) == ("abnormal", WEAK, 5, None)
 
 
 def test_what_is_missing_is_named_and_changes_nothing_of_the_others(download: Path, tmp_path: Path) -> None:
@@ -246,7 +249,8 @@ def test_the_real_lists_and_masks_have_the_published_counts(shared_data: Path, t
     abnormal = [video for video in videos if video.is_abnormal]
     assert [sum(video.split == split for video in abnormal) for split in ("train", "test")] == [63, 44]
     assert sum(video.n_frames or 0 for video in abnormal) == 40_791
-    assert sum(int(video.frame_labels(video.n_frames or 0).sum()) for video in abnormal) == 17_326
+    by_frame = read_shanghaitech(tmp_path, Options(protocol="paper")).videos
+    assert sum(int(video.frame_labels(video.n_frames or 0).sum()) for video in by_frame) == 17_326
     learned = {video.source for video in abnormal if video.split == "train"}
     assert len(learned) == 12  # enough scenes with anomalies to hold some out
 
@@ -265,4 +269,4 @@ def test_features_of_the_field_stand_for_videos_that_are_not_there(tmp_path: Pat
         f"SH_ten_crop_i3d/{ABNORMAL[0]}",
     }
     video = found[f"SH_ten_crop_i3d/{ABNORMAL[0]}"]
-    assert video.is_features and video.events == EVENTS and (video.n_frames, video.fps) == (len(MASK), 24.0)
+    assert video.is_features and video.events == WEAK and (video.n_frames, video.fps) == (len(MASK), 24.0)

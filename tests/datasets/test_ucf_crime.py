@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers.listings import touch
+from helpers.listings import by_id, touch
 
 from lad.dataset import DatasetError, read_dataset, write_dataset
 from lad.datasets.common import Options
 from lad.datasets.ucf_crime import CLASSES, read_ucf_crime
-from lad.events import WHOLE_VIDEO, Event
+from lad.events import WEAK, WHOLE_VIDEO, Event
 
 TRAIN = ["Abuse/Abuse001_x264.mp4", "Training_Normal_Videos_Anomaly/Normal_Videos001_x264.mp4"]
 TEST = [
@@ -47,7 +46,7 @@ def test_lists_and_annotation_become_videos_with_splits_labels_and_events(tmp_pa
     listing = read_ucf_crime(small(tmp_path), Options())
     found = {video.id: (video.split, video.label, video.events) for video in listing.videos}
     assert found == {
-        "Abuse/Abuse001_x264": ("train", "Abuse", WHOLE_VIDEO),
+        "Abuse/Abuse001_x264": ("train", "Abuse", WEAK),
         "Training_Normal_Videos_Anomaly/Normal_Videos001_x264": ("train", "Normal", ()),
         # 1-based and inclusive in the file
         "Arson/Arson011_x264": ("test", "Arson", (Event(149, 420), Event(679, 1267))),
@@ -57,6 +56,25 @@ def test_lists_and_annotation_become_videos_with_splits_labels_and_events(tmp_pa
     assert {(video.fps, video.n_frames, video.source) for video in listing.videos} == {(30.0, None, "")}
     assert all(video.path == tmp_path / f"{video.id}.mp4" for video in listing.videos)
     assert set(listing.missing) == SHORT
+
+
+def test_with_the_paper_s_protocol_an_abnormal_training_video_is_abnormal_from_end_to_end(tmp_path: Path) -> None:
+    small(tmp_path)
+    official, paper = (by_id(read_ucf_crime(tmp_path, Options(protocol=name))) for name in ("official", "paper"))
+    changed = {name for name, video in paper.items() if video != official[name]}
+    assert changed == {"Abuse/Abuse001_x264"} and paper["Abuse/Abuse001_x264"].events == WHOLE_VIDEO
+
+
+@pytest.mark.parametrize("protocol", ["official", "paper"])
+def test_prepare_names_a_configuration_that_can_learn_from_what_it_wrote(protocol: str, tmp_path: Path, lad) -> None:
+    small(tmp_path / "data")
+    out = tmp_path / "ucf.csv"
+    words = ("--root", str(tmp_path / "data"), "--out", str(out), "--allow-missing", "--protocol", protocol)
+    status, _, err = lad("prepare", "ucf_crime", *words)
+    assert status == 0, err
+    weak = protocol == "official"
+    assert f"use it with: -c ucf_crime{'-weak' if weak else ''} " in err
+    assert f",train,Abuse,{'?' if weak else '0-'}," in out.read_text()
 
 
 @pytest.mark.parametrize("lists", ["Anomaly_Detection_splits", "splits/Anomaly_Detection"])
@@ -205,9 +223,7 @@ def test_the_official_lists_have_the_published_counts(shared_data: Path, tmp_pat
     for name in ("Anomaly_Train.txt", "Anomaly_Test.txt"):
         for line in (annotations / name).read_text().split():
             touch(tmp_path / line)
-    started = time.perf_counter()
     listing = read_ucf_crime(tmp_path, Options())
-    assert time.perf_counter() - started < 2
     assert listing.missing == []
     counts = Counter((video.split, video.is_abnormal) for video in listing.videos)
     assert counts == {("train", True): 810, ("train", False): 800, ("test", True): 140, ("test", False): 150}

@@ -1,4 +1,4 @@
-"""What to look at next: doubtful moments that are unlike what is known, a few of however long a video."""
+"""What to look at next: moments that are unlike what is known, a few of however long a video."""
 
 from __future__ import annotations
 
@@ -77,28 +77,33 @@ def points(*numbers: float) -> np.ndarray:
     return np.array(numbers, dtype=np.float32)[:, None]
 
 
-def test_of_equal_doubt_the_farthest_comes_first_and_what_is_chosen_counts_as_known():
-    ranked = list(order(np.zeros(4), points(1, 9, 10, 5), points(0)))
+def test_the_farthest_comes_first_and_what_is_chosen_counts_as_known():
+    ranked = list(order(points(1, 9, 10, 5), points(0)))
     assert ranked[:2] == [2, 3] and sorted(ranked) == [0, 1, 2, 3]
 
 
-def test_of_equal_distance_the_most_doubtful_comes_first():
-    assert next(order(np.array([0.9, 0.1, 0.5]), points(1, 1, 1), points(0))) == 1
+def test_where_nothing_is_labelled_the_most_ordinary_comes_first():
+    assert list(order(points(0, 4, 5, 6, 12), NONE)) == [2, 4, 0, 3, 1]
 
 
 def test_copies_of_what_is_labelled_come_last():
-    assert list(order(np.array([0.0, 0.9]), points(0, 5), points(0))) == [1, 0]
+    assert list(order(points(0, 5), points(0))) == [1, 0]
 
 
-def test_nothing_labelled_nothing_to_order_and_features_that_never_vary_are_no_error():
-    assert list(order(np.array([0.5, 0.0]), points(3, 3), NONE)) == [1, 0]
-    assert list(order(np.zeros(0), NONE, points(1))) == []
+def test_no_feature_outweighs_another_by_its_unit():
+    candidates = np.array([[0, 0], [900, 0], [600, 3]], dtype=np.float32)
+    assert list(order(candidates, candidates[:1])) == [2, 1, 0]
+
+
+def test_nothing_to_order_and_features_that_never_vary_are_no_error():
+    assert sorted(order(points(3, 3), NONE)) == [0, 1]
+    assert list(order(NONE, points(1))) == []
 
 
 def test_a_batch_out_of_all_candidates_takes_a_moment():
     rng = np.random.default_rng(0)
     candidates, labelled = (rng.standard_normal((n, 256), dtype=np.float32) for n in (8192, 2048))
     begin = time.process_time()
-    ranked = order(rng.random(8192), candidates, labelled)
+    ranked = order(candidates, labelled)
     assert len({next(ranked) for _ in range(20)}) == 20
     assert time.process_time() - begin < 20

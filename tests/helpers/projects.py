@@ -35,6 +35,6 @@ def opened(
     config: Config, work: Path, arguments: Sequence[str] = (), *, force: bool = False, verify: bool = False
 ) -> Iterator[Opened]:
     """Hold the work directory of a configuration; nothing is said on the way."""
-    reporter = make_reporter(quiet=True)
-    with open_project(config, work, arguments, reporter=reporter) as (project, held):
-        yield Opened(project, ready_recipe(project, reporter), held, Asked(force, verify), reporter)
+    reporter, asked = make_reporter(quiet=True), Asked(force, verify)
+    with open_project(config, work, arguments, reporter=reporter, asked=asked) as (project, held):
+        yield Opened(project, ready_recipe(project, reporter), held, asked, reporter)
