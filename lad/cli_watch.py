@@ -133,12 +133,15 @@ def _watch(
     eye = open_eye(path, detector, config.latency or "exact", reporter.say)
     reporter.say(_delay(eye.delay_frames, eye.spec.fps, eye.latency))
     sha256, cooldown = file_sha256(path), Cooldown(config.cooldown_all_seconds)
+    likeliest = eye.looks.actions.likeliest if eye.looks else None
     limits = Limits(max_pixels=detector.extract.max_pixels, max_frames=detector.extract.max_frames)
     watched = [
         Watched(
             camera,
             eye,
-            Events(camera.name, camera.rule_with(eye.scorer.threshold), eye.scorer.classes, sha256, cooldown),
+            Events(
+                camera.name, camera.rule_with(eye.scorer.threshold), eye.scorer.classes, sha256, cooldown, likeliest
+            ),
             limits,
             detector.data.frame_folder_fps,
         )
