@@ -248,7 +248,11 @@ class _Teller:
                 f"{first + number},{time:.3f},{score:.7g},{','.join(f'{p:.5g}' for p in classes)}\n"
                 for number, (time, score, classes) in enumerate(rows)
             )
-            write_all(file, "".join(lines).encode())
+            try:
+                write_all(file, "".join(lines).encode())
+            except OSError as error:  # a full disk is no reason not to watch
+                self.say(f"{camera}: scores are not written any more: {error.strerror}")
+                del self._files[camera]
 
     def event(self, notice: Notice) -> None:
         """A line for a person, where one looks."""
