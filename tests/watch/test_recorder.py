@@ -52,7 +52,9 @@ def test_a_clip_is_the_stream_from_the_key_frame_before_to_its_end(
     recorder, ring, answers = started(90)
     recorder.ask(Record("a", tmp_path / "yard-2026.123Z-ab", start=2.5))
     recorder.ask(Stop("a", end=5.0))
-    for entry in entries[90:]:  # while it is being written
+    with pytest.raises(queue.Empty):
+        answers.get(timeout=1.5)
+    for entry in entries[90:]:
         ring.add(entry)
     answer = answers.get(timeout=20)
     assert isinstance(answer, Recorded)
