@@ -133,12 +133,15 @@ def _watch(
     eye = open_eye(path, detector, config.latency or "exact", reporter.say)
     reporter.say(_delay(eye.delay_frames, eye.spec.fps, eye.latency))
     sha256, cooldown = file_sha256(path), Cooldown(config.cooldown_all_seconds)
+    likeliest = eye.looks.actions.likeliest if eye.looks else None
     limits = Limits(max_pixels=detector.extract.max_pixels, max_frames=detector.extract.max_frames)
     watched = [
         Watched(
             camera,
             eye,
-            Events(camera.name, camera.rule_with(eye.scorer.threshold), eye.scorer.classes, sha256, cooldown),
+            Events(
+                camera.name, camera.rule_with(eye.scorer.threshold), eye.scorer.classes, sha256, cooldown, likeliest
+            ),
             limits,
             detector.data.frame_folder_fps,
         )
@@ -245,7 +248,11 @@ class _Teller:
                 f"{first + number},{time:.3f},{score:.7g},{','.join(f'{p:.5g}' for p in classes)}\n"
                 for number, (time, score, classes) in enumerate(rows)
             )
-            write_all(file, "".join(lines).encode())
+            try:
+                write_all(file, "".join(lines).encode())
+            except OSError as error:  # a full disk is no reason not to watch
+                self.say(f"{camera}: scores are not written any more: {error.strerror}")
+                del self._files[camera]
 
     def event(self, notice: Notice) -> None:
         """A line for a person, where one looks."""

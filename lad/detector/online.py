@@ -170,14 +170,21 @@ class FrameScores:
         times: `(n,)` float64, as they were given.
         scores: `(n,)` float64.
         classes: `(n, categories)` float32, the probabilities of a clip that holds each frame.
+        actions: `(n, actions)` float32, likewise, of what it looks like; None: the features cannot tell.
     """
 
     times: np.ndarray
     scores: np.ndarray
     classes: np.ndarray
+    actions: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def after(self, frames: int) -> FrameScores:
+        """Without the first so many frames."""
+        actions = None if self.actions is None else self.actions[frames:]
+        return FrameScores(self.times[frames:], self.scores[frames:], self.classes[frames:], actions)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -63,12 +63,14 @@ class _Open:
         above: the last frame that kept it open.
         until: when that went off display, as far as is known.
         classes: sum over its frames of the probabilities of categories.
+        actions: likewise, of what they look like; None: nobody can tell.
     """
 
     now: Payload
     above: float
     until: float
     classes: np.ndarray
+    actions: np.ndarray | None
     told: Payload | None = None
 
 
@@ -82,6 +84,7 @@ class Events:
         classes: names of the detector's categories.
         model_sha256: of the detector.
         cooldown: of all cameras.
+        likeliest: names of the likeliest actions, by their probabilities.
         peak: the frame with the top score of the last event.
     """
 
@@ -90,6 +93,7 @@ class Events:
     classes: Sequence[str]
     model_sha256: str
     cooldown: Cooldown = field(default_factory=Cooldown)
+    likeliest: Callable[[np.ndarray], tuple[str, ...]] | None = None
     peak: float = 0.0
     _open: _Open | None = None
     _recent: deque[tuple[float, float]] = field(default_factory=deque)  # times and scores that are smoothed over
@@ -113,14 +117,16 @@ class Events:
             now: on the clock of the frames' times.
         """
         notices: list[Notice] = []
-        for time, raw, classes in zip(frames.times.tolist(), frames.scores.tolist(), frames.classes, strict=True):
+        rows = zip(frames.times.tolist(), frames.scores.tolist(), frames.classes, strict=True)
+        for number, (time, raw, classes) in enumerate(rows):
+            actions = None if frames.actions is None else frames.actions[number]
             score = self._smoothed(time, raw)
             if self._open and (self._is_over(time, score) or self._is_gap(time)):
                 notices += self._end(now)
             if self._open:
-                self._go_on(self._open, time, score, classes)
+                self._go_on(self._open, time, score, classes, actions)
             elif score > self.rule.threshold and self._may_begin(time):
-                self._begin(time, score, classes)
+                self._begin(time, score, classes, actions)
             self._last = time
         if self._open:
             notices += self._tell(self._open, now)
@@ -167,7 +173,7 @@ class Events:
     def _severity(self, score: float) -> Severity:
         return "alert" if score > self.rule.alert_threshold else "detection"
 
-    def _begin(self, time: float, score: float, classes: np.ndarray) -> None:
+    def _begin(self, time: float, score: float, classes: np.ndarray, actions: np.ndarray | None) -> None:
         self.cooldown.begin(time)
         self.peak = time
         payload = Payload(
@@ -187,9 +193,9 @@ class Events:
             thumb="",
             model_sha256=self.model_sha256,
         )
-        self._open = _Open(payload, time, time, classes.astype(np.float64))
+        self._open = _Open(payload, time, time, classes.astype(np.float64), actions)
 
-    def _go_on(self, event: _Open, time: float, score: float, classes: np.ndarray) -> None:
+    def _go_on(self, event: _Open, time: float, score: float, classes: np.ndarray, actions: np.ndarray | None) -> None:
         if score > event.now.top_score:
             self.peak = time
         top = max(event.now.top_score, score)
@@ -198,6 +204,7 @@ class Events:
         if self._keeps_open(score):
             event.above = event.until = time
             event.classes = event.classes + classes
+            event.actions = None if event.actions is None or actions is None else event.actions + actions
         label = event_category(self.classes, event.classes)
         event.now = replace(
             event.now, score=score, top_score=top, severity=self._severity(top), label=label, frame_time=time
@@ -211,14 +218,19 @@ class Events:
             due = rose and event.now.frame_time - told.frame_time >= self.rule.update_seconds
             if event.now.severity == told.severity and not due:
                 return []
-        after = replace(event.now, delay_seconds=now - event.now.frame_time)
+        after = replace(self._known(event), delay_seconds=now - event.now.frame_time)
         event.told = after
         return [Notice("update" if told else "new", told, after)]
+
+    def _known(self, event: _Open) -> Payload:
+        if self.likeliest is None or event.actions is None:
+            return event.now
+        return replace(event.now, looks_like=self.likeliest(event.actions))
 
     def _end(self, now: float) -> list[Notice]:
         event, self._open = self._open, None
         assert event
         notices = [] if event.told else self._tell(event, now)
         self._ended = event.until
-        after = replace(event.now, end_time=event.until, delay_seconds=now - event.now.frame_time)
+        after = replace(self._known(event), end_time=event.until, delay_seconds=now - event.now.frame_time)
         return [*notices, Notice("end", event.told, after)]

@@ -221,7 +221,10 @@ class LiveSource:
     def _cut_for_ever(self) -> None:
         try:
             shots, held = self._shots(), list[Shot]()
-            while held or (held := [shot for shot in [self._next(shots)] if shot]):
+            while held or (first := next((shot for shot in shots if shot), None)):
+                if not held:
+                    assert first
+                    held.append(first)
                 self._cut_stretch(shots, held)
             if self._failure or not self.frames:
                 self._outgoing.put(Failed("content", self._failure or "no frame could be decoded"))
@@ -239,9 +242,6 @@ class LiveSource:
         for message in cut(self._stretch, frames, info, self._job.spec, stream.pixel_aspect, lambda: self._offset):
             self._outgoing.put(message)
         self._stretch += 1
-
-    def _next(self, shots: Iterator[Shot | None]) -> Shot | None:
-        return next((shot for shot in shots if shot), None)
 
     def _shots(self) -> Iterator[Shot | None]:
         """Frames as they are shown; None: the next one does not follow."""

@@ -12,6 +12,7 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.config import Config, ConfigError
 from lad.detector.checkpoint import load_checkpoint, other_features
+from lad.detector.looks import Looks, looks_of
 from lad.detector.online import CausalScorer, ClipScorer, ClipScores, FrameScores, FrameSpread, WindowScorer
 from lad.detector.scoring import ScoreError, Scorer, make_scorer
 from lad.device import STEADY_THREADS, network_threads, repeatable, resolve_device
@@ -62,7 +63,7 @@ def open_eye(path: Path, config: Config, latency: Latency, say: Callable[[str], 
     if scorer.doubt:
         say(f"warning: {path} may be worth nothing: {scorer.doubt}")
     with repeatable(device, STEADY_THREADS):
-        return Eye(recipe, load_extractor(recipe), scorer, latency)
+        return Eye(recipe, load_extractor(recipe), scorer, latency, looks_of(recipe))
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,14 @@ class Eye:
         extractor: its networks.
         scorer: the detector.
         latency: `exact`: the scores of `lad score`; `low`: each clip by what came before it.
+        looks: says what clips look like; None: their features cannot tell.
     """
 
     recipe: FeatureRecipe
     extractor: FeatureExtractor
     scorer: Scorer
     latency: Latency
+    looks: Looks | None = None
 
     def __post_init__(self) -> None:
         if hasattr(self.scorer.detector, "max_clips"):
@@ -106,7 +109,8 @@ class Eye:
         clips: ClipScorer = (
             CausalScorer(detector) if self.latency == "low" else WindowScorer(detector, self.scorer.merge)
         )
-        return StretchScorer(self.scorer, clips, FrameSpread(self.spec.stride, detector.classes))
+        columns = detector.classes + (len(self.looks.actions.names) if self.looks else 0)
+        return StretchScorer(self.scorer, clips, FrameSpread(self.spec.stride, columns), self.looks)
 
     def features(self, piece: ClipBatch, clips: int) -> dict[str, np.ndarray]:
         """Features of the last clips of a piece: stream -> `(crops, clips, dim)` float32. Several threads may call it.
@@ -149,11 +153,15 @@ class StretchScorer:
 
     Attributes:
         scorer: the detector, with its calibration.
+        clips, frames: what it does to them.
+        looks: says what clips look like.
     """
 
     scorer: Scorer
     clips: ClipScorer
     frames: FrameSpread
+    looks: Looks | None = None
+    _actions: list[np.ndarray] = field(default_factory=list)  # of clips whose scores are not final
 
     def add(self, features: Mapping[str, np.ndarray], times: np.ndarray, places: np.ndarray) -> FrameScores:
         """The features of the next clips and the frames that they cover -> the frames whose scores are final now.
@@ -161,23 +169,39 @@ class StretchScorer:
         Raises:
             ScoreError: scores are not finite.
         """
-        rows = np.concatenate(list(features.values()), axis=2)
+        parts = list(features.values())
+        if self.looks:
+            crops = [self.looks.actions.probabilities(crop) for crop in parts[self.looks.part]]
+            self._actions.extend(np.mean(crops, axis=0))
+        rows = np.concatenate(parts, axis=2)
         return self._scored(self.clips.add(rows), times, places)
 
     def end(self, times: np.ndarray, places: np.ndarray, sampled: int) -> FrameScores:
         """The stretch is over -> the scores of all frames that are left."""
         part = self._scored(self.clips.end(), times[:0], places[:0])
         rest = self._calibrated(self.frames.end(times, places, sampled))
+        actions = None
+        if part.actions is not None and rest.actions is not None:
+            actions = np.concatenate((part.actions, rest.actions))
         return FrameScores(
             np.append(part.times, rest.times),
             np.append(part.scores, rest.scores),
             np.concatenate((part.classes, rest.classes)),
+            actions,
         )
 
     def _scored(self, found: ClipScores, times: np.ndarray, places: np.ndarray) -> FrameScores:
         if not (np.isfinite(found.clips).all() and np.isfinite(found.classes).all()):
             raise ScoreError("the detector gives scores that are not finite: its features are not what it learned from")
-        return self._calibrated(self.frames.add(found.clips, found.classes, times, places))
+        classes, count = found.classes, len(found.clips)
+        if self.looks:  # both belong to clips, and are spread over their frames together
+            known = np.reshape(self._actions[:count], (count, len(self.looks.actions.names)))
+            classes = np.hstack((classes, known)).astype(np.float32)
+            del self._actions[:count]
+        return self._calibrated(self.frames.add(found.clips, classes, times, places))
 
     def _calibrated(self, frames: FrameScores) -> FrameScores:
-        return FrameScores(frames.times, self.scorer.calibration(frames.scores), frames.classes)
+        categories = self.scorer.detector.classes
+        classes, actions = frames.classes[:, :categories], frames.classes[:, categories:]
+        scores = self.scorer.calibration(frames.scores)
+        return FrameScores(frames.times, scores, classes, actions if self.looks else None)

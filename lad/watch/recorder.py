@@ -9,7 +9,7 @@ import io
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import takewhile
@@ -51,6 +51,7 @@ class _Recording:
     end: float | None = None
     stream: Stream | None = None
     number: int = -1  # of the last packet
+    reached: float = -float("inf")  # its time
     path: Path | None = None
     out: Any = None
     track: Any = None
@@ -116,7 +117,8 @@ class Recorder:
                 self._say(Recorded(recording.request.event, recording.path))
         except Exception as error:  # of FFmpeg, the disk: the event goes on without
             over = True
-            recording.stack.__exit__(type(error), error, error.__traceback__)
+            with suppress(Exception):  # to close what could not be written fails as well
+                recording.stack.__exit__(type(error), error, error.__traceback__)
             self._say(Recorded(recording.request.event, None, _why(error)))
         if over:
             del self._recordings[recording.request.event]
@@ -134,8 +136,8 @@ class Recorder:
             elif not packets.finite and entry.number != recording.number + 1:
                 raise _NoClip("the disk was too slow: packets were given up before they were written")
             _mux(recording, entry)
-            recording.number = entry.number
-        return False
+            recording.number, recording.reached = entry.number, entry.time
+        return recording.reached > end  # the end may be known later than it was written
 
     def _close(self, recording: _Recording) -> None:
         if recording.stream is None:

@@ -175,9 +175,9 @@ class Watch:
                         metrics.online(name, True)
             case Online(what, again):
                 watched.pause = 1.0
-                self._set_status(watched, "online", f"online: {what}")
-                if again and metrics:
+                if metrics and (again or watched.status):
                     metrics.reconnected(name)
+                self._set_status(watched, "online", f"online: {what}")
             case Offline():
                 seconds = watched.camera.offline_seconds
                 self._set_status(watched, "offline", f"offline: no frame for {seconds:g} s")
@@ -213,13 +213,17 @@ class Watch:
         watched.process = None
         if watched.status == "ended":
             return
-        if watched.camera.address.kind == "file":
+        if watched.camera.address.kind != "live":
             if not watched.again():
                 watched.put(Failed("worker", f"the decoder died ({how})"))
             return
+        self._restart(watched, f"its process ended ({how})")
+
+    def _restart(self, watched: Watched, why: str) -> None:
+        """Begin again with a camera, after a pause that grows."""
         self._score(watched, watched.cut())
         watched.forget()
-        self._watcher.say(f"{watched.camera.name}: its process ended ({how}) and is started anew")
+        self._watcher.say(f"{watched.camera.name}: {why} and is started anew")
         watched.restart_at = time.monotonic() + watched.pause
         watched.pause = min(2 * watched.pause, LONGEST_PAUSE)
 
@@ -257,6 +261,8 @@ class Watch:
                         for warning in warnings:
                             self._watcher.say(f"{watched.camera.address}: {warning}")
                         self._end(watched)
+                    case Failed(_, error) if watched.camera.address.kind == "live":
+                        self._restart(watched, f"its process failed ({error})")
                     case Failed(_, error):
                         watched.failure = f"{watched.camera.address}: {error}"
                         self._watcher.say(f"failed: {watched.failure}")

@@ -199,7 +199,7 @@ class Watched:
         """Without those that a file had before it was begun again."""
         over = min(self._passed_over, len(frames))
         self._passed_over -= over
-        frames = FrameScores(frames.times[over:], frames.scores[over:], frames.classes[over:])
+        frames = frames.after(over)
         self._seen += len(frames)
         self.scored += len(frames)
         return frames

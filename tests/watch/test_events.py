@@ -146,6 +146,17 @@ def test_the_category_is_none_of_normal_videos() -> None:
     assert notice.after.label in ("Fall", "Fight")
 
 
+def test_what_it_looks_like_is_told_of_the_whole_event() -> None:
+    watched = events()
+    watched.likeliest = lambda actions: (f"action {actions.argmax()}",)
+    seen = frames([0.9] * 4)
+    actions = np.array([[1.0, 0.0], [0.0, 0.6], [0.0, 0.6], [0.0, 0.6]])
+    (new,) = watched.add(FrameScores(seen.times[:1], seen.scores[:1], seen.classes[:1], actions[:1]), now=200)
+    watched.add(FrameScores(seen.times[1:], seen.scores[1:], seen.classes[1:], actions[1:]), now=200)
+    (end,) = watched.close(now=200)
+    assert (new.after.looks_like, end.after.looks_like) == (("action 0",), ("action 1",))
+
+
 @given(
     scores=st.lists(st.sampled_from([0.0, 0.46, 0.6, 0.9]), min_size=1, max_size=80),
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=80),

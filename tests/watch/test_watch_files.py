@@ -190,7 +190,9 @@ def test_the_included_detector_scores_a_real_video_as_lad_score_does(
     lad: Lad, shared_data: Path, real_weights: str, tmp_path: Path
 ) -> None:
     path = shared_data / "surveillance" / "videos" / "Fighting" / "fi018.mp4"
-    _, err = watch(lad, tmp_path, str(path), "--scores", str(tmp_path / "scores"), "--no-clips")
+    words = [str(path), "--scores", str(tmp_path / "scores"), "--no-clips", "--threshold", "0.1"]
+    notices, err = watch(lad, tmp_path, *words)
+    assert len(notices[-1]["after"]["looks_like"]) == 3
     assert "scores (exact) come at most 96 frames after theirs (3.8 s at 25 a second)" in err
     status, _, err = lad("score", str(path), "--work", str(tmp_path / "work"), "--device", "cpu", "-q")
     assert status == 0, err

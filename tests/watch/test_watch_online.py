@@ -1,0 +1,46 @@
+"""Which scores are late, and by how much; which detectors cannot watch."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lad.extract.clips import ClipSpec
+from lad.watch.online import Eye, Pieces, WatchError
+
+
+def eye(latency: str, *, window: int = 3, batch: int = 4, stride: int = 16, **detector: Any) -> Eye:
+    recipe = SimpleNamespace(clips=ClipSpec(("rgb",), batch_clips=batch, stride=stride), context="batch")
+    scorer = SimpleNamespace(detector=SimpleNamespace(window=window, **detector))
+    return Eye(recipe, None, scorer, latency)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("latency", "how", "frames"),
+    [
+        ("exact", {}, 96),
+        ("exact", {"window": 1, "batch": 1}, 16),
+        ("exact", {"window": 5, "batch": 2}, 96),
+        ("exact", {"window": 2, "batch": 2, "stride": 4}, 24),
+        ("low", {}, 16),
+    ],
+)
+def test_the_delay_is_what_is_left_of_clip_windows_and_batch(latency: str, how: dict[str, int], frames: int) -> None:
+    assert eye(latency, **how).delay_frames == frames
+
+
+def test_a_detector_of_whole_videos_is_refused() -> None:
+    with pytest.raises(WatchError, match="a camera's never ends"):
+        eye("exact", max_clips=32)
+
+
+def test_with_low_latency_the_network_sees_each_clip_after_those_before_it() -> None:
+    pieces, seen = eye("low").pieces(), []
+    for number in range(6):
+        piece = pieces.add({"rgb": np.full((1, 16, 2, 2, 3), number, np.uint8)})
+        seen.append(piece["rgb"][:, 0, 0, 0, 0].tolist())
+    assert seen == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5]]
+    assert Pieces(1).add({"rgb": np.zeros((1, 16, 2, 2, 3))})["rgb"].shape[0] == 1
