@@ -146,7 +146,7 @@ def run_cameras(asked: argparse.Namespace, folder: Path) -> int:
     }
     (folder / "cameras.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     words = ["-c", str(folder / "cameras.yaml"), *(word for one in asked.overrides for word in ("-o", one))]
-    watching = Watching(words, folder / "log.txt", 9411, clock.environment)
+    watching = Watching(words, folder / "log.txt", free_port(), clock.environment)
     try:
         watching.wait_for("lad_camera_online", asked.cameras)
         first = time.time() + 10
