@@ -154,7 +154,7 @@ def _watch(
         repeatable(eye.recipe.device, detector_threads(detector.threads)),
     ):
         outbox = _outbox(config, out, metrics, reporter)
-        keep = Keep(out if any(camera.clips for camera in cameras) else None, config.keep_days, config.keep_gigabytes)
+        keep = Keep(out, config.keep_days, config.keep_gigabytes)
         failed = Watch(watched, outbox, teller, stop, files_at_once=detector.workers, keep=keep, metrics=metrics).run()
     if server:
         server.close()
