@@ -109,7 +109,14 @@ class ExtractConfig(Section):
 
     backbone: str = Field("i3d", description="feature network")
     streams: list[Stream] = Field(
-        default=["rgb"], min_length=1, description="what features are made of: pictures (`rgb`), motion (`flow`)"
+        default=["rgb"], description="what a network makes features of: pictures (`rgb`), optical flow (`flow`)"
+    )
+    motion: bool = Field(
+        False,
+        description=(
+            "beside the streams, how fast things move: 9 quantiles over the picture for each frame, 144 numbers a "
+            "clip, without a network; with it `streams` may be empty"
+        ),
     )
     weights: dict[Stream, str] = Field(
         {}, description="name of the weights of each stream; one left out gets the backbone's default"
@@ -185,6 +192,8 @@ class ExtractConfig(Section):
         found = {}
         if len(set(self.streams)) != len(self.streams):
             found["extract.streams"] = "a stream stands twice"
+        if not self.streams and not self.motion:
+            found["extract.streams"] = "there is none: name rgb or flow, or set extract.motion=true"
         if self.crops > 1 and self.rgb_short_side:
             found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
         if self.context == "batch" and self.clip_stride != CLIP_FRAMES:

@@ -13,7 +13,7 @@ from lad.dataset import SPLITS, Video
 from lad.detector.checkpoint import load_checkpoint
 from lad.detector.included import card_of
 from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
-from lad.features.recipe import FeatureRecipe
+from lad.features.recipe import FeatureRecipe, configured_streams
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
 from lad.pipeline.facts import FACTS, kept, pairs
@@ -230,7 +230,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         "seed": config.protocol.seed,
         "videos": {split: sum(video.split == split for video in project.videos) for split in ("train", "val", "test")},
         "left_out": list(left_out),
-        "streams": list(extract.streams),
+        "streams": list(configured_streams(extract)),
         "features": "given" if given else "made by lad",
         "preset": None if given else extract.preset,
         "flow": extract.flow if "flow" in extract.streams and not given else None,

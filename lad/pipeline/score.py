@@ -20,7 +20,6 @@ from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
-from lad.models.registry import BACKBONES
 from lad.pipeline.alarm import is_due, make_due, sound_alarm
 from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
@@ -65,7 +64,7 @@ def check_detector_fits(project: Project, recipe: FeatureRecipe, work: Work) -> 
     """
     path = find_checkpoint(project, work)
     dim = _scorer(project, recipe, load_checkpoint(path), path).detector.feature_dim
-    wanted = BACKBONES[recipe.backbone].feature_dim * len(recipe.streams)
+    wanted = sum(recipe.dims)
     if dim != wanted:
         streams = " + ".join(recipe.streams)
         raise CheckpointError(f"{path}: made for features of {dim} numbers a clip, these have {wanted} ({streams})")
