@@ -236,6 +236,9 @@ def print_clips(clips: list[dict[str, Any]]) -> None:
 
 def print_training(info: dict[str, Any]) -> None:
     """How long was trained and why."""
+    if info.get("supervision") == "normal":
+        click.echo(f"trained on {info['videos']} videos of normal footage")
+        return
     best = info["validation"]
     numbers = ", ".join(f"{key} {best[key]:.4f}" for key in ("auc", "ap") if best.get(key) is not None)
     chosen = f", chosen by {info['selection']} ({numbers})" if numbers else ""
@@ -267,6 +270,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     for kind in ("precision", "recall") if metrics["events"] else ():
         at = ", ".join(f"{iou}: {_number(value)}" for iou, value in metrics["events"][kind].items())
         click.echo(f"event {kind} at temporal IoU {at}")
+    if budget := metrics.get("alarms_per_day"):
+        interval = ", ".join(f"{end:.3g}" for end in budget["interval"] or ())
+        met = "none" if budget["met"] is None else f"{budget['met']:.3g} [{interval}]"
+        hours = f"{budget['normal_hours']:.3g} h of normal footage"
+        click.echo(f"alarms a day: {budget['asked']:g} asked for, {met} met in {hours}")
     if optimistic := metrics.get("released_protocol"):
         click.echo(f"released protocol: frame AUC {_number(optimistic['auc'])} ({optimistic['how']})")
 

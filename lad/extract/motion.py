@@ -20,14 +20,14 @@ SHARES = (0.5, 0.75, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0)  # of the cells th
 DIM = CLIP_FRAMES * len(SHARES)  # numbers of a clip
 
 
-def motion_of(flow: np.ndarray) -> np.ndarray:
+def motion_of(flow: np.ndarray, blur: int = BLUR) -> np.ndarray:
     """Flow `(height, width, 2)` float32 -> the quantiles `SHARES` of its cells' magnitude, `(9,)` float32, in pixels.
 
-    The cells at the right and at the bottom may be smaller than the others.
+    The cells at the right and at the bottom may be smaller than the others. `blur`: pixels of the box.
     """
     import cv2
 
-    magnitude = cv2.blur(cv2.magnitude(flow[..., 0], flow[..., 1]), (BLUR, BLUR))
+    magnitude = cv2.blur(cv2.magnitude(flow[..., 0], flow[..., 1]), (blur, blur))
     height, width = magnitude.shape
     rows = np.maximum.reduceat(magnitude, np.arange(0, height, CELL), axis=0)
     cells = np.maximum.reduceat(rows, np.arange(0, width, CELL), axis=1)

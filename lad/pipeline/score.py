@@ -116,6 +116,7 @@ def score_facts(
         "numerics": numerics(recipe.device, detector_threads(project.config.threads)),
         "features": features.fingerprint,
         **({"repairs": repairs} if repairs else {}),
+        **({"alarms_per_day": score.alarms_per_day} if score.alarms_per_day else {}),
     }
     return {**facts, "classes": None}, {**facts, "classes": project.classes}
 
@@ -181,6 +182,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                     "checkpoint": checkpoint_sha256,
                     "doubt": scorer.doubt,
                     "lad": code_version(),
+                    **({"alarms_per_day": scorer.alarms_per_day} if scorer.alarms_per_day else {}),
                     FACTS: kept(facts),
                 }
                 if asked.alarm:
@@ -212,6 +214,7 @@ def _scorer(project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, pat
             recipe.device,
             merge=score.merge,
             threshold=score.threshold,
+            alarms_per_day=score.alarms_per_day,
             classes=project.classes,
             rule=EventRule(score.merge_seconds, score.min_seconds),
             allowed=project.config.train.detector,
