@@ -180,6 +180,7 @@ def surveillance(root: Path) -> None:
         (ped1, "ped1", 1),
         (ped2, "ped2", 2),
         (ped2, "ped2-paper", 1),
+        (ped2, "ped2-one-class", 1),
         (xd_violence, "xd_violence", 1),
         (folder, "folder", 2),
         (surveillance, "surveillance", 1),
@@ -205,4 +206,4 @@ def test_a_benchmark_s_configuration_runs_from_videos_to_metrics(
     assert len(metrics.get("splits", [metrics])) == splits
     for one in metrics.get("splits", [metrics]):
         assert one["auc"] is not None and one["protocol"]["videos"]["train"] and one["protocol"]["videos"]["test"]
-    assert metrics["protocol"]["data"] in (config.removesuffix("-paper"), "dataset.csv")
+    assert metrics["protocol"]["data"] in (config.removesuffix("-paper").removesuffix("-one-class"), "dataset.csv")

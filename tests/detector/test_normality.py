@@ -135,7 +135,7 @@ def test_one_video_is_held_out_in_stretches_of_time() -> None:
 
 
 def test_other_normal_videos_may_say_what_is_usual() -> None:
-    taught, faster = stretches([video(features(12, 0))]), stretches([video(features(12, 1, speed=3.0))])
+    taught, faster = stretches([video(features(12, 0))]), stretches([video(features(60, 1, speed=3.0))])
     one = learn(setup(), taught, [faster])
     assert np.median(scored(one, features(20, 9, speed=3.0)).frames) == pytest.approx(0.5, abs=0.1)
 
