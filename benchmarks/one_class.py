@@ -29,7 +29,7 @@ from lad.detector.training_windows import TrainingVideo
 from lad.device import STEADY_THREADS, detector_threads, repeatable
 from lad.evaluation.metrics import roc_auc
 from lad.extract.clips import ClipSpec, clip_batches, with_flow
-from lad.extract.motion import FLOW, SHARES, motion_of
+from lad.extract.motion import BLUR, FLOW, SHARES, motion_of
 from lad.extract.readers import open_reader
 from lad.features.recipe import load_extractor, make_recipe
 from lad.features.video import ClipFeatures, VideoFeatures
@@ -40,6 +40,7 @@ CONFIG = Path("ped2-one-class")
 FPS = 10.0
 FOLDS = 4
 BLURS = (6, 12, 18)
+REFERENCE_BLUR = 12  # of the flow by which speeds of pasted things are chosen
 QUANTILES = (0.97, 0.98, 0.99, 0.995, 1.0)
 SMOOTH = (0.0, 0.2, 0.4, 0.6, 0.8)
 FASTER = (1.5, 2.0)
@@ -142,24 +143,22 @@ def motion_by_blur(frames: Frames) -> dict[int, np.ndarray]:
 
 def make_all(config: Config, clips: Sequence[Frames], rgb: bool, work: Path) -> Iterator[Made]:
     """All disturbances of all clips; what was made once lies in `work`."""
-    fastest = float(np.median([motion_by_blur(clip[:40])[12][:, -1] for clip in clips]))
+    fastest = float(np.median([motion_by_blur(clip[:40])[REFERENCE_BLUR][:, -1] for clip in clips]))
     extractor = None
     for number, clip in enumerate(clips):
         rng = np.random.default_rng(number)
         for order, kind in enumerate(kinds(fastest)):
             frames, touched = kind.make(clip, clips[(number + 1) % len(clips)], rng)
-            kept = work / f"{number:02}_{order:02}_{'rgb' if rgb else 'motion'}.npz"
-            if not kept.is_file():
-                arrays: dict[str, np.ndarray] = {f"blur{blur}": rows for blur, rows in motion_by_blur(frames).items()}
-                if rgb:
-                    extractor = extractor or load_extractor(make_recipe(config.extract, device="cpu", threads=2))
-                    batches = clip_batches(frames, ClipSpec(("rgb",)))
-                    arrays["rgb"] = np.concatenate([extractor("rgb", batch["rgb"]) for batch in batches])
-                np.savez(kept, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its own option
-            with np.load(kept) as there:
-                of_blur = {blur: there[f"blur{blur}"] for blur in BLURS}
-                looks = there["rgb"] if rgb else np.zeros((0, 0), np.float32)
-                yield Made(number, kind.name, touched, of_blur, looks)
+            motion, looks = (work / f"{number:02}_{order:02}_{name}.npz" for name in ("motion", "rgb"))
+            if not motion.is_file():
+                rows = {f"blur{blur}": rows for blur, rows in motion_by_blur(frames).items()}
+                np.savez(motion, **rows)  # type: ignore[arg-type]  # numpy's stub takes a name for its own option
+            if rgb and not looks.is_file():
+                extractor = extractor or load_extractor(make_recipe(config.extract, device="cpu", threads=2))
+                batches = clip_batches(frames, ClipSpec(("rgb",)))
+                np.savez(looks, rgb=np.concatenate([extractor("rgb", batch["rgb"]) for batch in batches]))
+            of_blur = {blur: np.load(motion)[f"blur{blur}"] for blur in BLURS}
+            yield Made(number, kind.name, touched, of_blur, np.load(looks)["rgb"] if rgb else np.zeros((0, 0)))
         print(f"clip {number + 1} of {len(clips)}", flush=True)
 
 
@@ -195,7 +194,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the download of UCSD Ped2")
     parser.add_argument("--work", type=Path, required=True, help="for what is made of the clips")
-    parser.add_argument("--rgb", action="store_true", help="look at I3D's features beside motion, too")
+    parser.add_argument(
+        "--rgb", action="store_true", help="the default alone, without and with I3D's features beside it"
+    )
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     streams = "[rgb]" if args.rgb else "[]"
@@ -206,7 +207,8 @@ def main() -> None:
         made = list(make_all(config, clips, args.rgb, args.work))
     rows = []
     with repeatable("cpu", detector_threads(None)):
-        for blur, quantile, smooth, rgb in product(BLURS, QUANTILES, SMOOTH, (False, True)[: 1 + args.rgb]):
+        default = ((BLUR,), (config.train.motion_quantile,), (config.train.smooth_seconds,), (False, True))
+        for blur, quantile, smooth, rgb in product(*(default if args.rgb else (BLURS, QUANTILES, SMOOTH, (False,)))):
             by_kind = judge(config, made, blur, quantile, smooth, rgb)
             mean = float(np.mean(list(by_kind.values())))
             numbers = [f"{value:.4f}" for value in (*by_kind.values(), mean)]

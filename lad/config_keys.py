@@ -231,7 +231,7 @@ class TrainConfig(Section):
         ),
     )
     smooth_seconds: float = Field(
-        0.4,
+        0.6,
         ge=0,
         le=3600,
         description="of `normality`: sigma of the Gaussian that smooths scores over time",

@@ -301,8 +301,14 @@ def _metrics_title(metrics: dict[str, Any]) -> str:
         return f"{len(splits)} random splits, seeds {splits[0]['seed']} to {splits[-1]['seed']}"
     listed, left_out = metrics["protocol"]["videos"]["test"], len(metrics["protocol"]["left_out"])
     test = "" if listed is None else f"{listed - left_out} test videos, "
-    threshold = "no threshold" if metrics["threshold"] is None else f"threshold {metrics['threshold']:.3g}"
+    threshold = "no threshold" if metrics["threshold"] is None else f"threshold {_below_one(metrics['threshold'])}"
     return f"{test}{metrics['frames']} frames; {threshold}"
+
+
+def _below_one(threshold: float) -> str:
+    """It in three digits, or in seven where three would say 1, which no score exceeds."""
+    short = f"{threshold:.3g}"
+    return f"{threshold:.7g}" if short == "1" else short
 
 
 def _number(value: float | None) -> str:

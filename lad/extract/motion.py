@@ -14,7 +14,7 @@ from lad.clip import CLIP_FRAMES
 MOTION = "motion"  # what it is called among the streams
 FLOW = "dis"  # the method of flow
 SHORT_SIDE = 240  # of the frames that flow is computed on, which keep their shape: people are small at 224x224
-BLUR = 12  # pixels of the box that the magnitude is averaged over: single wrong vectors vanish, a person's legs stay
+BLUR = 6  # pixels of the box that the magnitude is averaged over: single wrong vectors vanish
 CELL = 10  # pixels
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0)  # of the cells that are slower: the quantiles
 DIM = CLIP_FRAMES * len(SHARES)  # numbers of a clip
