@@ -109,9 +109,10 @@ class FeatureRecipe:
         """It in a few words, for a log."""
         flow = self.clips.flow
         of_networks = [f"{s} ({name}{', ' + flow if s == 'flow' else ''})" for s, name in self.weights.items()]
-        streams = " + ".join([*of_networks, *(s for s in self.streams if s == motion.MOTION)])
+        parts = [f"{self.backbone} {' + '.join(of_networks)}"] if of_networks else []
+        streams = " + ".join([*parts, *(s for s in self.streams if s == motion.MOTION)])
         threads = f", {self.threads} threads" if self.device == "cpu" else ""
-        return f"{self.backbone} {streams}, {self.device}, {self.dtype}{threads}"
+        return f"{streams}, {self.device}, {self.dtype}{threads}"
 
 
 def stream_dim(backbone: str, stream: str) -> int:

@@ -58,6 +58,7 @@ def test_fast_things_score_high_where_nothing_but_normal_videos_taught(finished:
 def test_the_run_says_that_normal_footage_teaches_and_how_much_of_it(finished: Finished) -> None:
     assert "it learns from normal footage alone (train.supervision normal)" in finished.err
     assert "of normal footage held out say what is usual" in finished.err
+    assert "extract: motion, cpu" in finished.err and "weights" not in finished.out
     assert "alarms a day: 2 asked for" in finished.out and "trained on 4 videos of normal footage" in finished.out
 
 
