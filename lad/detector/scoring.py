@@ -351,7 +351,10 @@ def make_scorer(
             normal footage exceeds a threshold.
     """
     detector = checkpoint.detector(allowed).to(device)
-    tail = tail_of(detector)
+    try:
+        tail = tail_of(detector)
+    except ValueError as error:
+        raise CheckpointError(f"it cannot be used: {error}") from error
     if alarms_per_day is not None:
         if tail is None:
             raise CheckpointError(

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from lad.intervals import events_above
-from lad.models.normality import LEVELS, SECONDS_A_DAY, TAIL_SHARE
 
+LEVELS = 1001  # quantiles below the tail
+TAIL_SHARE = 0.05  # of normal frames: those whose numbers are taken to be Pareto distributed
+SECONDS_A_DAY = 86_400.0
 # Short footage never shows its rarest moments. So a tail is never taken to fall faster than an exponential one, nor so
 # slowly that a threshold could not be reached. That of frames falls slower still: scores have seven digits in files,
 # and frames far beyond normal ones are to keep their order.
@@ -55,7 +57,7 @@ class Tail:
     """What is known of the numbers of unseen normal footage.
 
     Attributes:
-        levels: `(LEVELS,)` float64, rising: quantiles of its frames, of shares from 0 to `1 - TAIL_SHARE`.
+        levels: `(n,)` float64, rising: quantiles of its frames, of shares from 0 to `1 - TAIL_SHARE`.
         frames: of the frames above the last of them.
         peaks: of the highest frame of each run above it.
         peaks_a_day: how many of those runs there are.
@@ -75,7 +77,7 @@ class Tail:
 
     def scores(self, numbers: np.ndarray) -> np.ndarray:
         """Numbers of any shape -> float64 in [0, 1]: the share of normal frames that are lower."""
-        below = np.interp(numbers, self.levels, np.linspace(0, 1 - TAIL_SHARE, LEVELS))
+        below = np.interp(numbers, self.levels, np.linspace(0, 1 - TAIL_SHARE, len(self.levels)))
         beyond = TAIL_SHARE * self.frames.beyond(np.maximum(numbers - self.start, 0))
         return np.where(numbers > self.start, 1 - beyond, below)
 
@@ -138,16 +140,24 @@ def smoothed(numbers: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray
 
 
 def tail_of(model: Any) -> Tail | None:
-    """The tail that a detector's file has; None: its scores need none."""
+    """The tail that a detector's file has; None: its scores need none.
+
+    Raises:
+        ValueError: it cannot be meant.
+    """
     if not hasattr(model, "peaks_a_day"):
         return None
-    return Tail(
+    tail = Tail(
         model.levels.cpu().numpy(),
         Pareto(float(model.tail_scale), float(model.tail_shape)),
         Pareto(float(model.peak_scale), float(model.peak_shape)),
         float(model.peaks_a_day),
         float(model.smooth_seconds),
     )
+    falls = all(one.scale > 0 and one.shape >= 0 for one in (tail.frames, tail.peaks))
+    if not falls or min(tail.peaks_a_day, tail.smooth_seconds) < 0 or (np.diff(tail.levels) < 0).any():
+        raise ValueError("what it says of normal footage makes no sense")
+    return tail
 
 
 def keep_tail(model: Any, tail: Tail) -> None:

@@ -16,11 +16,11 @@ import torch
 
 from lad.clip import CLIP_FRAMES
 from lad.detector.checkpoint import Checkpoint
-from lad.detector.tail import ALARMS_PER_DAY, Tail, fit_tail, keep_tail, smoothed
+from lad.detector.tail import ALARMS_PER_DAY, LEVELS, SECONDS_A_DAY, Tail, fit_tail, keep_tail, smoothed
 from lad.detector.training import STD_FLOOR, Setup
 from lad.detector.training_windows import TrainingError, TrainingVideo
 from lad.extract import motion
-from lad.models.normality import CLIPS_A_BLOCK, MOTION_DIM, QUANTILES, SECONDS_A_DAY, Normality, log_speed
+from lad.models.normality import CLIPS_A_BLOCK, MOTION_DIM, QUANTILES, Normality, log_speed
 from lad.models.registry import build_detector
 
 MAX_BANK = 10_000  # normal clips that a detector keeps; of more footage, evenly many of each part
@@ -69,6 +69,7 @@ class Learned:
             "window": model.window,
             "motion": int(model.has_motion),
             "bank": len(model.bank),
+            "levels": len(self.tail.levels),
         }
         return Checkpoint(
             model=model.state_dict(),
@@ -147,6 +148,7 @@ def _known(setup: Setup, train: Sequence[Stretch]) -> Normality:
         classes=len(setup.classes),
         motion=int(has_motion),
         bank=len(rows) if looks_dim else 0,
+        levels=LEVELS,
     )
     looks = torch.from_numpy(rows[:, :looks_dim].copy())
     if looks_dim:

@@ -17,9 +17,6 @@ from lad.clip import CLIP_FRAMES
 QUANTILES = 9  # of a frame's motion, see `lad.extract.motion`
 MOTION_DIM = CLIP_FRAMES * QUANTILES
 SLOWEST_PX = 0.01  # a frame; slower things count as that fast
-LEVELS = 1001  # of the scores of unseen normal footage, by which a score becomes a share of that
-TAIL_SHARE = 0.05  # of normal frames, above which their scores are taken to be Pareto distributed
-SECONDS_A_DAY = 86_400.0
 CLIPS_A_BLOCK = 4096
 
 
@@ -36,6 +33,7 @@ class Normality(nn.Module):
         hidden, dropout: other detectors have them.
         motion: 1 where the features end with motion, else 0.
         bank: normal clips that it knows.
+        levels: quantiles of unseen normal footage that it knows.
 
     Attributes:
         bank: `(bank, D - motion)` float32, normal clips, standardised.
@@ -66,6 +64,7 @@ class Normality(nn.Module):
         dropout: float = 0.0,
         motion: int = 0,
         bank: int = 0,
+        levels: int = 2,
     ) -> None:
         super().__init__()
         self.feature_dim, self.classes, self.window = feature_dim, classes, 1
@@ -79,7 +78,7 @@ class Normality(nn.Module):
         self.register_buffer("part_mean", torch.zeros(2))
         self.register_buffer("part_std", torch.ones(2))
         self.register_buffer("motion_quantile", torch.tensor(0))
-        self.register_buffer("levels", torch.zeros(LEVELS, dtype=torch.float64))
+        self.register_buffer("levels", torch.zeros(levels, dtype=torch.float64))
         numbers = ("motion_mean", "smooth_seconds", "tail_shape", "peaks_a_day", "peak_shape")
         for name in numbers:
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))

@@ -126,6 +126,15 @@ def test_another_detector_has_no_budget_of_alarms(tmp_path) -> None:
         make_scorer(checkpoint, "cpu", alarms_per_day=2)
 
 
+@pytest.mark.parametrize(("name", "value"), [("tail_scale", 0.0), ("peak_shape", -1.0), ("levels", 1.0)])
+def test_a_file_that_says_nonsense_of_normal_footage_is_refused(name: str, value: float) -> None:
+    checkpoint = learned().checkpoint(setup())
+    tensor = checkpoint.model[name]
+    tensor.fill_(value) if tensor.ndim == 0 else tensor.copy_(tensor.flip(0))
+    with pytest.raises(CheckpointError, match="makes no sense"):
+        make_scorer(checkpoint, "cpu")
+
+
 def test_one_video_is_held_out_in_stretches_of_time() -> None:
     parts = in_time(video(features(30, 0)), 4)
     assert [len(part[0].clips) for part in parts] == [8, 8, 7, 7]
