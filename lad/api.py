@@ -181,6 +181,7 @@ def load(
         recipe.device,
         merge=config.score.merge,
         threshold=config.score.threshold if threshold is None else threshold,
+        alarms_per_day=config.score.alarms_per_day if threshold is None else None,
         classes=config.data.classes or (),
         rule=EventRule(config.score.merge_seconds, config.score.min_seconds),
         looks=looks_of(recipe),

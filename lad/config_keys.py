@@ -117,7 +117,14 @@ class ExtractConfig(Section):
 
     backbone: str = Field("i3d", description="feature network")
     streams: list[Stream] = Field(
-        default=["rgb"], min_length=1, description="what features are made of: pictures (`rgb`), motion (`flow`)"
+        default=["rgb"], description="what a network makes features of: pictures (`rgb`), optical flow (`flow`)"
+    )
+    motion: bool = Field(
+        False,
+        description=(
+            "beside the streams, how fast things move: 9 quantiles over the picture for each frame, 144 numbers a "
+            "clip, without a network; with it `streams` may be empty"
+        ),
     )
     weights: dict[Stream, str] = Field(
         {}, description="name of the weights of each stream; one left out gets the backbone's default"
@@ -193,6 +200,8 @@ class ExtractConfig(Section):
         found = {}
         if len(set(self.streams)) != len(self.streams):
             found["extract.streams"] = "a stream stands twice"
+        if not self.streams and not self.motion:
+            found["extract.streams"] = "there is none: name rgb or flow, or set extract.motion=true"
         if self.crops > 1 and self.rgb_short_side:
             found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
         if self.context == "batch" and self.clip_stride != CLIP_FRAMES:
@@ -209,15 +218,31 @@ class TrainConfig(Section):
         "aed_t",
         description=(
             "`aed_t`: the paper's two layers; `aed`: one; `linear`: for sets of a few dozen videos; `mil`: for labels "
-            "of whole videos"
+            "of whole videos; `normality`: for normal footage alone"
         ),
     )
-    supervision: Literal["auto", "frames", "videos"] = Field(
+    supervision: Literal["auto", "frames", "videos", "normal"] = Field(
         "auto",
         description=(
-            "what labels are of: `frames`, where each event begins and ends; `videos`, whether there is one; `auto`: "
-            "the one that says more, if the labels of all training videos and the detector allow it"
+            "what labels are of: `frames`, where each event begins and ends; `videos`, whether there is one; `normal`: "
+            "there is no event at all; `auto`: the one that says more, if the labels of all training videos and the "
+            "detector allow it"
         ),
+    )
+    motion_quantile: float = Field(
+        0.99,
+        ge=0,
+        le=1,
+        description=(
+            "of `normality`: the share of the picture that is slower than what counts as a frame's speed, one of "
+            "0.5, 0.75, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995 and 1"
+        ),
+    )
+    smooth_seconds: float = Field(
+        0.6,
+        ge=0,
+        le=3600,
+        description="of `normality`: sigma of the Gaussian that smooths scores over time",
     )
     window: int = Field(
         5,
@@ -269,6 +294,15 @@ class ScoreConfig(Section):
             "a frame that scores more is part of an event; by default what the detector's validation chose, else 0.5"
         ),
     )
+    alarms_per_day: float | None = Field(
+        None,
+        gt=0,
+        le=86_400,
+        description=(
+            "with `normality`: sets the threshold, so that normal footage exceeds it so often; 2 where neither this "
+            "nor `threshold` is set"
+        ),
+    )
     merge_seconds: float = Field(0.5, ge=0, le=86_400, description="events with a shorter gap between them are one")
     min_seconds: float = Field(
         0.2,
@@ -289,6 +323,11 @@ class ScoreConfig(Section):
         ),
     )
 
+    def problems(self) -> dict[str, str]:
+        if self.alarms_per_day is not None and self.threshold is not None:
+            return {"score.alarms_per_day": "score.threshold is set too: give one of them"}
+        return {}
+
 
 class ProtocolConfig(Section):
     """How often, and on which random splits."""
@@ -303,6 +342,13 @@ class ProtocolConfig(Section):
         ),
     )
     seed: Seed = Field(0, description="of the first random split")
+    official: bool = Field(
+        False,
+        description=(
+            "of `avenue`, `ped1` and `ped2`: the split that the benchmark was published with, in whose training half "
+            "nothing happens, instead of a random one: what detectors of normal footage alone are measured on"
+        ),
+    )
     released: bool = Field(
         False,
         description=(

@@ -191,7 +191,7 @@ def print_run(data: dict[str, Any]) -> None:
         print_training(data["training"])
     if "metrics" in data:
         print_metrics(data["metrics"])
-    if "weights" in data:
+    if data.get("weights"):  # motion alone needs none
         names = {stream: identity.partition(":sha256:")[0] for stream, identity in data["weights"].items()}
         click.echo(f"feature weights: {', '.join(f'{stream} {name}' for stream, name in names.items())}")
     for name, place in RESULT_PLACES.items():
@@ -239,7 +239,8 @@ def print_training(info: dict[str, Any]) -> None:
     best = info["validation"]
     numbers = ", ".join(f"{key} {best[key]:.4f}" for key in ("auc", "ap") if best.get(key) is not None)
     chosen = f", chosen by {info['selection']} ({numbers})" if numbers else ""
-    click.echo(f"trained on {info['videos']} videos: {info['steps']} steps{chosen}")
+    how = f": {info['steps']} steps{chosen}" if info["steps"] else " of normal footage"
+    click.echo(f"trained on {info['videos']} videos{how}")
     if info.get("doubt"):
         click.echo(f"warning: the detector may be worth nothing: {info['doubt']}")
 
@@ -267,6 +268,11 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     for kind in ("precision", "recall") if metrics["events"] else ():
         at = ", ".join(f"{iou}: {_number(value)}" for iou, value in metrics["events"][kind].items())
         click.echo(f"event {kind} at temporal IoU {at}")
+    if budget := metrics.get("alarms_per_day"):
+        met = "none" if budget["met"] is None else f"{budget['met']:.3g}"
+        interval = ", ".join(f"{end:.3g}" for end in budget["interval"] or ())
+        hours = f"{budget['normal_hours']:.3g} h of normal footage"
+        click.echo(f"alarms a day: {budget['asked']:g} asked for, {met} [{interval}] met in {hours}")
     if optimistic := metrics.get("released_protocol"):
         click.echo(f"released protocol: frame AUC {_number(optimistic['auc'])} ({optimistic['how']})")
 
@@ -293,7 +299,8 @@ def _metrics_title(metrics: dict[str, Any]) -> str:
         return f"{len(splits)} random splits, seeds {splits[0]['seed']} to {splits[-1]['seed']}"
     listed, left_out = metrics["protocol"]["videos"]["test"], len(metrics["protocol"]["left_out"])
     test = "" if listed is None else f"{listed - left_out} test videos, "
-    threshold = "no threshold" if metrics["threshold"] is None else f"threshold {metrics['threshold']:.3g}"
+    value = metrics["threshold"]
+    threshold = "no threshold" if value is None else f"threshold {value:{'.3g' if value < 0.9995 else '.7g'}}"
     return f"{test}{metrics['frames']} frames; {threshold}"
 
 

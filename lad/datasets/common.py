@@ -36,10 +36,12 @@ class Stratum:
         videos: their paths, in an order that is always the same. None stands for a video that is missing or has no
             labels: it is drawn like the others, so that their split does not depend on it.
         train: how many train.
+        official: the split of all of them as the benchmark was published, `train` or `test`; empty: nobody says.
     """
 
     videos: tuple[Path | None, ...]
     train: int
+    official: str = ""
 
 
 @dataclass
@@ -66,6 +68,11 @@ class Listing:
             splits |= {path: "train" if n in train else "test" for n, path in enumerate(stratum.videos)}
         return [replace(video, split=splits.get(video.path, video.split)) for video in self.videos]
 
+    def official(self) -> list[Video]:
+        """The videos with the splits that the benchmark was published with."""
+        splits = {path: stratum.official for stratum in self.strata for path in stratum.videos}
+        return [replace(video, split=splits.get(video.path, video.split)) for video in self.videos]
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -77,8 +84,10 @@ class Benchmark:
         classes: its categories in the order of their index. If empty, they are those that are found, in alphabetical
             order.
         random_split: whether the split is drawn by a seed, so that it can be repeated with other seeds.
+        one_class: whether it was published with another split, in whose training half nothing happens.
     """
 
     read: Callable[[Path, Options], Listing]
     classes: tuple[str, ...]
     random_split: bool = False
+    one_class: bool = False

@@ -68,7 +68,7 @@ def list_halves(root: Path, halves: Sequence[Half], fps: float) -> Listing:
     videos: list[Video] = []
     missing: list[str] = []
     strata: list[Stratum] = []
-    for half in halves:
+    for half, split in zip(halves, ("train", "test"), strict=True):
         drawn: list[Path | None] = [None] * len(half.truths)
         for index, truth in enumerate(half.truths):
             path = half.clips.get(index + 1)
@@ -87,7 +87,7 @@ def list_halves(root: Path, halves: Sequence[Half], fps: float) -> Listing:
                 video = replace(video, label=label, events=truth.events, n_frames=frames)
                 drawn[index] = path
             videos.append(video)
-        strata.append(Stratum(tuple(drawn), half.train))
+        strata.append(Stratum(tuple(drawn), half.train, split))
     return Listing(with_ids(videos, root), missing, strata)
 
 

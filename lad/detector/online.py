@@ -58,7 +58,8 @@ class WindowScorer:
     """
 
     def __init__(self, detector: Detector, merge: Merge = "mean") -> None:
-        self._detector, self._merge = detector, merge
+        self._detector = detector
+        self._merge: Merge = merge if detector.window > 1 else "mean"  # else nothing overlaps
         self._rows: np.ndarray | None = None  # of the clips whose scores are not final
         self._sums = np.zeros((0, CLIP_FRAMES))
         self._class_sums = np.zeros((0, detector.classes))

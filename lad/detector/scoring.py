@@ -14,6 +14,7 @@ from lad.detector.calibration import Calibration
 from lad.detector.checkpoint import Checkpoint, CheckpointError
 from lad.detector.looks import Looks
 from lad.detector.online import WINDOWS_A_BLOCK, ClipScores, Merge, WindowScorer, join
+from lad.detector.tail import ALARMS_PER_DAY, Tail, smoothed, tail_of
 from lad.errors import LadError
 from lad.extract.sampling import Timeline
 from lad.features.video import ClipFeatures
@@ -187,6 +188,9 @@ class Scorer:
         rule: of events.
         doubt: why the detector may be worth nothing; empty: nothing speaks against it.
         looks: says what an event looks like; None: the features cannot tell.
+        tail: of a detector that knows normal footage alone: how rare its numbers are there. It takes the place of the
+            calibration, and there are no categories that could win votes.
+        alarms_per_day: of normal footage, that the threshold is for; None: it was chosen otherwise.
     """
 
     detector: Detector | VideoDetector
@@ -197,6 +201,8 @@ class Scorer:
     rule: EventRule = EventRule()
     doubt: str = ""
     looks: Looks | None = None
+    tail: Tail | None = None
+    alarms_per_day: float | None = None
 
     def check(self, features: ClipFeatures) -> None:
         """Raise CheckpointError where the detector is for features of another length."""
@@ -204,6 +210,12 @@ class Scorer:
             raise CheckpointError(
                 f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
             )
+
+    def _final(self, frames: np.ndarray, timeline: Timeline) -> np.ndarray:
+        """The scores of frames, from the detector's numbers."""
+        if self.tail is None:
+            return self.calibration(frames)
+        return self.tail.scores(smoothed(frames, timeline.times, self.tail.smooth_seconds))
 
     def _looks_like(self, features: ClipFeatures, clips: np.ndarray) -> tuple[str, ...]:
         return self.looks(features, int(clips[0]), int(clips[-1])) if self.looks else ()
@@ -225,7 +237,7 @@ class Scorer:
         found = score_features(self.detector, features, merge=self.merge, on_part=on_part)
         if not (np.isfinite(found.clips).all() and np.isfinite(found.classes).all()):
             raise ScoreError("the detector gives scores that are not finite: its features are not what it learned from")
-        frames = self.calibration(timeline.by_frame(found.clips))
+        frames = self._final(timeline.by_frame(found.clips), timeline)
         clip_of_frame = timeline.clip_of_frame(len(found.clips))
         ends = timeline.ends
         events = [
@@ -257,7 +269,7 @@ class Scorer:
             classes=self.classes,
             clip_classes=found.classes,
             clip_of_frame=clip_of_frame,
-            votes=found.votes,
+            votes=found.votes if self.tail is None else np.zeros_like(found.votes),
             warnings=list(warnings),
         )
 
@@ -268,6 +280,7 @@ def make_scorer(
     *,
     merge: Merge = "mean",
     threshold: float | None = None,
+    alarms_per_day: float | None = None,
     classes: Sequence[str] = (),
     rule: EventRule = EventRule(),
     allowed: str = "",
@@ -280,15 +293,30 @@ def make_scorer(
         device: where it runs.
         merge: of the scores that overlapping windows give a frame.
         threshold: of events; None: the checkpoint's.
+        alarms_per_day: the threshold is the one that normal footage exceeds so often; None: it is not.
         classes: names for the categories of a checkpoint that does not say them, where they are as many.
         rule: of events.
         allowed: the class from outside that the user named in `train.detector`.
         looks: says what an event looks like.
 
     Raises:
-        CheckpointError: the detector is a class from outside that the user did not name.
+        CheckpointError: the detector is a class from outside that the user did not name, or it does not know how often
+            normal footage exceeds a threshold.
     """
     detector = checkpoint.detector(allowed).to(device)
+    try:
+        tail = tail_of(detector)
+    except ValueError as error:
+        raise CheckpointError(f"it cannot be used: {error}") from error
+    if alarms_per_day is not None:
+        if tail is None:
+            raise CheckpointError(
+                "its detector does not know how often normal footage would alarm, so that score.alarms_per_day sets no "
+                "threshold: set score.threshold, or train with train.detector=normality"
+            )
+        threshold = tail.threshold(alarms_per_day)
+    elif tail is not None and threshold is None:  # as its training chose it
+        alarms_per_day = ALARMS_PER_DAY
     names = list(checkpoint.classes)
     if not names:
         fits = len(classes) == detector.classes
@@ -302,4 +330,6 @@ def make_scorer(
         rule,
         checkpoint.doubt,
         looks,
+        tail,
+        alarms_per_day,
     )

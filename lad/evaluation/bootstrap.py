@@ -73,6 +73,24 @@ def interval(values: np.ndarray) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
+def rate_interval(counts: np.ndarray) -> tuple[float, float] | None:
+    """The 95 % interval of a rate, by drawing sources; None where there is only one.
+
+    Where nothing was counted, its upper end is 3 over the time: what a Poisson process with that rate leaves empty with
+    a probability of 5 %.
+
+    Args:
+        counts: `(sources, 2)` how much was counted in each, and in how much time.
+    """
+    if not counts[:, 0].any():
+        return 0.0, float(3 / counts[:, 1].sum())
+    if len(counts) < 2:
+        return None
+    drawn = np.random.default_rng(SEED).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLINGS)
+    totals = drawn @ counts
+    return interval(totals[totals[:, 1] > 0, 0] / totals[totals[:, 1] > 0, 1])
+
+
 def share_above_zero(differences: np.ndarray) -> float | None:
     """In what share of the resamplings a difference is above 0; None where all are undefined."""
     known = differences[~np.isnan(differences)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lad.dataset import Video
+from lad.evaluation.bootstrap import rate_interval
 from lad.evaluation.metrics import (
     accuracy,
     average_precision,
@@ -24,6 +25,7 @@ from lad.intervals import events_above, intervals
 from lad.names import is_normal
 
 FIXED_THRESHOLD = 0.5  # beside the chosen one, so that runs can be compared
+SECONDS_A_DAY = 86_400.0
 UNNAMED, NO_EVENT = "event (no category)", "no event"
 
 UNDEFINED = {
@@ -230,6 +232,29 @@ def _frames(chosen: Sequence[ScoredVideo]) -> tuple[np.ndarray, np.ndarray]:
     if not chosen:
         return np.zeros(0, dtype=bool), np.zeros(0)
     return np.concatenate([one.truth for one in chosen]), np.concatenate([one.scores for one in chosen])
+
+
+def alarm_budget(
+    scored: Sequence[ScoredVideo], asked: float, threshold: float, merge_seconds: float, min_seconds: float
+) -> dict[str, Any]:
+    """How often normal footage alarms, against how often it was to; the interval is a bootstrap over sources.
+
+    Args:
+        scored: videos that the threshold was not chosen on; their events, and what overlaps these, count for nothing.
+        asked: alarms a day.
+        threshold, merge_seconds, min_seconds: of events.
+    """
+    by_source: dict[str, np.ndarray] = {}  # alarms, days
+    for one in scored:
+        alarms = false_alarms(intervals(one.truth), _found_events(one, threshold, merge_seconds, min_seconds))
+        days = one.seconds * float((~one.truth).mean()) / SECONDS_A_DAY
+        by_source[one.video.group] = by_source.get(one.video.group, np.zeros(2)) + np.array([alarms, days])
+    counts = np.array(list(by_source.values()))
+    total = counts.sum(axis=0)
+    found = {"asked": asked, "alarms": int(total[0]), "normal_hours": float(total[1]) * 24, "sources": len(counts)}
+    if not total[1]:
+        return found | {"met": None, "interval": None}
+    return found | {"met": float(total[0] / total[1]), "interval": rate_interval(counts)}
 
 
 def summarise(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from lad.clip import CLIP_FRAMES
 from lad.extract.flow import FLOW_METHODS, FlowSolver
+from lad.extract.motion import FLOW, MOTION, motion_of
+from lad.extract.motion import SHORT_SIDE as MOTION_SHORT_SIDE
 from lad.extract.sampling import Tail, clip_starts, sample_indices
 from lad.extract.video import VideoInfo
 
@@ -20,11 +23,15 @@ MAX_ASPECT = 4  # a panorama of 1:20 would fill the memory
 CROPS = (1, 5, 10)
 
 # Clips of each stream: `rgb` (clips, 16, height, width, 3) uint8, `flow` (clips, 16, height, width, 2) float32 in
-# pixels of these frames; 224x224, or larger where crops are to be taken or rgb keeps its shape.
+# pixels of these frames; 224x224, or larger where crops are to be taken or rgb keeps its shape. `motion` (clips, 16, 9)
+# float32: see `motion.motion_of`.
 ClipBatch = dict[str, np.ndarray]
 
-# One sampled frame as each stream has it: `rgb` (height, width, 3) uint8, `flow` (height, width, 2) float32.
+# One sampled frame as each stream has it: `rgb` (height, width, 3) uint8, `flow` (height, width, 2) float32, `motion`
+# (9,) float32.
 Images = dict[str, np.ndarray]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,10 +41,11 @@ class ClipSpec:
     With one crop, frames are squashed to 224x224; those of `rgb` may keep their shape instead. With 5 or 10, their
     short side becomes 256 and the long one keeps the aspect ratio; `crop_views` takes the crops. The aspect ratio is
     that on a display, kept up to 1:4, and beyond squashed to that. The first frame's shape is every frame's. Flow is
-    computed once for each pair of frames, 224x224 or as large as crops are taken from.
+    computed once for each pair of frames, 224x224 or as large as crops are taken from. Motion has a flow of its own, of
+    whole frames that keep their shape.
 
     Attributes:
-        streams: which of `rgb` and `flow`.
+        streams: which of `rgb`, `flow` and `motion`.
         flow: a name of `FLOW_METHODS`.
         tail: `pad` fills the last clip by repeating its last frame (and flow); `drop` leaves an incomplete one out.
         batch_clips: clips in a batch; the last batch may hold fewer.
@@ -107,13 +115,20 @@ def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
 
 def _images(frames: Iterable[ArrayLike], spec: ClipSpec, skip_frames: int, pixel_aspect: float) -> Iterator[Images]:
     """Each frame but the skipped ones, as each stream has it."""
-    scaled = _scaled(frames, spec, skip_frames, pixel_aspect)
-    if "flow" not in spec.streams:
-        return ({"rgb": image} for image, _ in scaled)
-    return (
-        {"rgb": image, "flow": motion} if "rgb" in spec.streams else {"flow": motion}
-        for image, motion in with_flow(scaled, spec.flow, device=spec.flow_device, weights=spec.flow_weights)
-    )
+    images = _scaled(frames, spec, skip_frames, pixel_aspect)
+    if "flow" in spec.streams:
+        images = _flowing(images, "flow", spec.flow, spec.flow_device, spec.flow_weights)
+    if MOTION in spec.streams:
+        images = ({**image, MOTION: motion_of(image[MOTION])} for image in _flowing(images, MOTION, FLOW))
+    return images
+
+
+def _flowing(
+    images: Iterator[Images], stream: str, method: str, device: str = "cpu", weights: str | None = None
+) -> Iterator[Images]:
+    """The images, with the flow to the next one where `stream` has frames."""
+    pairs = ((image, image[stream]) for image in images)
+    return ({**image, stream: flow} for image, flow in with_flow(pairs, method, device=device, weights=weights))
 
 
 def _cut(images: Iterable[Images], spec: ClipSpec, taken: int, clips: int) -> Iterator[list[Images]]:
@@ -138,22 +153,29 @@ def _stacked(clips: Sequence[Sequence[Images]], streams: Sequence[str]) -> ClipB
     return batch
 
 
-def _scaled(
-    frames: Iterable[ArrayLike], spec: ClipSpec, skip: int, pixel_aspect: float
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each frame as `rgb` takes it, and as flow is computed of it: the same array where both are of one size."""
-    plain: tuple[int, int] | None = (FRAME_SIZE, FRAME_SIZE) if spec.crops == 1 else None
-    larger: tuple[int, int] | None = None if spec.rgb_short_side and "rgb" in spec.streams else plain
+def _scaled(frames: Iterable[ArrayLike], spec: ClipSpec, skip: int, pixel_aspect: float) -> Iterator[Images]:
+    """Each frame as each stream takes it, or has its flow computed of it: the same array where both are of one size."""
+    sides = {stream: _kept_short_side(spec, stream) for stream in spec.streams}
+    shapes = {} if any(sides.values()) else dict.fromkeys(sides, (FRAME_SIZE, FRAME_SIZE))
     for number, frame in enumerate(frames):
-        if plain is None or larger is None:
+        if not shapes:
             height, width = np.asarray(frame).shape[:2]
-            shown = width * pixel_aspect
-            plain = plain or short_side_shape(height, shown)
-            larger = larger or short_side_shape(height, shown, spec.rgb_short_side or SHORT_SIDE)
+            for stream, side in sides.items():
+                kept = short_side_shape(height, width * pixel_aspect, side) if side else (FRAME_SIZE, FRAME_SIZE)
+                shapes[stream] = kept
         if number >= skip:
-            image = resize(np.asarray(frame), larger)
-            same = larger == plain or "flow" not in spec.streams
-            yield image, image if same else resize(np.asarray(frame), plain)
+            pixels = np.asarray(frame)
+            of_shape = {shape: resize(pixels, shape) for shape in dict.fromkeys(shapes.values())}
+            yield {stream: of_shape[shape] for stream, shape in shapes.items()}
+
+
+def _kept_short_side(spec: ClipSpec, stream: str) -> int | None:
+    """Pixels of the short side of a stream's frames, where they keep their shape; None: they are 224x224."""
+    if stream == MOTION:
+        return MOTION_SHORT_SIDE
+    if spec.crops > 1:
+        return SHORT_SIDE
+    return spec.rgb_short_side if stream == "rgb" else None
 
 
 def short_side_shape(height: float, width: float, short_side: int = SHORT_SIDE) -> tuple[int, int]:
@@ -173,19 +195,19 @@ def resize(frame: np.ndarray, shape: tuple[int, int] = (FRAME_SIZE, FRAME_SIZE))
 
 
 def with_flow(
-    frames: Iterable[tuple[np.ndarray, np.ndarray]], method: str, *, device: str = "cpu", weights: str | None = None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    frames: Iterable[tuple[T, np.ndarray]], method: str, *, device: str = "cpu", weights: str | None = None
+) -> Iterator[tuple[T, np.ndarray]]:
     """Pair each frame with its flow `(height, width, 2)` to the next one.
 
     The last frame repeats the flow before it; the only frame of a one-frame video has zero flow.
 
     Args:
-        frames: each as it is to be given back, and as flow is computed of it.
+        frames: each as it is to be given back, whatever that is, and as flow is computed of it.
         method: a name of `FLOW_METHODS`.
         device, weights: of `FlowMethod.make`.
     """
     solve, at_once = FLOW_METHODS[method].make(device, weights), FLOW_METHODS[method].pairs_at_once(device)
-    images: list[np.ndarray] = []  # of frames whose flow is not known yet
+    images: list[T] = []  # of frames whose flow is not known yet
     held: list[np.ndarray] = []  # the same frames, as flow is computed of them
     motion: np.ndarray | None = None
     for image, frame in frames:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lad.clip import CLIP_FRAMES
 from lad.extract.clips import FRAME_SIZE, SHORT_SIDE, ClipSpec
+from lad.extract.motion import MOTION
 from lad.extract.runtime import Context, batches_at_once
 
 # Bytes that a network takes for a frame and pixel of what it sees as one, in float32. Measured on a CPU with random
@@ -20,7 +21,9 @@ USUAL_FPS = 25
 
 
 def frame_pixels(spec: ClipSpec, stream: str) -> int:
-    """Of a frame of a stream, as clips hold it."""
+    """Of a frame of a stream, as clips hold it and networks see it: motion has none."""
+    if stream == MOTION:
+        return 0
     if spec.crops > 1:
         return SHORT_SIDE * SHORT_SIDE * WIDTH
     if stream == "rgb" and spec.rgb_short_side:
@@ -30,7 +33,7 @@ def frame_pixels(spec: ClipSpec, stream: str) -> int:
 
 def clip_bytes(spec: ClipSpec) -> int:
     """Of a clip's pixels in all streams: three bytes a pixel of rgb, two float32 of flow."""
-    sizes = {"rgb": 3, "flow": 8}
+    sizes = {"rgb": 3, "flow": 8, MOTION: 0}
     return CLIP_FRAMES * sum(frame_pixels(spec, stream) * sizes[stream] for stream in spec.streams)
 
 
@@ -43,7 +46,7 @@ def piece_bytes(spec: ClipSpec, backbone: str, context: Context) -> int:
 
 def threads_in(memory: int, threads: int, spec: ClipSpec, backbone: str, context: Context) -> int:
     """How many of the threads may compute a piece at the same time in so many bytes; one at least."""
-    return max(1, min(threads, memory // piece_bytes(spec, backbone, context)))
+    return max(1, min(threads, memory // max(1, piece_bytes(spec, backbone, context))))
 
 
 def extraction_bytes(spec: ClipSpec, backbone: str, context: Context, *, workers: int) -> int:

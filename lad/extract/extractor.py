@@ -8,6 +8,7 @@ from torch import nn
 
 from lad.extract.clips import CROPS, crop_views
 from lad.extract.failures import NotFinite
+from lad.extract.motion import MOTION
 from lad.extract.runtime import Context, Dtype, Preset, batches_at_once, has_fast_form, torch_function
 from lad.models.cpu.inception import fast_form
 from lad.models.i3d import fold_batch_norm
@@ -65,9 +66,10 @@ class FeatureExtractor:
         """Features of a batch of clips of one stream.
 
         Args:
-            stream: `rgb` or `flow`.
+            stream: `rgb`, `flow` or `motion`.
             clips: `(n, 16, 224, 224, 3)` uint8 RGB, or `(n, 16, 224, 224, 2)` float32 flow in pixels; larger frames
-                where there are several crops, and of `rgb` where it keeps its shape.
+                where there are several crops, and of `rgb` where it keeps its shape. `(n, 16, 9)` float32 of `motion`,
+                which no network takes: its numbers are features already, the same for all crops.
 
         Returns:
             `(n, dim)` float32, or `(crops, n, dim)` where there are several: each as if it were the only one.
@@ -76,6 +78,9 @@ class FeatureExtractor:
             NotFinite: some of them are no numbers.
             RuntimeError, MemoryError: the network failed.
         """
+        if stream == MOTION:
+            rows = clips.reshape(len(clips), -1)
+            return rows if self.crops == 1 else np.stack([rows] * self.crops)
         # A copy even of one view: what torch returns lies among its temporaries, and kept for minutes, as features are,
         # it would leave of each batch's memory a hole that is too small for the next batch.
         views = np.stack([self.functions[stream](self._pieces(view)) for view in crop_views(clips, self.crops, stream)])

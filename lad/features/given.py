@@ -11,10 +11,9 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
 from lad.features.layout import OWN, read_layout
-from lad.features.recipe import EXTRACT
+from lad.features.recipe import EXTRACT, stream_dim
 from lad.features.video import FeatureFile, feature_file, open_array
 from lad.files import read_npy
-from lad.models.registry import BACKBONES
 
 GIVEN = "given"  # stands for the stream in the manifest's items of such features
 
@@ -99,11 +98,12 @@ def given_facts(video: Video, backbone: str, streams: Sequence[str], fps: float,
 
 def dim_misfit(files: Sequence[FeatureFile], backbone: str, streams: Sequence[str]) -> str:
     """Why the features of one video are of another length than those of the backbone and streams; empty: they fit."""
-    dim, wanted = sum(file.shape[2] for file in files), BACKBONES[backbone].feature_dim * len(streams)
+    dims = [stream_dim(backbone, stream) for stream in streams]
+    dim, wanted = sum(file.shape[2] for file in files), sum(dims)
     if dim == wanted:
         return ""
     said = f"{files[0].path}: {dim} numbers a clip, {backbone} {' + '.join(streams)} has {wanted}: "
-    if wanted // len(files) in files[0].shape[:2]:
+    if (dims[0] if len(files) > 1 else wanted) in files[0].shape[:2]:
         stored = tuple(read_npy(files[0].path).shape)
         return f"{said}its axes are {stored}: say which is which with data.npy_layout, such as dim,clips"
     return (

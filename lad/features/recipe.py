@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lad.config import ExtractConfig, Stream
 from lad.device import STEADY_THREADS, numerics
+from lad.extract import motion
 from lad.extract.clips import ClipSpec
 from lad.extract.cost import threads_in
 from lad.extract.flow import FLOW_METHODS
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lad.extract.extractor import FeatureExtractor
 
 CODE_VERSION = 2  # raised by hand when the same input gives other features, by more than rounding (1e-4)
+MOTION_CODE_VERSION = 1  # the same, of motion
 EXTRACT = "extract"  # the stage's name in fingerprints and the manifest
 UNKNOWN_WEIGHTS = "not known"
 
@@ -58,10 +60,18 @@ class FeatureRecipe:
 
     @property
     def streams(self) -> tuple[str, ...]:
+        """What a video has a file of features for each: `rgb`, `flow`, `motion`."""
         return self.clips.streams
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """How many numbers each of them has for a clip."""
+        return tuple(stream_dim(self.backbone, stream) for stream in self.streams)
 
     def facts(self, stream: str) -> dict[str, object]:
         """What the features of one stream depend on, as plain data."""
+        if stream == motion.MOTION:
+            return self._motion_facts()
         # Every number of threads gives the features that two give, so those of an older lad with two stay valid.
         numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype}
         facts: dict[str, object] = {
@@ -84,12 +94,35 @@ class FeatureRecipe:
             facts["context"] = self.context
         return facts
 
+    def _motion_facts(self) -> dict[str, object]:
+        """The same of motion, which needs neither a network nor its device."""
+        return {
+            "stage": EXTRACT,
+            "code": MOTION_CODE_VERSION,
+            "crops": self.clips.crops,
+            "fps": self.clips.fps,
+            "clip_stride": self.clips.stride,
+            "tail": self.clips.tail,
+        }
+
     def describe(self) -> str:
         """It in a few words, for a log."""
         flow = self.clips.flow
-        streams = " + ".join(f"{s} ({self.weights[s]}{', ' + flow if s == 'flow' else ''})" for s in self.streams)
+        of_networks = [f"{s} ({name}{', ' + flow if s == 'flow' else ''})" for s, name in self.weights.items()]
+        parts = [f"{self.backbone} {' + '.join(of_networks)}"] if of_networks else []
+        streams = " + ".join([*parts, *(s for s in self.streams if s == motion.MOTION)])
         threads = f", {self.threads} threads" if self.device == "cpu" else ""
-        return f"{self.backbone} {streams}, {self.device}, {self.dtype}{threads}"
+        return f"{streams}, {self.device}, {self.dtype}{threads}"
+
+
+def stream_dim(backbone: str, stream: str) -> int:
+    """How many numbers the features of a stream have for a clip."""
+    return motion.DIM if stream == motion.MOTION else BACKBONES[backbone].feature_dim
+
+
+def configured_streams(extract: ExtractConfig) -> tuple[str, ...]:
+    """The streams that a configuration has features of, in the order in which they stand side by side."""
+    return (*extract.streams, *([motion.MOTION] if extract.motion else []))
 
 
 def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: bool = False) -> FeatureRecipe:
@@ -128,7 +161,7 @@ def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: boo
 def clip_spec(extract: ExtractConfig, device: str) -> ClipSpec:
     """How a configuration has videos cut into clips."""
     return ClipSpec(
-        streams=tuple(extract.streams),
+        streams=configured_streams(extract),
         flow=extract.flow,
         tail=extract.tail,
         batch_clips=extract.batch_clips,
@@ -179,7 +212,7 @@ def recipe_problems(extract: ExtractConfig) -> Iterator[str]:
         else:
             name = weights_name(extract, stream)
             yield from _weights_problems(f"extract.weights.{stream}", name, extract.backbone, stream)
-    if (dim := backbone.feature_dim * len(extract.streams)) % 16:
+    if (dim := sum(stream_dim(extract.backbone, stream) for stream in configured_streams(extract))) % 16:
         yield f"extract: {dim} numbers a clip; the detector needs a multiple of 16"
 
 

@@ -116,12 +116,17 @@ DETECTORS: dict[str, tuple[str, dict[str, int]]] = {
     "aed_t": ("lad.models.aed:AED", {"layers": 2}),
     "linear": ("lad.models.linear:LinearDetector", {}),
     "mil": ("lad.models.mil:MIL", {}),
+    "normality": ("lad.models.normality:Normality", {}),
 }
 
-Supervision = Literal["frames", "videos"]  # what labels are of; the strongest first
+Supervision = Literal["frames", "videos", "normal"]  # what labels are of; the strongest first; or that there are none
 
 # What a detector can learn from, where that is not frames alone: labels of videos need the method `by_clip`.
-LEARNS_FROM: dict[str, tuple[Supervision, ...]] = {"linear": ("frames", "videos"), "mil": ("videos",)}
+LEARNS_FROM: dict[str, tuple[Supervision, ...]] = {
+    "linear": ("frames", "videos"),
+    "mil": ("videos",),
+    "normality": ("normal",),
+}
 
 
 class DetectorMissing(LadError):

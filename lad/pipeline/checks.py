@@ -11,6 +11,7 @@ from pathlib import Path
 from lad.config import Config, ConfigError, DataConfig
 from lad.dataset import COLUMNS
 from lad.datasets import BENCHMARKS
+from lad.extract.motion import SHARES
 from lad.features.recipe import recipe_problems
 from lad.models.registry import DETECTORS, DetectorMissing, detector_class, is_outside
 from lad.text import unknown
@@ -31,6 +32,7 @@ def check_config(config: Config, *, named: bool = False) -> None:
         *_split_problems(config),
         *recipe_problems(config.extract),
         *_detector_problems(config.train.detector),
+        *_motion_problems(config),
     ]
     checkpoint = config.score.checkpoint
     if checkpoint and checkpoint.is_dir():
@@ -78,10 +80,21 @@ def _detector_problems(name: str) -> Iterator[str]:
         yield str(error)
 
 
+def _motion_problems(config: Config) -> Iterator[str]:
+    if config.train.motion_quantile not in SHARES:
+        yield f"train.motion_quantile: {config.train.motion_quantile}; choose from {', '.join(map(str, SHARES))}"
+
+
 def _split_problems(config: Config) -> Iterator[str]:
     data = config.data
     random = data.benchmark in BENCHMARKS and BENCHMARKS[data.benchmark].random_split
     if config.protocol.splits > 1 and not random:
         yield "protocol.splits: only a benchmark whose split is drawn at random can be split again"
+    one_class = data.benchmark in BENCHMARKS and BENCHMARKS[data.benchmark].one_class
+    if config.protocol.official and not (one_class and data.layout == "official"):
+        known = ", ".join(name for name, benchmark in BENCHMARKS.items() if benchmark.one_class)
+        yield f"protocol.official: only the official downloads of {known} have such a split beside the one that is used"
+    if config.protocol.official and config.protocol.splits > 1:
+        yield "protocol.splits: there is one official split: set it to 1"
     if config.protocol.splits > 1 and data.layout == "released":
         yield "protocol.splits: the released layout comes with its own split: set it to 1"

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from lad.config import ScoreConfig
 from lad.dataset import SPLITS, Video
 from lad.detector.checkpoint import load_checkpoint
 from lad.detector.included import card_of
-from lad.evaluation.results import ScoredVideo, compute_metrics, label_indices
-from lad.features.recipe import FeatureRecipe
+from lad.evaluation.results import ScoredVideo, alarm_budget, compute_metrics, label_indices
+from lad.features.recipe import FeatureRecipe, configured_streams
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
 from lad.pipeline.facts import FACTS, kept, pairs
@@ -72,6 +73,9 @@ def evaluate_videos(
     metrics = compute_metrics(
         scored, project.classes, first["threshold"], merge_seconds=score.merge_seconds, min_seconds=score.min_seconds
     )
+    if asked_for := first.get("alarms_per_day"):
+        budget = alarm_budget(scored, asked_for, first["threshold"], score.merge_seconds, score.min_seconds)
+        metrics["alarms_per_day"] = budget
     made_with = _protocol_of_detector(project, work, first["checkpoint"], configured)
     metrics |= {"protocol": made_with, "weights": dict(recipe.identities), "lad": code_version()}
     metrics["doubt"] = first.get("doubt", "") or _taught_by(project, work, usable)
@@ -230,7 +234,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         "seed": config.protocol.seed,
         "videos": {split: sum(video.split == split for video in project.videos) for split in ("train", "val", "test")},
         "left_out": list(left_out),
-        "streams": list(extract.streams),
+        "streams": list(configured_streams(extract)),
         "features": "given" if given else "made by lad",
         "preset": None if given else extract.preset,
         "flow": extract.flow if "flow" in extract.streams and not given else None,
@@ -245,9 +249,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         "supervision": train.supervision,
         "train_seed": train.seed,
         "merge": config.score.merge,
-        "threshold": "the detector's: chosen on its validation videos, else 0.5"
-        if config.score.threshold is None
-        else "configured",
+        "threshold": _threshold(config.score),
         "events": "runs of frames above the threshold; matched one to one, greedily by their peak, at temporal IoU",
         "merge_seconds": config.score.merge_seconds,
         "min_seconds": config.score.min_seconds,
@@ -257,6 +259,12 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         "config": config.model_dump(mode="json", include={"extract", "train", "score"}),
         **_verdicts(project),
     }
+
+
+def _threshold(score: ScoreConfig) -> str:
+    if score.alarms_per_day is not None:
+        return f"for {score.alarms_per_day:g} alarms a day of normal footage"
+    return "the detector's: chosen on its validation videos, else 0.5" if score.threshold is None else "configured"
 
 
 def _verdicts(project: Project) -> dict[str, Any]:
@@ -279,7 +287,8 @@ def read_scored(project: Project, work: Work, videos: Sequence[Video]) -> list[S
 def _read(project: Project, work: Work, video: Video, row: Item) -> ScoredVideo:
     (times, scores), classes = read_times_and_scores(work.scores(video.id)), project.classes
     votes = np.array([row.info["votes"].get(name, 0) for name in classes])
-    if row.info["category"] not in classes:
+    named = any(row.info["votes"].values())  # a detector of normal footage alone knows no category
+    if named and row.info["category"] not in classes:
         raise StageError(
             f"the detector's categories are {', '.join(row.info['votes'])}, the data's {', '.join(classes)}"
         )
@@ -289,7 +298,7 @@ def _read(project: Project, work: Work, video: Video, row: Item) -> ScoredVideo:
         scores=scores,
         seconds=row.info["seconds"],
         labels=label_indices(video, classes),
-        predicted=classes.index(row.info["category"]),
+        predicted=classes.index(row.info["category"]) if named else None,
         votes=votes,
         times=times,
     )

@@ -16,6 +16,7 @@ from lad.evaluation.given_scores import GivenScores, by_frame, read_given
 from lad.evaluation.results import ScoredVideo
 from lad.events import events_of
 from lad.features.given import read_headers
+from lad.features.recipe import configured_streams
 from lad.names import last_part
 from lad.pipeline.evaluate import STAGE
 from lad.pipeline.evaluate_given import known_frames, measure, say_how
@@ -139,7 +140,9 @@ def _lengths(config: Config, project: Project | None, listed: Path, names: Seque
     files = [_feature_file(listed, config.data.root, name) for name in names]
     if all(files):
         videos = [Video(str(file), file) for file in files if file]
-        headers = [read_headers(video, config.extract.streams[:1], config.data.npy_layout) for video in videos]
+        headers = [
+            read_headers(video, configured_streams(config.extract)[:1], config.data.npy_layout) for video in videos
+        ]
         return [one.files[0].shape[1] * CLIP_FRAMES for one in headers]
     if project is None:
         return None

@@ -19,6 +19,7 @@ from lad.extract.count import promised_frames
 from lad.extract.sampling import evenly_spaced
 from lad.features.given import read_headers
 from lad.features.labels import labelled_frames, labels_misfit, with_events_in_frames
+from lad.features.recipe import configured_streams
 from lad.pipeline.evaluate import STAGE, protocol, write_evaluation
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Project
@@ -100,7 +101,8 @@ def known_frames(project: Project, videos: Sequence[Video]) -> dict[str, int]:
     for video in unknown:
         if video.is_features:
             try:
-                headers = read_headers(video, project.config.extract.streams, project.config.data.npy_layout)
+                streams = configured_streams(project.config.extract)
+                headers = read_headers(video, streams, project.config.data.npy_layout)
             except (OSError, ValueError):  # what cannot be read says nothing
                 continue
             frames[video.id] = headers.files[0].shape[1] * CLIP_FRAMES

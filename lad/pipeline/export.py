@@ -69,7 +69,7 @@ def export_released(
                 continue
             written = [
                 write(out / FEATURES / folder / name / "feature.npy", _npy(array))
-                for folder, array in _arrays(found, recipe.streams).items()
+                for folder, array in _arrays(found, recipe).items()
             ]
             result.done += any(written)
             result.skipped += not any(written)
@@ -108,7 +108,7 @@ def _names(videos: Sequence[Video]) -> dict[str, str]:
     return names
 
 
-def _arrays(features: VideoFeatures, streams: Sequence[str]) -> dict[str, np.ndarray]:
+def _arrays(features: VideoFeatures, recipe: FeatureRecipe) -> dict[str, np.ndarray]:
     """Folder of the layout -> `(clips, dim)` float32.
 
     Raises:
@@ -124,8 +124,8 @@ def _arrays(features: VideoFeatures, streams: Sequence[str]) -> dict[str, np.nda
         )
     parts = [part[0] for part in opened.parts]
     whole = parts[0] if len(parts) == 1 else np.hstack([part[: opened.clips] for part in parts])
-    by_stream = dict(zip(streams, np.hsplit(whole, len(streams)), strict=True))  # every stream is as wide
-    if set(COMBINED_STREAMS) <= set(streams):
+    by_stream = dict(zip(recipe.streams, np.hsplit(whole, np.cumsum(recipe.dims)[:-1]), strict=True))
+    if set(COMBINED_STREAMS) <= by_stream.keys():
         return {**by_stream, COMBINED: np.hstack([by_stream[stream] for stream in COMBINED_STREAMS])}
     return by_stream
 

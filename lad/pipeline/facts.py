@@ -24,6 +24,7 @@ NAMES = {
     "numerics.threads": "threads",
     "merge": "score.merge",
     "threshold": "score.threshold",
+    "alarms_per_day": "score.alarms_per_day",
     "events": "score.merge_seconds, score.min_seconds",
     "classes": "categories",
 }

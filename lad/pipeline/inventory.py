@@ -23,7 +23,6 @@ from lad.features.layout import OWN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import READERS, fingerprint
-from lad.models.registry import BACKBONES
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -142,7 +141,8 @@ def take_given(
         looked_at = list(readers.map(lambda one: check_given(one[0], recipe.backbone, recipe.streams, asked), todo))
     _say_layouts([video for video, _, _ in todo], looked_at, reporter)
     if todo and len(recipe.streams) > 1 and len(given_paths(todo[0][0], recipe.streams)) == 1:
-        both = " beside ".join(f"{BACKBONES[recipe.backbone].feature_dim} of {stream}" for stream in recipe.streams)
+        parts = zip(recipe.dims, recipe.streams, strict=True)
+        both = " beside ".join(f"{dim} of {stream}" for dim, stream in parts)
         reporter.say(
             f"extract: the numbers of a clip are taken for {both} ({recipe.backbone}): if they are others, set "
             "extract.backbone and extract.streams"

@@ -55,17 +55,22 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
         raise StageError(
             "no video is in the split `train`: there is nothing to train on; write train in the column split of some"
         )
+    supervision = supervision_of(videos, config.train)
+    _check_classes(videos, classes, needed=supervision != "normal")
+    if supervision == "normal":
+        return
     if config.train.selection == "cross-validation" and any(video.split == "val" for video in videos):
         raise StageError(
             "some videos are in the split `val`, and train.selection cross-validation has no use for them: "
             "give -o train.selection=validation, or write train in their column split"
         )
-    supervision = supervision_of(videos, config.train)
-    _check_classes(videos, classes)
     events_elsewhere = _where_events_come_from(config)
     sources = {video.group for video in train if video.is_abnormal}
     if not sources:
-        raise StageError(f"no training video has an event: there is nothing to learn from; {events_elsewhere['none']}")
+        raise StageError(
+            f"no training video has an event: there is nothing to learn from; {events_elsewhere['none']}; or, to learn "
+            "from normal footage alone, -o train.detector=normality"
+        )
     if supervision == "videos" and all(video.is_abnormal for video in train):
         raise StageError(
             "every training video has an event, and labels of whole videos teach by comparing them with normal ones; "
@@ -88,6 +93,8 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
 def supervision_of(videos: Sequence[Video], train: TrainConfig) -> Supervision:
     """What the labels are of that teach and validate: as configured, or the strongest that all of them allow.
 
+    Where there is no event at all, that is `normal` for a detector that learns from it.
+
     Args:
         videos: those in the splits `train` and `val`.
         train: names the detector, which cannot learn from everything.
@@ -103,7 +110,19 @@ def supervision_of(videos: Sequence[Video], train: TrainConfig) -> Supervision:
             "frames: write where each event begins and ends, or nothing in their column split, or set "
             "train.supervision=videos"
         )
-    wanted = (train.supervision,) if train.supervision != "auto" else ("videos",) if weak else ("frames", "videos")
+    abnormal = [video.id for video in videos if video.is_abnormal]
+    if abnormal and (train.supervision == "normal" or (train.supervision, learns_from) == ("auto", ("normal",))):
+        raise StageError(
+            f"{_some(abnormal)}: training videos with an event, and the detector {train.detector} is to learn from "
+            "normal footage alone (train.supervision normal): write test, or nothing, in their column split"
+        )
+    wanted: tuple[Supervision, ...] = ("frames", "videos")
+    if train.supervision != "auto":
+        wanted = (train.supervision,)
+    elif weak:
+        wanted = ("videos",)
+    elif not abnormal:
+        wanted = ("normal", "frames", "videos")
     for supervision in wanted:
         if supervision in learns_from:
             return supervision
@@ -120,6 +139,8 @@ def _taught_by(videos: Sequence[Video], train: TrainConfig) -> str:
     supervision = supervision_of(videos, train)
     if supervision == "frames":
         return "it learns from labels of frames (train.supervision frames)"
+    if supervision == "normal":
+        return "no training video has an event: it learns from normal footage alone (train.supervision normal)"
     known = sum(
         video.is_abnormal and any(not isinstance(event, Somewhere) for event in video.events) for video in videos
     )
@@ -174,14 +195,15 @@ def test_videos(videos: Sequence[Video]) -> list[Video]:
     return test
 
 
-def _check_classes(videos: Sequence[Video], classes: Sequence[str]) -> None:
+def _check_classes(videos: Sequence[Video], classes: Sequence[str], *, needed: bool) -> None:
     # Of a video that only `lad review` knows, nobody needs to say what else it shows.
-    if unlabelled := [video.id for video in videos if not video.categories and not video.unlabelled]:
+    unlabelled = [video.id for video in videos if not video.categories and not video.unlabelled]
+    if needed and unlabelled:
         raise StageError(
             f"{_some(unlabelled)}: training videos without a label: name each one's category in the column label; a "
             "normal video has the category of the events that may happen there, or one of its own"
         )
-    if not classes:
+    if needed and not classes:
         raise StageError("no video has a category: name each one's in the column label, or give one in lad review")
     known = set(classes)
     if strangers := [video for video in videos if video.categories and video.categories[0] not in known]:

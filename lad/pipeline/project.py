@@ -125,7 +125,8 @@ def load_project(
     passed = Passed()
     if data.benchmark:
         listing = _read_benchmark(config, warn)
-        configured, passed = listing.split(config.protocol.seed), listing.passed
+        configured = listing.official() if config.protocol.official else listing.split(config.protocol.seed)
+        passed = listing.passed
     elif data.dataset and (dataset_paths(data) or not arguments):
         configured = _read_dataset(data, warn)
     elif data.root and not arguments:

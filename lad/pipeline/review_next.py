@@ -20,7 +20,7 @@ from lad.detector.review_order import (
 from lad.features.given import GIVEN, given_paths
 from lad.features.labels import with_events_in_frames, with_review
 from lad.features.layout import OWN
-from lad.features.recipe import EXTRACT
+from lad.features.recipe import EXTRACT, configured_streams
 from lad.features.video import VideoFeatures
 from lad.ours import CONFIG
 from lad.pipeline.reporter import Reporter, StageError
@@ -105,7 +105,7 @@ def _few(moments: list[Moment], most: int) -> list[Moment]:
 
 
 def _features(work: Work, config: Config, one: ScoredVideo, video: Video) -> VideoFeatures:
-    streams = tuple(config.extract.streams)
+    streams = configured_streams(config.extract)
     if video.is_features:
         row = work.manifest.get(EXTRACT, f"{GIVEN}/{one.id}")
         layout = row.info.get("layout", OWN) if row else OWN

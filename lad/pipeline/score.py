@@ -20,7 +20,6 @@ from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
-from lad.models.registry import BACKBONES
 from lad.pipeline.alarm import is_due, make_due, sound_alarm
 from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
@@ -65,7 +64,7 @@ def check_detector_fits(project: Project, recipe: FeatureRecipe, work: Work) -> 
     """
     path = find_checkpoint(project, work)
     dim = _scorer(project, recipe, load_checkpoint(path), path).detector.feature_dim
-    wanted = BACKBONES[recipe.backbone].feature_dim * len(recipe.streams)
+    wanted = sum(recipe.dims)
     if dim != wanted:
         streams = " + ".join(recipe.streams)
         raise CheckpointError(f"{path}: made for features of {dim} numbers a clip, these have {wanted} ({streams})")
@@ -117,6 +116,7 @@ def score_facts(
         "numerics": numerics(recipe.device, detector_threads(project.config.threads)),
         "features": features.fingerprint,
         **({"repairs": repairs} if repairs else {}),
+        **({"alarms_per_day": score.alarms_per_day} if score.alarms_per_day else {}),
     }
     return {**facts, "classes": None}, {**facts, "classes": project.classes}
 
@@ -182,6 +182,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                     "checkpoint": checkpoint_sha256,
                     "doubt": scorer.doubt,
                     "lad": code_version(),
+                    **({"alarms_per_day": scorer.alarms_per_day} if scorer.alarms_per_day else {}),
                     FACTS: kept(facts),
                 }
                 if asked.alarm:
@@ -213,6 +214,7 @@ def _scorer(project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, pat
             recipe.device,
             merge=score.merge,
             threshold=score.threshold,
+            alarms_per_day=score.alarms_per_day,
             classes=project.classes,
             rule=EventRule(score.merge_seconds, score.min_seconds),
             allowed=project.config.train.detector,

@@ -19,7 +19,7 @@ from lad.detector.validation import Evaluation, best_evaluation, divide, doubt, 
 from lad.device import detector_threads, numerics, repeatable
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
-from lad.files import fingerprint, naming, write_json, write_text
+from lad.files import fingerprint, link, naming, write_json, write_text
 from lad.models.registry import detector_source
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.inventory import check_labels, check_splits, find_features
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 STAGE = "train"
 ITEM = "detector"
+EVENT = "event"  # the only category of a detector of normal footage alone
 CODE_VERSION = 6  # `train.val_fraction` holds out what it says, to one source
 
 
@@ -141,9 +142,7 @@ def detector_facts(
         "stage": STAGE,
         "code": CODE_VERSION,
         # `auto` is what the labels and the detector, which are facts too, make of it.
-        "train": config.train.model_dump(
-            mode="json", exclude={"supervision"} if config.train.supervision == "auto" else None
-        ),
+        "train": config.train.model_dump(mode="json", exclude=_passed_over(config.train)),
         "detector": detector_source(config.train.detector),
         "merge": config.score.merge,  # of the validation videos' scores
         "classes": project.classes,
@@ -156,6 +155,12 @@ def detector_facts(
         ],
         "numerics": numerics(recipe.device, detector_threads(config.threads)),
     }
+
+
+def _passed_over(train: TrainConfig) -> set[str]:
+    """Keys that a detector does not depend on."""
+    keys = {"supervision"} if train.supervision == "auto" else set()
+    return keys if train.detector == "normality" else keys | {"motion_quantile", "smooth_seconds"}
 
 
 def _check(videos: Sequence[Video], project: Project, failed: Mapping[str, str]) -> None:
@@ -193,14 +198,14 @@ class _Training:
 
         self.work, self.reporter, self.config = work, reporter, project.config.train
         self.videos, self.today = videos, today
-        self.selection = how_selected(self.config, videos)
         supervision = supervision_of(videos, self.config)
+        self.selection = how_selected(self.config, videos, supervision)
         taught = self.config.model_copy(update={"supervision": supervision})
         with_supervision = project.config.model_copy(update={"train": taught})  # a checkpoint has no labels to look at
         self.setup: Setup = Setup(
             train=project.config.train,
             merge=project.config.score.merge,
-            classes=project.classes,
+            classes=project.classes if supervision != "normal" else [EVENT],
             device=recipe.device,
             fingerprint=today,
             config=with_supervision.model_dump(mode="json"),
@@ -224,6 +229,8 @@ class _Training:
         """Choose the number of steps on held-out videos, train, and say what came of it."""
         train = [video for video in self.videos if video.split == "train"]
         val = [video for video in self.videos if video.split == "val"]
+        if self.setup.supervision == "normal":
+            return self._learn_normal(train, val)
         if self.config.selection == "validation":
             if not val:
                 train, val = hold_out(train, self.config.val_fraction, self.config.seed)
@@ -238,6 +245,31 @@ class _Training:
         self.reporter.say(f"train: {best.step} steps by cross-validation ({best.describe()})")
         history = self._fit("train", self.work.checkpoints, train, [], best.step, chosen=best, validated_on=train)
         return self._outcome(best, train, train, history)
+
+    def _learn_normal(self, train: list[Video], val: list[Video]) -> dict[str, Any]:
+        """Learn from normal footage, and say how much of it says what is usual. That takes seconds, in one go."""
+        from lad.detector.checkpoint import save_checkpoint
+        from lad.detector.training_normal import in_time, learn, stretches
+
+        taught = stretches(self._pick(train))
+        if val:
+            held_out = [stretches(self._pick(val))]
+        elif len(train) == 1:
+            held_out = in_time(self._pick(train)[0], self.config.folds)
+            taught = [stretch for part in held_out for stretch in part]
+        else:
+            place = {video.id: stretch for video, stretch in zip(train, taught, strict=True)}
+            held_out = [[place[video.id] for video in part] for part in _parts(train, self.config)]
+        learned = learn(self.setup, taught, held_out)
+        save_checkpoint(self.work.best, learned.checkpoint(self.setup))
+        link(self.work.best, self.work.checkpoints / "last.pt")
+        told = learned.describe()
+        self.reporter.say(
+            f"train: {told['normal_hours']:.3g} h of normal footage held out say what is usual; "
+            f"{told['extrapolated']:.3g} times as much has one alarm at the detector's own threshold"
+        )
+        outcome = {"steps": 0, "selection": self.selection, "supervision": "normal", "validation": told}
+        return outcome | {"videos": len(train), "doubt": ""}
 
     def _outcome(
         self, best: Evaluation, train: list[Video], validated_on: list[Video], history: list[Evaluation]
@@ -329,8 +361,18 @@ class _Training:
             threading.excepthook = before
 
 
-def how_selected(config: TrainConfig, videos: Sequence[Video]) -> str:
-    """How the number of training steps is chosen, in words."""
+def _parts(train: Sequence[Video], config: TrainConfig) -> list[list[Video]]:
+    """Normal videos in parts to hold out: whole sources; of one source, as of one camera, whole videos."""
+    if len({video.group for video in train}) == 1:
+        train = [replace(video, source="") for video in train]
+    return [part for part in divide(train, config.folds, config.seed) if part]
+
+
+def how_selected(config: TrainConfig, videos: Sequence[Video], supervision: str = "frames") -> str:
+    """How the number of training steps is chosen, in words; with normal footage alone, what says what is usual."""
+    if supervision == "normal":
+        of_own = any(video.split == "val" for video in videos)
+        return "normal: the `val` videos" if of_own else f"normal: the training videos, in {config.folds} parts"
     if config.selection == "cross-validation":
         sources = len({video.group for video in videos if video.split == "train"})
         few = f", one for each source: train.folds is {config.folds}" if sources < config.folds else ""

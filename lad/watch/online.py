@@ -87,6 +87,8 @@ class Eye:
     def __post_init__(self) -> None:
         if hasattr(self.scorer.detector, "max_clips"):
             raise WatchError("this detector sees whole videos, and a camera's never ends: take one that sees windows")
+        if self.scorer.tail:
+            raise WatchError("this detector smooths its scores over whole videos, which lad watch does not do yet")
 
     @property
     def spec(self) -> ClipSpec:

@@ -180,6 +180,7 @@ def surveillance(root: Path) -> None:
         (ped1, "ped1", 1),
         (ped2, "ped2", 2),
         (ped2, "ped2-paper", 1),
+        (ped2, "ped2-one-class", 1),
         (xd_violence, "xd_violence", 1),
         (folder, "folder", 2),
         (ucf_crime, "ucf_crime-weak", 1),
@@ -206,7 +207,7 @@ def test_a_benchmark_s_configuration_runs_from_videos_to_metrics(
     assert not any(stage["failed"] for stage in data["stages"].values())
     metrics = data["metrics"]
     assert len(metrics.get("splits", [metrics])) == splits
-    learned_from = {"videos"} if config.endswith("-weak") else {"frames", "auto"}
+    learned_from = {"videos"} if config.endswith("-weak") else {"frames", "auto", "normal"}
     assert metrics["protocol"]["supervision"] in learned_from
     for one in metrics.get("splits", [metrics]):
         assert one["auc"] is not None and one["protocol"]["videos"]["train"] and one["protocol"]["videos"]["test"]

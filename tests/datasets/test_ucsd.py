@@ -118,6 +118,15 @@ def test_half_of_the_abnormal_and_half_of_the_normal_clips_train(
     assert len(in_split(videos, "test", "training")) == len(TRAINING[part]) - normal
 
 
+@pytest.mark.parametrize("part", ["ped1", "ped2"])
+def test_all_normal_clips_train_and_all_others_test_in_the_official_split(
+    part: str, images: Images, tmp_path: Path
+) -> None:
+    videos = READERS[part](frames_layout(tmp_path, images, part), Options()).official()
+    assert len(in_split(videos, "train", "training")) == len(TRAINING[part]) == len(in_split(videos, "train"))
+    assert len(in_split(videos, "test", "testing")) == len(TESTING[part]) == len(in_split(videos, "test"))
+
+
 def test_the_splits_of_ped2_are_those_of_earlier_results(images: Images, tmp_path: Path) -> None:
     listing = read_ped2(frames_layout(tmp_path, images), Options())
     first, last = listing.split(0), listing.split(9)

@@ -120,6 +120,8 @@ LIMITS = {
     "extract.stall_seconds": 86_400,
     "extract.weights_seed": 2**62,
     "data.frame_folder_fps": 100_000,
+    "train.smooth_seconds": 3600,
+    "score.alarms_per_day": 86_400,
     "train.window": 1024,
     "train.hidden": 4096,
     "train.learning_rate": 1000,
@@ -159,7 +161,12 @@ def test_every_number_of_the_configuration_has_limits() -> None:
 
     whole = Config.model_json_schema()
     found = dict(numbers(whole))
-    assert found.keys() == LIMITS.keys() | {"train.dropout", "train.val_fraction", "score.threshold"}
+    assert found.keys() == LIMITS.keys() | {
+        "train.dropout",
+        "train.val_fraction",
+        "score.threshold",
+        "train.motion_quantile",
+    }
     assert all(kind.keys() & {"maximum", "exclusiveMaximum"} for kind in found.values())
     assert all(kind.keys() & {"minimum", "exclusiveMinimum"} for kind in found.values())
 

@@ -187,6 +187,7 @@ def test_a_dataset_beside_nothing_is_still_found_as_given(lad, clips, tmp_path, 
 # Labels of whole videos -----------------------------------------------------------------------------------------------
 
 WEAK = changed(a="8-30>?", c="8-30>12")
+NORMAL = changed(a="8-30>", c="8-30>")
 MIL = ("-o", "train.detector=mil", "-o", "train.dropout=0.5")
 
 
@@ -203,6 +204,11 @@ def setting(text: str) -> tuple[str, str]:
         (GOOD, ["supervision=videos"], "the detector aed_t cannot learn from that: set train.detector=linear"),
         (GOOD, ["supervision=frames", "detector=mil"], "the detector mil cannot learn from that"),
         (WEAK[:1] + WEAK[2:3] + WEAK[4:], ["detector=mil"], "every training video has an event"),
+        (NORMAL, [], "no training video has an event: there is nothing to learn from"),
+        (NORMAL, [], "or, to learn from normal footage alone, -o train.detector=normality"),
+        (NORMAL, ["supervision=normal"], "the detector aed_t cannot learn from that: set train.detector=normality"),
+        (GOOD, ["detector=normality"], "a, c: training videos with an event, and the detector normality is to learn"),
+        (WEAK, ["detector=normality"], "write test, or nothing, in their column split"),
     ],
 )
 def test_labels_that_cannot_teach_this_detector_are_refused_with_what_to_do(
@@ -214,7 +220,10 @@ def test_labels_that_cannot_teach_this_detector_are_refused_with_what_to_do(
 
 @pytest.mark.parametrize(
     ("rows", "detector", "taught_by"),
-    [(GOOD, "linear", "frames"), (GOOD, "mil", "videos"), (GOOD, "aed", "frames"), (WEAK, "linear", "videos")],
+    [
+        *((GOOD, "linear", "frames"), (GOOD, "mil", "videos"), (GOOD, "aed", "frames"), (WEAK, "linear", "videos")),
+        (NORMAL, "normality", "normal"),
+    ],
 )
 def test_the_labels_that_say_most_are_those_that_all_videos_and_the_detector_allow(rows, detector, taught_by) -> None:
     cells = (row.split(",") for row in rows if ",train," in row)

@@ -1,0 +1,222 @@
+"""Chooses the recipe of `configs/ped2-one-class.yaml` without a look at a test clip or a label.
+
+Three quarters of the normal training clips teach, the others are held out, four times. What is held out is disturbed
+for a part of its length, in ways that nobody would call normal: it goes faster, a thing is pasted in that moves faster
+than all others or stands still, or time runs backwards. A recipe is good if disturbed frames score higher than the
+undisturbed ones beside them: by the mean of the four frame AUC, each the mean over how much is disturbed.
+
+    python -m benchmarks.one_class --data DIR --work DIR [--rgb]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lad.config import Config, load_config
+from lad.detector.scoring import score_features
+from lad.detector.tail import smoothed
+from lad.detector.training import Setup
+from lad.detector.training_normal import learn, stretches
+from lad.detector.training_windows import TrainingVideo
+from lad.device import STEADY_THREADS, detector_threads, repeatable
+from lad.evaluation.metrics import roc_auc
+from lad.extract.clips import ClipSpec, clip_batches, with_flow
+from lad.extract.motion import BLUR, FLOW, SHARES, motion_of
+from lad.extract.readers import open_reader
+from lad.features.recipe import load_extractor, make_recipe
+from lad.features.video import ClipFeatures, VideoFeatures
+from lad.pipeline.project import load_project
+from lad.tables import markdown_table
+
+CONFIG = Path("ped2-one-class")
+FPS = 10.0
+FOLDS = 4
+BLURS = (6, 12, 18)
+REFERENCE_BLUR = 12  # of the flow by which speeds of pasted things are chosen
+QUANTILES = (0.97, 0.98, 0.99, 0.995, 1.0)
+SMOOTH = (0.0, 0.2, 0.4, 0.6, 0.8)
+FASTER = (1.5, 2.0)
+SPEEDS = (1.25, 1.5, 2.0, 3.0)  # times that of the fastest thing, in the median frame
+SIZES = (1.0, 0.7)  # times that of a walking person
+THING = (48, 28)  # pixels: height and width of one
+
+Frames = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A disturbance: of which of the four kinds, and what it makes of a clip: frames, and which of them it touched."""
+
+    name: str
+    make: Callable[[Frames, Frames, np.random.Generator], tuple[Frames, np.ndarray]]
+
+
+def kinds(fastest: float) -> list[Kind]:
+    """All disturbances; `fastest`: pixels a frame of the fastest thing of a usual frame."""
+    return [
+        Kind("undisturbed", lambda frames, _, __: (frames, np.zeros(len(frames), dtype=bool))),
+        *(Kind("goes faster", partial(_faster, factor)) for factor in FASTER),
+        *(Kind("a fast thing", partial(_pasted, v * fastest, size)) for v, size in product(SPEEDS, SIZES)),
+        *(Kind("a thing stands still", partial(_pasted, 0.0, size)) for size in SIZES),
+        Kind("backwards", partial(_faster, -1.0)),
+    ]
+
+
+def _faster(factor: float, frames: Frames, _others: Frames, _rng: np.random.Generator) -> tuple[Frames, np.ndarray]:
+    """The second half at another speed; below 0: from its end."""
+    half = len(frames) // 2
+    rest = frames[half:] if factor > 0 else frames[half:][::-1]
+    taken = [rest[int(n * abs(factor))] for n in range(int(len(rest) / abs(factor)))]
+    return frames[:half] + taken, np.arange(half + len(taken)) >= half
+
+
+def _pasted(
+    speed: float, size: float, frames: Frames, others: Frames, rng: np.random.Generator
+) -> tuple[Frames, np.ndarray]:
+    """A person of another clip goes to and fro, `speed` pixels a frame, in the middle third of the frames."""
+    thing = cv2.resize(_walker(others, rng), None, fx=size, fy=size).astype(np.float32)
+    height, width = thing.shape[:2]
+    down, across = (np.abs(np.arange(n) - (n - 1) / 2) / (n / 2) for n in (height, width))
+    soft = np.clip(2.5 * (1 - np.hypot(down[:, None], across)), 0, 1)[..., None].astype(np.float32)
+    rows, columns = frames[0].shape[:2]
+    top, begin, room = int(rng.integers(rows // 6, rows - height)), rng.uniform(0, columns), columns - width - 1
+    touched = np.zeros(len(frames), dtype=bool)
+    touched[len(frames) // 3 : 2 * len(frames) // 3] = True
+    made = []
+    for number, frame in enumerate(frames):
+        gone = (begin + speed * number) % (2 * room)
+        left, rest = divmod(min(gone, 2 * room - gone), 1.0)
+        shift = np.array([[1, 0, rest], [0, 1, 0]], dtype=np.float32)
+        moved, mask = (cv2.warpAffine(one, shift, (width + 1, height)) for one in (thing, soft))
+        changed = frame.astype(np.float32)
+        place = changed[top : top + height, int(left) : int(left) + width + 1]
+        place += (moved - place) * mask[..., None]
+        made.append(changed.round().astype(np.uint8) if touched[number] else frame)
+    return made, touched
+
+
+def _walker(frames: Frames, rng: np.random.Generator) -> np.ndarray:
+    """A piece of a frame around what moves most in it."""
+    height, width = THING
+    start = int(rng.integers(len(frames) - 1))
+    flow = next(with_flow(((0, frame) for frame in frames[start : start + 2]), FLOW))[1]
+    moving = cv2.blur(cv2.magnitude(flow[..., 0], flow[..., 1]), (width // 2, height // 2))
+    row, column = np.unravel_index(moving.argmax(), moving.shape)
+    top = min(max(int(row) - height // 2, 0), moving.shape[0] - height)
+    left = min(max(int(column) - width // 2, 0), moving.shape[1] - width)
+    return frames[start][top : top + height, left : left + width]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A clip as it was disturbed: `motion` blur -> `(clips, 144)`; `rgb` `(clips, D)`, or nothing."""
+
+    clip: int
+    kind: str
+    touched: np.ndarray
+    motion: dict[int, np.ndarray]
+    rgb: np.ndarray
+
+    def features(self, blur: int, rgb: bool) -> TrainingVideo:
+        parts = [self.rgb[None]] if rgb else []
+        source = VideoFeatures([], None, len(self.touched), FPS)
+        return TrainingVideo(source, ClipFeatures([*parts, self.motion[blur][None]]), self.touched, 0)
+
+
+def motion_by_blur(frames: Frames) -> dict[int, np.ndarray]:
+    """What `extract.motion` gives of a clip, with each blur."""
+    found: dict[int, list[np.ndarray]] = {blur: [] for blur in BLURS}
+    for _, flow in with_flow(((0, frame) for frame in frames), FLOW):
+        for blur, rows in found.items():
+            rows.append(motion_of(flow, blur))
+    padding = -len(frames) % 16
+    return {blur: np.stack(rows + rows[-1:] * padding).reshape(-1, 16 * len(SHARES)) for blur, rows in found.items()}
+
+
+def make_all(config: Config, clips: Sequence[Frames], rgb: bool, work: Path) -> Iterator[Made]:
+    """All disturbances of all clips; what was made once lies in `work`."""
+    fastest = float(np.median([motion_by_blur(clip[:40])[REFERENCE_BLUR][:, -1] for clip in clips]))
+    extractor = None
+    for number, clip in enumerate(clips):
+        rng = np.random.default_rng(number)
+        for order, kind in enumerate(kinds(fastest)):
+            frames, touched = kind.make(clip, clips[(number + 1) % len(clips)], rng)
+            motion, looks = (work / f"{number:02}_{order:02}_{name}.npz" for name in ("motion", "rgb"))
+            if not motion.is_file():
+                rows = {f"blur{blur}": rows for blur, rows in motion_by_blur(frames).items()}
+                np.savez(motion, **rows)  # type: ignore[arg-type]  # numpy's stub takes a name for its own option
+            if rgb and not looks.is_file():
+                extractor = extractor or load_extractor(make_recipe(config.extract, device="cpu", threads=2))
+                batches = clip_batches(frames, ClipSpec(("rgb",)))
+                np.savez(looks, rgb=np.concatenate([extractor("rgb", batch["rgb"]) for batch in batches]))
+            of_blur = {blur: np.load(motion)[f"blur{blur}"] for blur in BLURS}
+            yield Made(number, kind.name, touched, of_blur, np.load(looks)["rgb"] if rgb else np.zeros((0, 0)))
+        print(f"clip {number + 1} of {len(clips)}", flush=True)
+
+
+def judge(
+    config: Config, made: Sequence[Made], blur: int, quantile: float, smooth: float, rgb: bool
+) -> dict[str, float]:
+    """Kind of disturbance -> frame AUC, the mean over how much is disturbed."""
+    train = config.train.model_copy(update={"motion_quantile": quantile, "smooth_seconds": smooth})
+    setup = Setup(train, "mean", ["event"], "cpu", "", config={"extract": {"motion": True}})
+    clips = sorted({one.clip for one in made})
+    variants: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    names: dict[int, str] = {}
+    for fold in range(FOLDS):
+        normal = [one for one in made if one.kind == "undisturbed" and one.clip % FOLDS != fold]
+        taught = stretches([one.features(blur, rgb) for one in normal])
+        parts = [taught[part::FOLDS] for part in range(FOLDS)]
+        model = learn(setup, taught, parts).model
+        for clip in (clip for clip in clips if clip % FOLDS == fold):
+            for order, one in enumerate(one for one in made if one.clip == clip and one.kind != "undisturbed"):
+                video = one.features(blur, rgb)
+                timeline = video.source.timeline()
+                frames = timeline.by_frame(score_features(model, video.features).clips)
+                variants.setdefault(order, []).append((smoothed(frames, timeline.times, smooth), one.touched))
+                names[order] = one.kind
+    found: dict[str, list[float]] = {}
+    for order, pairs in variants.items():
+        scores, touched = (np.concatenate(arrays) for arrays in zip(*pairs, strict=True))
+        found.setdefault(names[order], []).append(roc_auc(touched, scores) or 0.0)
+    return {kind: float(np.mean(aucs)) for kind, aucs in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the download of UCSD Ped2")
+    parser.add_argument("--work", type=Path, required=True, help="for what is made of the clips")
+    parser.add_argument(
+        "--rgb", action="store_true", help="the default alone, without and with I3D's features beside it"
+    )
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    streams = "[rgb]" if args.rgb else "[]"
+    config = load_config(CONFIG, [f"extract.streams={streams}"], options={"data.root": args.data})
+    paths = [video.path for video in load_project(config).videos if video.split == "train"]
+    clips = [[np.asarray(frame) for frame in open_reader(path, folder_fps=FPS)] for path in paths]
+    with repeatable("cpu", STEADY_THREADS):
+        made = list(make_all(config, clips, args.rgb, args.work))
+    rows = []
+    with repeatable("cpu", detector_threads(None)):
+        default = ((BLUR,), (config.train.motion_quantile,), (config.train.smooth_seconds,), (False, True))
+        for blur, quantile, smooth, rgb in product(*(default if args.rgb else (BLURS, QUANTILES, SMOOTH, (False,)))):
+            by_kind = judge(config, made, blur, quantile, smooth, rgb)
+            mean = float(np.mean(list(by_kind.values())))
+            numbers = [f"{value:.4f}" for value in (*by_kind.values(), mean)]
+            rows.append((mean, [str(blur), f"{quantile:g}", f"{smooth:g}", "yes" if rgb else "no", *numbers]))
+    titles = ["blur, pixels", "quantile", "smoothing, s", "I3D", *by_kind, "mean"]
+    rows.sort(key=lambda row: -row[0])
+    print(markdown_table(titles, [cells for _, cells in rows]))
+
+
+if __name__ == "__main__":
+    main()
