@@ -14,7 +14,7 @@ from lad.watch.online import Eye, Pieces, WatchError
 
 def eye(latency: str, *, window: int = 3, batch: int = 4, stride: int = 16, **detector: Any) -> Eye:
     recipe = SimpleNamespace(clips=ClipSpec(("rgb",), batch_clips=batch, stride=stride), context="batch")
-    scorer = SimpleNamespace(detector=SimpleNamespace(window=window, **detector))
+    scorer = SimpleNamespace(detector=SimpleNamespace(window=window, **detector), tail=None)
     return Eye(recipe, None, scorer, latency)  # type: ignore[arg-type]
 
 
