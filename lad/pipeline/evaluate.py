@@ -77,6 +77,9 @@ def evaluate_videos(
         budget = alarm_budget(scored, asked_for, first["threshold"], score.merge_seconds, score.min_seconds)
         metrics["alarms_per_day"] = budget
     made_with = _protocol_of_detector(project, work, first["checkpoint"], configured)
+    if made_with["supervision"] == "normal":
+        metrics |= {"calibration_error": None, "reliability": None}
+        metrics["undefined"]["calibration_error"] = "a score is a share of normal frames here, and no probability"
     metrics |= {"protocol": made_with, "weights": dict(recipe.identities), "lad": code_version()}
     metrics["doubt"] = first.get("doubt", "") or _taught_by(project, work, usable)
     if not first.get("doubt") and metrics["doubt"]:

@@ -218,6 +218,11 @@ def test_labels_that_cannot_teach_this_detector_are_refused_with_what_to_do(
     refused_at_once(lad_run("run", rows, *words), tmp_path, said)
 
 
+def test_a_budget_of_alarms_for_a_detector_that_keeps_none_is_refused(lad_run, tmp_path) -> None:
+    result = lad_run("run", GOOD, "-o", "score.alarms_per_day=2")
+    refused_at_once(result, tmp_path, "score.alarms_per_day: the detector aed_t does not know how often")
+
+
 @pytest.mark.parametrize(
     ("rows", "detector", "taught_by"),
     [
