@@ -189,7 +189,8 @@ def other_features(
         return []
     now = extract.model_dump(mode="json")
     then = ExtractConfig().model_dump(mode="json") | checkpoint.config["extract"]  # it may be older than a key
-    keys = ["backbone", "preset", "motion", "crops", "context", "fps", "clip_stride"]
+    keys = ["backbone", "preset", "context"] if now["streams"] else []  # motion alone sees no network
+    keys += ["motion", "crops", "fps", "clip_stride"]
     keys += [key for key, stream in (("rgb_short_side", "rgb"), ("flow", "flow")) if stream in now["streams"]]
     found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
     for stream, identity in identities.items():

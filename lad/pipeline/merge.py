@@ -22,6 +22,16 @@ FOLDER = re.compile(r"([1-9][0-9]*)-of-([1-9][0-9]*)")
 FINISHED = ("done", "failed")
 
 
+def check_parts(work: Path, parts: Sequence[Path]) -> None:
+    """To be asked before anything is written to a work directory, whose name may be a slip.
+
+    Raises:
+        StageError: there is nothing to merge.
+    """
+    if not parts and not any((work / SHARDS).glob("*-of-*")):
+        raise StageError(f"{work}: no parts here: run lad extract --shard 1/N and so on first, or name them")
+
+
 def merge_parts(work: Work, parts: Sequence[Path], reporter: Reporter, *, verify: bool = False) -> StageResult:
     """Take the features that were extracted in other work directories, which stay as they are.
 
@@ -38,14 +48,9 @@ def merge_parts(work: Work, parts: Sequence[Path], reporter: Reporter, *, verify
     Returns:
         of videos and streams how many were taken, how many were there, and which failed; with parts that are missing,
         in use or not finished among those that failed.
-
-    Raises:
-        StageError: there is nothing to merge.
     """
     result = StageResult(STAGE)
     folders = list(parts) or _shards(work.home, result)
-    if not folders:
-        raise StageError(f"{work.home}: no parts here: run lad extract --shard 1/N and so on first, or name them")
     others = 0
     with reporter.progress(STAGE, len(folders), "parts") as bar:
         for folder in folders:

@@ -269,7 +269,7 @@ class _Training:
         told = learned.describe()
         self.reporter.say(
             f"train: {told['normal_hours']:.3g} h of normal footage held out say what is usual; "
-            f"{told['extrapolated']:.3g} times as much has one alarm at the detector's own threshold"
+            f"the detector's threshold is for one alarm in {told['extrapolated']:.3g} times as much"
         )
         outcome = {"steps": 0, "selection": self.selection, "supervision": "normal", "validation": told}
         return outcome | {"videos": len(train), "doubt": ""}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lad.config import TrainConfig
+from lad.config import ExtractConfig, TrainConfig
 from lad.detector import training_normal
-from lad.detector.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, save_checkpoint
 from lad.detector.detector_file import SUFFIX
 from lad.detector.scoring import Scores, make_scorer
 from lad.detector.training import Setup
@@ -200,3 +200,12 @@ def test_no_more_clips_are_kept_than_were_meant_however_short_the_videos(monkeyp
     monkeypatch.setattr(training_normal, "MAX_BANK", 10)
     taught = stretches([video(features(3, seed, LOOKS)) for seed in range(33)])
     assert len(learn(setup(), taught, [taught[:5], taught[5:]]).model.bank) == 10
+
+
+def test_motion_alone_depends_on_no_network() -> None:
+    checkpoint = learned().checkpoint(setup())
+    checkpoint.config = {"extract": ExtractConfig(streams=[], motion=True).model_dump(mode="json")}
+    now = ExtractConfig(streams=[], motion=True, backbone="tiny", preset="wan2021", context="batch")
+    assert other_features(checkpoint, now, {}, given=False) == []
+    slower = ExtractConfig(streams=[], motion=True, fps=5)
+    assert other_features(checkpoint, slower, {}, given=False) == ["fps None, now 5.0"]
