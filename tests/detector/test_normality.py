@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lad.config import ExtractConfig, TrainConfig
+from lad.config import Config, ExtractConfig, TrainConfig
 from lad.detector import training_normal
-from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, save_checkpoint
+from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, save_checkpoint, scoring_config
 from lad.detector.detector_file import SUFFIX
 from lad.detector.scoring import Scores, make_scorer
 from lad.detector.training import Setup
@@ -209,3 +209,16 @@ def test_motion_alone_depends_on_no_network() -> None:
     assert other_features(checkpoint, now, {}, given=False) == []
     slower = ExtractConfig(streams=[], motion=True, fps=5)
     assert other_features(checkpoint, slower, {}, given=False) == ["fps None, now 5.0"]
+
+
+@pytest.mark.parametrize(("made_with", "asked"), [("alarms_per_day", "threshold"), ("threshold", "alarms_per_day")])
+def test_a_threshold_that_is_asked_for_takes_the_place_of_a_budget_and_the_other_way(
+    made_with, asked, tmp_path
+) -> None:
+    checkpoint = learned().checkpoint(setup())
+    settings = Config.model_validate({"name": "a", "score": {made_with: 0.5}, "train": {"detector": "normality"}})
+    checkpoint.config = settings.model_dump(mode="json")
+    save_checkpoint(tmp_path / "a.pt", checkpoint)
+    score = scoring_config(tmp_path / "a.pt", [f"score.{asked}=0.25"]).score
+    assert (getattr(score, asked), getattr(score, made_with)) == (0.25, None)
+    assert getattr(scoring_config(tmp_path / "a.pt", []).score, made_with) == 0.5
