@@ -27,6 +27,7 @@ from lad.pipeline.score import detector_repairs, is_own, read_times_and_scores, 
 from lad.pipeline.scored import STAGE as SCORE
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
+from lad.pipeline.train import unused_keys
 from lad.version import code_version
 from lad.work.layout import Work
 from lad.work.manifest import Item
@@ -173,7 +174,8 @@ def _scores_of_today(
     if trained and is_own(work, *detectors):
         now = project.config.train.model_dump(mode="json")
         then = trained.info.get("config", dict.fromkeys(now))  # not in rows of older versions, which are stale
-        changed = sorted(key for key, value in then.items() if now.get(key) != value)
+        used = then.keys() - unused_keys(project.config.train)
+        changed = sorted(key for key in used if now.get(key) != then[key])
         if changed:
             keys = ", ".join(f"train.{key}" for key in changed)
             raise StageError(f"the detector was trained with another configuration ({keys}): run `lad train` first")

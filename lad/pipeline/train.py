@@ -138,11 +138,12 @@ def detector_facts(
 ) -> dict[str, Any]:
     """What a detector depends on that is trained on these videos, whose events are in frames."""
     config = project.config
+    auto = {"supervision"} if config.train.supervision == "auto" else set()
     return {
         "stage": STAGE,
         "code": CODE_VERSION,
         # `auto` is what the labels and the detector, which are facts too, make of it.
-        "train": config.train.model_dump(mode="json", exclude=_passed_over(config.train)),
+        "train": config.train.model_dump(mode="json", exclude=unused_keys(config.train) | auto),
         "detector": detector_source(config.train.detector),
         "merge": config.score.merge,  # of the validation videos' scores
         "classes": project.classes,
@@ -157,10 +158,9 @@ def detector_facts(
     }
 
 
-def _passed_over(train: TrainConfig) -> set[str]:
+def unused_keys(train: TrainConfig) -> set[str]:
     """Keys that a detector does not depend on."""
-    keys = {"supervision"} if train.supervision == "auto" else set()
-    return keys if train.detector == "normality" else keys | {"motion_quantile", "smooth_seconds"}
+    return set() if train.detector == "normality" else {"motion_quantile", "smooth_seconds"}
 
 
 def _check(videos: Sequence[Video], project: Project, failed: Mapping[str, str]) -> None:

@@ -253,6 +253,9 @@ def test_weak_labels_train_and_frames_are_measured(lad_run, selection, tmp_path)
     status, out, err = lad_run("run", WEAK, *words)
     assert status == 0 and "train" in out + err and "2 steps" not in err
     before = (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes()
+    status, _, err = lad_run("run", WEAK, *words, *setting("smooth_seconds=3"))
+    assert status == 0, f"a key of another detector's changes nothing: {err}"
+    assert (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes() == before
     status, _, err = lad_run("run", changed(a="8-30>?", c="8-30>?"), *words)
     assert status == 0 and "more is known" not in err
     assert (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes() != before, "other labels, another detector"
