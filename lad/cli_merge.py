@@ -58,7 +58,7 @@ def merge(
       lad merge --work runs/yard /mnt/usb/runs/yard
     """
     from lad import console
-    from lad.pipeline.merge import merge_parts
+    from lad.pipeline.merge import check_parts, merge_parts
     from lad.pipeline.outcome import stages_data
     from lad.work.layout import Work
     from lad.work.manifest import open_manifest
@@ -66,6 +66,7 @@ def merge(
     if config_path is None and work is None:
         raise click.UsageError("give --work DIR, or -c CONFIG")
     place = work or default_work(config_path)
+    check_parts(place, parts)
     reporter = console.make_reporter(quiet=quiet)
     with open_manifest(place) as manifest, reporter.log.kept_in(place, reporter.print):
         result = merge_parts(Work(manifest), parts, reporter, verify=verify)

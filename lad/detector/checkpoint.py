@@ -131,18 +131,20 @@ def scoring_config(
     if made_with is None:
         base = {"name": "score", **_released_config(path, checkpoint)}
         return load_config(None, overrides, base, options, say)
+    said = load_config(None, overrides, {"name": "score"}, options)
     try:
         kept = {key: made_with[key] for key in ("extract", "train", "threads")}
         # What a file from elsewhere says of features is needed; what protects this machine is not its to say.
         kept["extract"] = {key: value for key, value in kept["extract"].items() if key not in SAFEGUARDS}
         kept["score"] = {**made_with["score"], "checkpoint": None, "max_memory": None}
+        if said.score.threshold is not None or said.score.alarms_per_day is not None:  # each takes the other's place
+            kept["score"] |= {"threshold": None, "alarms_per_day": None}
         kept["threads"] = min(kept["threads"], cores()) if kept["threads"] else None
         if checkpoint.outside:  # only the user may name code that is to be run
             kept["train"] = {key: value for key, value in kept["train"].items() if key != "detector"}
     except (KeyError, TypeError, AttributeError) as error:
         raise _does_not_say(path) from error
     config = load_config(None, overrides, {"name": "score", **kept}, options, say)
-    said = load_config(None, overrides, {"name": "score"}, options)
     if problems := list(check_demands(config, said)):
         raise CheckpointError("\n".join(f"{path}: {problem}" for problem in problems))
     return config
@@ -189,7 +191,8 @@ def other_features(
         return []
     now = extract.model_dump(mode="json")
     then = ExtractConfig().model_dump(mode="json") | checkpoint.config["extract"]  # it may be older than a key
-    keys = ["backbone", "preset", "motion", "crops", "context", "fps", "clip_stride"]
+    keys = ["backbone", "preset", "context"] if now["streams"] else []  # motion alone sees no network
+    keys += ["motion", "crops", "fps", "clip_stride"]
     keys += [key for key, stream in (("rgb_short_side", "rgb"), ("flow", "flow")) if stream in now["streams"]]
     found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
     for stream, identity in identities.items():

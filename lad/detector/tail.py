@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lad.extract.motion import SHARES
 from lad.intervals import events_above
 
 LEVELS = 1001  # quantiles below the tail
@@ -27,6 +28,7 @@ FRAME_SHAPES = (0.1, 0.5)
 ALARMS_PER_DAY = 2.0  # that a threshold is for, where nobody says how many
 GAP_SECONDS = 0.5  # runs with a shorter gap are one, as events are by default
 KERNEL_SIGMAS = 4.0
+LONG_KERNEL = 2001  # numbers: from here on a Fourier transform is faster, and needed for long videos
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,16 @@ def smoothed(numbers: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray
     frames = sigma * (len(times) - 1) / max(float(times[-1] - times[0]), 1e-9)
     reach = min(int(KERNEL_SIGMAS * frames), len(numbers) - 1)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / frames) ** 2)
-    padded = np.convolve(numbers, kernel)[reach : reach + len(numbers)]
-    return padded / np.convolve(np.ones(len(numbers)), kernel)[reach : reach + len(numbers)]
+    padded = _convolved(numbers, kernel)[reach : reach + len(numbers)]
+    return padded / _convolved(np.ones(len(numbers)), kernel)[reach : reach + len(numbers)]
+
+
+def _convolved(numbers: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """`np.convolve`, in a time that is hardly more than linear."""
+    if len(kernel) < LONG_KERNEL:
+        return np.convolve(numbers, kernel)
+    length = len(numbers) + len(kernel) - 1
+    return np.fft.irfft(np.fft.rfft(numbers, length) * np.fft.rfft(kernel, length), length)
 
 
 def tail_of(model: Any) -> Tail | None:
@@ -154,6 +164,9 @@ def tail_of(model: Any) -> Tail | None:
         float(model.peaks_a_day),
         float(model.smooth_seconds),
     )
+    deviations = [float(one.min()) for one in (model.part_std, model.motion_std)]
+    if min(deviations) <= 0 or not 0 <= int(model.motion_quantile) < len(SHARES):
+        raise ValueError("what it says of distances from normal footage makes no sense")
     falls = all(one.scale > 0 and one.shape >= 0 for one in (tail.frames, tail.peaks))
     if not falls or min(tail.peaks_a_day, tail.smooth_seconds) < 0 or (np.diff(tail.levels) < 0).any():
         raise ValueError("what it says of normal footage makes no sense")

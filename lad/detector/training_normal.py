@@ -34,6 +34,16 @@ class Stretch:
     video: TrainingVideo
     clips: np.ndarray
 
+    @property
+    def normal_clips(self) -> np.ndarray:
+        """Those of which every frame is known to be normal: they teach."""
+        if self.video.labelled is None:
+            return self.clips
+        timeline = self.video.source.timeline()
+        real, _ = timeline.by_clip(np.ones_like(self.video.labelled), self.video.features.clips)
+        known = np.flatnonzero((self.video.mask >= real).all(axis=1))
+        return self.clips[np.isin(self.clips, known)]
+
 
 @dataclass(frozen=True)
 class Learned:
@@ -85,12 +95,12 @@ class Learned:
 
 
 def stretches(videos: Sequence[TrainingVideo]) -> list[Stretch]:
-    """All known clips of each video."""
-    return [Stretch(one, np.arange(one.features.clips)[one.known_clips]) for one in videos]
+    """All clips of each video."""
+    return [Stretch(one, np.arange(one.features.clips)) for one in videos]
 
 
 def in_time(video: TrainingVideo, parts: int) -> list[list[Stretch]]:
-    """The known clips of the only video in so many parts, one after the other."""
+    """The clips of the only video in so many parts, one after the other."""
     (whole,) = stretches([video])
     return [[Stretch(video, clips)] for clips in np.array_split(whole.clips, parts) if len(clips)]
 
@@ -123,6 +133,8 @@ def learn(setup: Setup, train: Sequence[Stretch], held_out: Sequence[Sequence[St
     for video, distances in found.values():
         timeline = video.source.timeline()
         by_clip = model.added(torch.from_numpy(distances).to(model.bank.device)).cpu().numpy()
+        if not video.mask.any():
+            continue
         frames = smoothed(timeline.by_frame(by_clip), timeline.times, setup.train.smooth_seconds)
         numbers.append(video.known(frames))
         seconds.append(float(timeline.ends[-1]) * len(numbers[-1]) / len(frames))
@@ -169,16 +181,24 @@ def _known(setup: Setup, train: Sequence[Stretch]) -> Normality:
 
 def _rows(train: Sequence[Stretch], most: int) -> np.ndarray:
     """`(n, D)` float32 of clips of all crops: all of them, or evenly many of them."""
-    total = sum(len(one.clips) * one.video.features.crops for one in train)
-    step = -(-total // most)
-    found = []
-    for one in train:
+    clips = [one.normal_clips for one in train]
+    total = sum(len(of_one) * one.video.features.crops for one, of_one in zip(train, clips, strict=True))
+    if not total:
+        raise TrainingError("no clip is known to be normal from end to end: add footage")
+    step, passed, found = -(-total // most), 0, []
+    for one, of_one in zip(train, clips, strict=True):
         for crop in range(one.video.features.crops):
-            rows = one.video.features.rows(crop, one.clips[::step])
+            rows = one.video.features.rows(crop, of_one[-passed % step :: step])  # across videos, however short
             if not np.isfinite(rows).all():
-                raise TrainingError(f"{one.video.source.paths[0]}: holds numbers that are not finite")
+                raise _not_finite(one.video)
+            passed += len(of_one)
             found.append(rows)
     return np.concatenate(found)
+
+
+def _not_finite(video: TrainingVideo) -> TrainingError:
+    """The error for features that are no numbers."""
+    return TrainingError(f"{video.source.paths[0]}: holds numbers that are not finite")
 
 
 def _distances(model: Normality, stretch: Stretch) -> np.ndarray:
@@ -191,7 +211,10 @@ def _distances(model: Normality, stretch: Stretch) -> np.ndarray:
             crops = [torch.from_numpy(features.rows(crop, block)) for crop in range(features.crops)]
             by_crop = torch.stack([model.distances(rows.to(model.bank.device)) for rows in crops])
             found.append(by_crop.mean(dim=0).double().cpu().numpy())
-    return np.concatenate(found)
+    distances = np.concatenate(found)
+    if not np.isfinite(distances).all():
+        raise _not_finite(stretch.video)
+    return distances
 
 
 def _standardise(model: Normality, unseen: Sequence[np.ndarray]) -> None:

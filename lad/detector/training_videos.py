@@ -81,8 +81,9 @@ class VideoSampler:
 
 def _shortened(video: TrainingVideo, crop: int) -> np.ndarray:
     """`(T, D)` float32 of its labelled clips, T <= 256: of a longer video, means of as many equal runs of clips."""
-    rows = video.features.rows(crop, video.known_clips)
-    if len(rows) <= MAX_CLIPS:
-        return rows
-    starts = np.arange(MAX_CLIPS) * len(rows) // MAX_CLIPS
-    return np.add.reduceat(rows, starts, axis=0) / np.diff(starts, append=len(rows))[:, None].astype(np.float32)
+    clips = np.arange(video.features.clips)[video.known_clips]
+    if len(clips) <= MAX_CLIPS:
+        return video.features.rows(crop, clips)
+    starts = np.arange(MAX_CLIPS) * len(clips) // MAX_CLIPS
+    runs = np.split(clips, starts[1:])  # read one by one: a video may be days long
+    return np.stack([video.features.rows(crop, run).mean(axis=0) for run in runs])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,6 +108,13 @@ def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
         dealt[target].extend(groups[group])
         kinds[target].update(video.is_abnormal for video in groups[group])
     return dealt
+
+
+def divide_normal(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
+    """Normal videos in parts to hold out: whole sources; of one source, as of one camera, whole videos."""
+    if len({video.group for video in videos}) == 1:
+        videos = [replace(video, source="") for video in videos]
+    return [part for part in divide(videos, parts, seed) if part]
 
 
 def validate(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean") -> Validation:

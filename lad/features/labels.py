@@ -55,6 +55,15 @@ def with_review(video: Video) -> Video:
     return replace(video, events=events, label=label, split=split, unlabelled=unlabelled)
 
 
+def without_found(video: Video) -> Video:
+    """It as normal footage: frames in which a review found an event, and nobody else said one, are unlabelled."""
+    found = [event for event, _ in video.reviewed.events] if video.reviewed else []
+    if not found or not set(video.events) <= set(found):
+        return video
+    unlabelled = sorted([*video.unlabelled, *found], key=lambda stretch: stretch.start)
+    return replace(video, events=(), unlabelled=tuple(unlabelled))
+
+
 def labels_misfit(video: Video, frames: int, counted: Path | None = None) -> str | None:
     """Why a video's labels cannot be used: they are for another number of frames, by more than a clip.
 

@@ -69,7 +69,8 @@ class Normality(nn.Module):
         super().__init__()
         self.feature_dim, self.classes, self.window = feature_dim, classes, 1
         self.looks_dim = feature_dim - motion * MOTION_DIM
-        if classes != 1 or motion not in (0, 1) or self.looks_dim < 0 or (self.looks_dim > 0) != (bank > 0):
+        has_looks = self.looks_dim > 0
+        if classes != 1 or levels < 2 or motion not in (0, 1) or self.looks_dim < 0 or has_looks != (bank > 0):
             raise ValueError("not a normality model's sizes")
         self.has_motion = bool(motion)
         self.register_buffer("feature_mean", torch.zeros(feature_dim))

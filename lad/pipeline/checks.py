@@ -13,7 +13,7 @@ from lad.dataset import COLUMNS
 from lad.datasets import BENCHMARKS
 from lad.extract.motion import SHARES
 from lad.features.recipe import recipe_problems
-from lad.models.registry import DETECTORS, DetectorMissing, detector_class, is_outside
+from lad.models.registry import DETECTORS, LEARNS_FROM, DetectorMissing, detector_class, is_outside
 from lad.text import unknown
 
 
@@ -32,7 +32,7 @@ def check_config(config: Config, *, named: bool = False) -> None:
         *_split_problems(config),
         *recipe_problems(config.extract),
         *_detector_problems(config.train.detector),
-        *_motion_problems(config),
+        *_normality_problems(config),
     ]
     checkpoint = config.score.checkpoint
     if checkpoint and checkpoint.is_dir():
@@ -80,7 +80,14 @@ def _detector_problems(name: str) -> Iterator[str]:
         yield str(error)
 
 
-def _motion_problems(config: Config) -> Iterator[str]:
+def _normality_problems(config: Config) -> Iterator[str]:
+    detector, score = config.train.detector, config.score
+    knows_normal = "normal" in LEARNS_FROM.get(detector, ())
+    if score.alarms_per_day is not None and not score.checkpoint and not knows_normal:
+        yield (
+            f"score.alarms_per_day: the detector {detector} does not know how often normal footage alarms: set "
+            "train.detector=normality, or score.threshold instead"
+        )
     if config.train.motion_quantile not in SHARES:
         yield f"train.motion_quantile: {config.train.motion_quantile}; choose from {', '.join(map(str, SHARES))}"
 

@@ -27,6 +27,7 @@ from lad.pipeline.score import detector_repairs, is_own, read_times_and_scores, 
 from lad.pipeline.scored import STAGE as SCORE
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
+from lad.pipeline.train import unused_keys
 from lad.version import code_version
 from lad.work.layout import Work
 from lad.work.manifest import Item
@@ -77,6 +78,9 @@ def evaluate_videos(
         budget = alarm_budget(scored, asked_for, first["threshold"], score.merge_seconds, score.min_seconds)
         metrics["alarms_per_day"] = budget
     made_with = _protocol_of_detector(project, work, first["checkpoint"], configured)
+    if made_with["supervision"] == "normal":
+        metrics |= {"calibration_error": None, "reliability": None}
+        metrics["undefined"]["calibration_error"] = "a score is a share of normal frames here, and no probability"
     metrics |= {"protocol": made_with, "weights": dict(recipe.identities), "lad": code_version()}
     metrics["doubt"] = first.get("doubt", "") or _taught_by(project, work, usable)
     if not first.get("doubt") and metrics["doubt"]:
@@ -170,7 +174,8 @@ def _scores_of_today(
     if trained and is_own(work, *detectors):
         now = project.config.train.model_dump(mode="json")
         then = trained.info.get("config", dict.fromkeys(now))  # not in rows of older versions, which are stale
-        changed = sorted(key for key, value in then.items() if now.get(key) != value)
+        used = then.keys() - unused_keys(project.config.train)
+        changed = sorted(key for key in used if now.get(key) != then[key])
         if changed:
             keys = ", ".join(f"train.{key}" for key in changed)
             raise StageError(f"the detector was trained with another configuration ({keys}): run `lad train` first")

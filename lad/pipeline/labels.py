@@ -13,6 +13,7 @@ from lad.config import Config, TrainConfig
 from lad.dataset import Video
 from lad.events import Click, Event, Somewhere, TimedEvent, last_frame
 from lad.extract.count import promised_frames
+from lad.features.labels import without_found
 from lad.models.registry import LEARNS_FROM, Supervision
 from lad.pipeline.checks import dataset_paths
 from lad.pipeline.reporter import StageError
@@ -33,7 +34,7 @@ def check_labels_of(
         StageError: training or evaluation is impossible.
     """
     if "train" in names:
-        chosen = [video for video in videos if video.split in ("train", "val")]
+        chosen = teaching_videos(videos, config.train)
         check_training(chosen, classes, config)
         say(f"train: {counted_labels(chosen)}")
         say(f"train: {_taught_by(chosen, config.train)}")
@@ -42,6 +43,12 @@ def check_labels_of(
     if "train" in names or "evaluate" in names:
         for warning in _oddities(videos, config):
             say(f"warning: {warning}")
+
+
+def teaching_videos(videos: Sequence[Video], train: TrainConfig) -> list[Video]:
+    """Those in the splits `train` and `val`; for a detector of normal footage alone without what a review found."""
+    chosen = [video for video in videos if video.split in ("train", "val")]
+    return [without_found(video) for video in chosen] if LEARNS_FROM.get(train.detector) == ("normal",) else chosen
 
 
 def check_training(videos: Sequence[Video], classes: Sequence[str], config: Config) -> None:

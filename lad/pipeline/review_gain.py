@@ -118,6 +118,8 @@ def _measure(
     from lad.detector.training_windows import TrainingVideo, open_labelled
 
     config = project.config
+    if supervision_of(pair.after, config.train) == "normal":
+        return _untold(pair, "a detector of normal footage alone is not tried on parts of it")
     sources = {video.group for video in pair.reviewed}
     if len(sources) < 2:
         return _untold(pair, "they are of one source, which cannot both teach and be tried")

@@ -15,7 +15,7 @@ from rich import filesize
 
 from lad.config import TrainConfig
 from lad.dataset import Video
-from lad.detector.validation import Evaluation, best_evaluation, divide, doubt, hold_out, mean_curve
+from lad.detector.validation import Evaluation, best_evaluation, divide, divide_normal, doubt, hold_out, mean_curve
 from lad.device import detector_threads, numerics, repeatable
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
@@ -23,7 +23,7 @@ from lad.files import fingerprint, link, naming, write_json, write_text
 from lad.models.registry import detector_source
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.inventory import check_labels, check_splits, find_features
-from lad.pipeline.labels import check_training, supervision_of
+from lad.pipeline.labels import check_training, supervision_of, teaching_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.work.layout import Work
@@ -128,7 +128,7 @@ def training_videos(project: Project) -> tuple[list[Video], list[Video]]:
 
     The released protocol looks at the test videos for a number that is not used.
     """
-    chosen = [video for video in project.videos if video.split in ("train", "val")]
+    chosen = teaching_videos(project.videos, project.config.train)
     tried = [video for video in project.videos if video.split == "test" and not video.is_weak]
     return chosen, tried if project.config.protocol.released else []
 
@@ -138,11 +138,12 @@ def detector_facts(
 ) -> dict[str, Any]:
     """What a detector depends on that is trained on these videos, whose events are in frames."""
     config = project.config
+    auto = {"supervision"} if config.train.supervision == "auto" else set()
     return {
         "stage": STAGE,
         "code": CODE_VERSION,
         # `auto` is what the labels and the detector, which are facts too, make of it.
-        "train": config.train.model_dump(mode="json", exclude=_passed_over(config.train)),
+        "train": config.train.model_dump(mode="json", exclude=unused_keys(config.train) | auto),
         "detector": detector_source(config.train.detector),
         "merge": config.score.merge,  # of the validation videos' scores
         "classes": project.classes,
@@ -157,10 +158,9 @@ def detector_facts(
     }
 
 
-def _passed_over(train: TrainConfig) -> set[str]:
+def unused_keys(train: TrainConfig) -> set[str]:
     """Keys that a detector does not depend on."""
-    keys = {"supervision"} if train.supervision == "auto" else set()
-    return keys if train.detector == "normality" else keys | {"motion_quantile", "smooth_seconds"}
+    return set() if train.detector == "normality" else {"motion_quantile", "smooth_seconds"}
 
 
 def _check(videos: Sequence[Video], project: Project, failed: Mapping[str, str]) -> None:
@@ -259,14 +259,17 @@ class _Training:
             taught = [stretch for part in held_out for stretch in part]
         else:
             place = {video.id: stretch for video, stretch in zip(train, taught, strict=True)}
-            held_out = [[place[video.id] for video in part] for part in _parts(train, self.config)]
+            held_out = [
+                [place[video.id] for video in part]
+                for part in divide_normal(train, self.config.folds, self.config.seed)
+            ]
         learned = learn(self.setup, taught, held_out)
         save_checkpoint(self.work.best, learned.checkpoint(self.setup))
         link(self.work.best, self.work.checkpoints / "last.pt")
         told = learned.describe()
         self.reporter.say(
             f"train: {told['normal_hours']:.3g} h of normal footage held out say what is usual; "
-            f"{told['extrapolated']:.3g} times as much has one alarm at the detector's own threshold"
+            f"the detector's threshold is for one alarm in {told['extrapolated']:.3g} times as much"
         )
         outcome = {"steps": 0, "selection": self.selection, "supervision": "normal", "validation": told}
         return outcome | {"videos": len(train), "doubt": ""}
@@ -361,18 +364,15 @@ class _Training:
             threading.excepthook = before
 
 
-def _parts(train: Sequence[Video], config: TrainConfig) -> list[list[Video]]:
-    """Normal videos in parts to hold out: whole sources; of one source, as of one camera, whole videos."""
-    if len({video.group for video in train}) == 1:
-        train = [replace(video, source="") for video in train]
-    return [part for part in divide(train, config.folds, config.seed) if part]
-
-
 def how_selected(config: TrainConfig, videos: Sequence[Video], supervision: str = "frames") -> str:
     """How the number of training steps is chosen, in words; with normal footage alone, what says what is usual."""
     if supervision == "normal":
         of_own = any(video.split == "val" for video in videos)
-        return "normal: the `val` videos" if of_own else f"normal: the training videos, in {config.folds} parts"
+        if of_own:
+            return "normal: the `val` videos"
+        train = [video for video in videos if video.split == "train"]
+        parts = len(divide_normal(train, config.folds, config.seed)) if len(train) > 1 else config.folds
+        return f"normal: the training videos, in {parts} parts"
     if config.selection == "cross-validation":
         sources = len({video.group for video in videos if video.split == "train"})
         few = f", one for each source: train.folds is {config.folds}" if sources < config.folds else ""

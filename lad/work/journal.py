@@ -166,5 +166,12 @@ def write_journal(path: Path, items: Iterable[Item]) -> None:
 
 
 def item_of(values: dict[str, Any], outputs: list[dict[str, Any]], info: dict[str, Any]) -> Item:
-    """An item from the values of its fields, as JSON has them."""
-    return Item(**{**values, "outputs": [Output(**output) for output in outputs], "info": info})
+    """An item from the values of its fields, as JSON has them.
+
+    Raises:
+        TypeError: it is none.
+    """
+    made = [Output(**output) for output in outputs]
+    if not isinstance(info, dict) or not all(isinstance(output.path, str) for output in made):
+        raise TypeError("not an item")
+    return Item(**{**values, "outputs": made, "info": info})

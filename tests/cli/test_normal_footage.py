@@ -16,6 +16,7 @@ from helpers.crossings import EVENT, write_crossings
 
 import lad as library
 from lad.detector.checkpoint import load_checkpoint
+from lad.work.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +51,8 @@ def test_fast_things_score_high_where_nothing_but_normal_videos_taught(finished:
     assert metrics["auc"] > 0.95
     assert metrics["protocol"]["supervision"] == "normal"
     assert metrics["accuracy_video"] is None, "normal footage teaches no category"
+    assert metrics["calibration_error"] is None, "a score is a share of normal frames"
+    assert not (finished.work / "plots" / "reliability.png").exists()
     with_event, without = frame_scores(finished.work, "4"), frame_scores(finished.work, "5")
     assert with_event[slice(*EVENT)].mean() > 0.97 > without.mean()
     assert ((with_event >= 0) & (with_event <= 1)).all()
@@ -93,6 +96,26 @@ def test_a_budget_of_alarms_sets_the_threshold_and_is_held_against_what_is_met(
     assert budget["asked"] == 50_000 and budget["sources"] == 4
     low, high = budget["interval"]
     assert low <= budget["met"] <= high
+
+
+@pytest.mark.parametrize("kind", ["event", "normal"])
+def test_what_a_review_found_is_no_normal_footage_and_the_rest_still_teaches(
+    kind: str, finished, options, tmp_path, lad
+) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(finished.work, work)
+    lines = [f"2026-11-29T09:14:02+01:00,anna,{video},{kind},10,30,,,5f0c1d3a9b7{video}" for video in (0, 1)]
+    (work / "labels.csv").write_text("\n".join(["time,who,video,kind,start,end,label,replaces,verdict", *lines, ""]))
+    status, out, err = lad("run", *options, "--work", str(work))
+    assert status == 0, err
+    assert "nobody can tell what changed (2 verdicts on 2 videos): a detector of normal footage" in out + err
+    told = [info for (stage, _), info in infos(work).items() if stage == "train"]
+    assert [info["validation"]["normal_frames"] for info in told] == [4 * 48 - (40 if kind == "event" else 0)]
+
+
+def infos(work: Path) -> dict[tuple[str, str], dict]:
+    with read_manifest(work) as manifest:
+        return {key: row.info for key, row in manifest.items().items()}
 
 
 def test_the_library_scores_as_the_command_does(finished, options) -> None:

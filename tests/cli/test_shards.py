@@ -99,6 +99,7 @@ def test_a_merge_says_which_parts_are_missing_in_use_or_not_finished(extract, la
     work = tmp_path / "work"
     status, _, err = lad("merge", "--work", str(work))
     assert status == 2 and "no parts here: run lad extract --shard 1/N" in err
+    assert not work.exists(), "its name may be a slip"
     extract(work, "--shard", "1/3")
     status, _, err = lad("merge", "--work", str(work))
     assert status == 1 and "parts that did not begin: 2/3, 3/3" in err

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lad.config import TrainConfig
-from lad.detector.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from lad.config import Config, ExtractConfig, TrainConfig
+from lad.detector import training_normal
+from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, save_checkpoint, scoring_config
 from lad.detector.detector_file import SUFFIX
 from lad.detector.scoring import Scores, make_scorer
 from lad.detector.training import Setup
@@ -126,11 +127,17 @@ def test_another_detector_has_no_budget_of_alarms(tmp_path) -> None:
         make_scorer(checkpoint, "cpu", alarms_per_day=2)
 
 
-@pytest.mark.parametrize(("name", "value"), [("tail_scale", 0.0), ("peak_shape", -1.0), ("levels", 1.0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("tail_scale", 0.0), ("peak_shape", -1.0), ("levels", 1.0), ("motion_quantile", 9), ("motion_quantile", -1)),
+        *(("motion_std", -1.0), ("part_std", 0.0)),
+    ],
+)
 def test_a_file_that_says_nonsense_of_normal_footage_is_refused(name: str, value: float) -> None:
     checkpoint = learned().checkpoint(setup())
     tensor = checkpoint.model[name]
-    tensor.fill_(value) if tensor.ndim == 0 else tensor.copy_(tensor.flip(0))
+    tensor.copy_(tensor.flip(0)) if name == "levels" else tensor.fill_(value)
     with pytest.raises(CheckpointError, match="makes no sense"):
         make_scorer(checkpoint, "cpu")
 
@@ -163,3 +170,55 @@ def test_features_that_are_no_numbers_are_refused() -> None:
     taught = stretches([video(rows), video(features(12, 1, LOOKS))])
     with pytest.raises(TrainingError, match=r"a\.npy: .* not finite"):
         learn(setup(), taught, [[one] for one in taught])
+
+
+def test_held_out_features_that_are_no_numbers_are_refused() -> None:
+    rows = features(12, 0)
+    rows[3, 2:] = np.nan
+    taught, held_out = stretches([video(features(12, 1))]), stretches([video(rows)])
+    with pytest.raises(TrainingError, match=r"a\.npy: .* not finite"):
+        learn(setup(), taught, [held_out])
+
+
+def test_frames_that_are_not_known_to_be_normal_neither_teach_nor_say_what_is_usual() -> None:
+    rows = features(12, 0)
+    rows[5] *= 50
+    known = np.ones(16 * 12, bool)
+    known[5 * 16 + 2 : 6 * 16] = False
+    one = video(rows)
+    reviewed = TrainingVideo(one.source, one.features, one.frame_labels, 0, known)
+    taught = stretches([reviewed, video(features(12, 1))])
+    found = learn(setup(smooth_seconds=0), taught, [[part] for part in taught])
+    assert found.frames == 2 * 192 - 14
+    assert float(found.model.motion_std) < 0.2
+    nothing = TrainingVideo(one.source, one.features, one.frame_labels, 0, np.zeros(192, bool))
+    with pytest.raises(TrainingError, match="no clip is known to be normal"):
+        learn(setup(), stretches([nothing]), [taught])
+
+
+def test_no_more_clips_are_kept_than_were_meant_however_short_the_videos(monkeypatch) -> None:
+    monkeypatch.setattr(training_normal, "MAX_BANK", 10)
+    taught = stretches([video(features(3, seed, LOOKS)) for seed in range(33)])
+    assert len(learn(setup(), taught, [taught[:5], taught[5:]]).model.bank) == 10
+
+
+def test_motion_alone_depends_on_no_network() -> None:
+    checkpoint = learned().checkpoint(setup())
+    checkpoint.config = {"extract": ExtractConfig(streams=[], motion=True).model_dump(mode="json")}
+    now = ExtractConfig(streams=[], motion=True, backbone="tiny", preset="wan2021", context="batch")
+    assert other_features(checkpoint, now, {}, given=False) == []
+    slower = ExtractConfig(streams=[], motion=True, fps=5)
+    assert other_features(checkpoint, slower, {}, given=False) == ["fps None, now 5.0"]
+
+
+@pytest.mark.parametrize(("made_with", "asked"), [("alarms_per_day", "threshold"), ("threshold", "alarms_per_day")])
+def test_a_threshold_that_is_asked_for_takes_the_place_of_a_budget_and_the_other_way(
+    made_with, asked, tmp_path
+) -> None:
+    checkpoint = learned().checkpoint(setup())
+    settings = Config.model_validate({"name": "a", "score": {made_with: 0.5}, "train": {"detector": "normality"}})
+    checkpoint.config = settings.model_dump(mode="json")
+    save_checkpoint(tmp_path / "a.pt", checkpoint)
+    score = scoring_config(tmp_path / "a.pt", [f"score.{asked}=0.25"]).score
+    assert (getattr(score, asked), getattr(score, made_with)) == (0.25, None)
+    assert getattr(scoring_config(tmp_path / "a.pt", []).score, made_with) == 0.5

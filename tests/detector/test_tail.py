@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lad.detector import tail as module
 from lad.detector.tail import Pareto, fit_pareto, fit_tail, smoothed
 from lad.intervals import events_above
 
@@ -70,3 +71,13 @@ def test_smoothing_leaves_what_is_constant_and_is_in_seconds() -> None:
     assert slow[20] == pytest.approx(2 * fast[40], rel=0.01)
     assert np.array_equal(smoothed(times, times, 0.0), times)
     assert smoothed(np.ones(1), np.zeros(1), 0.5) == 1
+
+
+def test_smoothing_over_hours_is_what_it_is_over_seconds_and_takes_no_longer(monkeypatch) -> None:
+    frames = 400_000
+    numbers, times = np.random.default_rng(0).normal(size=frames), np.arange(frames) / FPS
+    assert np.abs(smoothed(numbers, times, 3600)).max() < 0.1  # four hours on each side of each frame
+    numbers, times = numbers[:3000], times[:3000]
+    once = smoothed(numbers, times, 10)
+    monkeypatch.setattr(module, "LONG_KERNEL", 1)
+    assert smoothed(numbers, times, 10) == pytest.approx(once, abs=1e-12)

@@ -10,7 +10,7 @@ import pytest
 from lad.dataset import Video
 from lad.events import Event, Reviewed, TimedEvent, parse_events, without
 from lad.extract.sampling import evenly_spaced
-from lad.features.labels import labels_misfit, with_events_in_frames, with_review
+from lad.features.labels import labels_misfit, with_events_in_frames, with_review, without_found
 
 RUN = Reviewed(events=((Event(30, 50), "run"),), normal=(Event(10, 30),), verdicts=2)
 
@@ -94,3 +94,16 @@ def test_a_click_behind_the_end_does_not_fit(events: str, frames: int) -> None:
     video = Video("v", Path("v.mp4"), events=parse_events(events))
     assert with_events_in_frames(video, pytest.fail) == video
     assert (labels_misfit(video, 40) is None) == (frames == 40)
+
+
+def test_normal_footage_is_what_a_review_left_of_it():
+    video = without_found(reviewed(RUN))
+    assert (video.split, video.events) == ("train", ())
+    assert np.flatnonzero(video.known_frames(60)).tolist() == list(range(10, 30))
+    listed = without_found(reviewed(RUN, split="train"))
+    assert not listed.is_abnormal and np.flatnonzero(~listed.known_frames(60)).tolist() == list(range(30, 50))
+
+
+def test_an_event_that_a_dataset_names_stays_one():
+    video = reviewed(RUN, split="train", label="fight", events=(Event(90, 95),))
+    assert without_found(video) == video

@@ -218,6 +218,11 @@ def test_labels_that_cannot_teach_this_detector_are_refused_with_what_to_do(
     refused_at_once(lad_run("run", rows, *words), tmp_path, said)
 
 
+def test_a_budget_of_alarms_for_a_detector_that_keeps_none_is_refused(lad_run, tmp_path) -> None:
+    result = lad_run("run", GOOD, "-o", "score.alarms_per_day=2")
+    refused_at_once(result, tmp_path, "score.alarms_per_day: the detector aed_t does not know how often")
+
+
 @pytest.mark.parametrize(
     ("rows", "detector", "taught_by"),
     [
@@ -248,6 +253,9 @@ def test_weak_labels_train_and_frames_are_measured(lad_run, selection, tmp_path)
     status, out, err = lad_run("run", WEAK, *words)
     assert status == 0 and "train" in out + err and "2 steps" not in err
     before = (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes()
+    status, _, err = lad_run("run", WEAK, *words, *setting("smooth_seconds=3"))
+    assert status == 0, f"a key of another detector's changes nothing: {err}"
+    assert (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes() == before
     status, _, err = lad_run("run", changed(a="8-30>?", c="8-30>?"), *words)
     assert status == 0 and "more is known" not in err
     assert (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes() != before, "other labels, another detector"
