@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from lad.config import ConfigError, read_yaml
 from lad.text import did_you_mean
 from lad.watch.address import Address, SourceError, Transport, address_of, hide
-from lad.watch.environment import Secret, expand
+from lad.watch.environment import SecretUrl, expand_url
 from lad.watch.events import Rule
 from lad.watch.sinks import SINKS
 
@@ -44,7 +44,7 @@ class EventKeys(_Keys):
 class CameraKeys(EventKeys):
     """One camera."""
 
-    url: Secret
+    url: SecretUrl
     transport: Transport = "tcp"
     realtime: bool = False
     follow: bool = False
@@ -170,7 +170,7 @@ def cameras_of(config: WatchConfig, sources: Sequence[str], *, realtime: bool, f
     problems: list[str] = []
     for source in sources:
         try:
-            url = expand(source)
+            url = expand_url(source)
         except ValueError as error:
             problems.append(f"{hide(source)}: {error}")
             continue
@@ -199,7 +199,10 @@ def _camera(name: str, keys: CameraKeys, config: WatchConfig) -> Camera:
 
 def _new_name(url: str, known: Mapping[str, object]) -> str:
     """A name for a source that got none: the host of a URL, or the file's name, with a number where it is taken."""
-    name = (urlsplit(url).hostname if "://" in url else Path(url).stem) or "camera"
+    try:
+        name = (urlsplit(url).hostname if "://" in url else Path(url).stem) or "camera"
+    except ValueError:  # it is no URL, which is told where it is opened
+        name = "camera"
     number = 2
     taken = name
     while taken in known:

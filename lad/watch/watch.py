@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from lad.detector.online import FrameScores
 from lad.detector.scoring import ScoreError
@@ -195,16 +195,15 @@ class Watch:
         for event, problem in self._clips.problems():
             self._watcher.say(f"{name}: {event}: {problem}")
 
-    def _set_status(self, watched: Watched, status: str, text: str) -> None:
-        if watched.camera.address.kind == "file":
+    def _set_status(self, watched: Watched, status: Literal["online", "offline"], text: str) -> None:
+        if watched.camera.address.kind == "file" or watched.status == "ended":
             return
         name = watched.camera.name
         self._watcher.say(f"{name}: {text}")
-        if status in ("online", "offline"):
-            watched.status = "online" if status == "online" else "offline"
-            self._outbox.status(name, watched.status)
-            if self._metrics:
-                self._metrics.online(name, status == "online")
+        watched.status = status
+        self._outbox.status(name, status)
+        if self._metrics:
+            self._metrics.online(name, status == "online")
 
     def _died(self, watched: Watched) -> None:
         """Its process is gone: a camera's is started anew, a file is tried once more with the other reader."""
@@ -356,7 +355,7 @@ class Watch:
             self._told_behind[watched.camera.name] = (now, watched.dropped)
             self._watcher.say(
                 f"{watched.camera.name}: falls behind: {watched.dropped - before} clips left out; "
-                "-o extract.fps=8, --latency or fewer cameras may help"
+                "-o extract.fps=8 or fewer cameras may help"
             )
 
     def _close(self) -> None:
@@ -364,6 +363,7 @@ class Watch:
         for watched in self._cameras:
             if watched.status != "ended":
                 self._tell(watched, watched.events.close(watched.now))
+                watched.status = "ended"  # what comes now begins no event
         self._clips.stop_all()
         end = time.monotonic() + CLOSE_CLIPS_SECONDS
         while self._clips.waiting and time.monotonic() < end:
