@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +31,19 @@ if TYPE_CHECKING:
 
 OUT = Path("runs/watch")
 QUEUES = ".queues"  # in the folder of events: what waits for sinks
+
+
+def _ends_well(command: Callable[..., int]) -> Callable[..., int]:
+    """Ctrl-C and SIGTERM while networks are loaded are no failure either: nothing was watched yet."""
+
+    @wraps(command)
+    def ending(**options: Any) -> int:
+        try:
+            return command(**options)
+        except KeyboardInterrupt:
+            os._exit(EXIT_DONE)
+
+    return ending
 
 
 @click.command()
@@ -55,6 +70,7 @@ QUEUES = ".queues"  # in the folder of events: what waits for sinks
 @DEVICE
 @VERBOSE
 @QUIET
+@_ends_well
 def watch(
     sources: tuple[str, ...],
     config_path: Path | None,
@@ -84,14 +100,15 @@ def watch(
       lad watch street.mp4
     """
     from lad.console import make_reporter
-    from lad.watch.cameras import WatchConfig, cameras_of, read_config
+    from lad.watch.cameras import WatchConfig, cameras_of, read_config, with_options
 
+    if threshold is not None and math.isnan(threshold):
+        raise click.BadParameter("nan is no number", param_hint="--threshold")
     if realtime and follow:
         raise click.UsageError("--realtime and --follow: choose one of them")
     config = read_config(config_path) if config_path else WatchConfig()
-    set_here = {"threshold": threshold, "latency": latency, "metrics": metrics, "out": out, "checkpoint": checkpoint}
-    set_here |= {"clips": False} if no_clips else {}
-    config = config.model_copy(update={key: value for key, value in set_here.items() if value is not None})
+    options = {"threshold": threshold, "latency": latency, "metrics": metrics, "out": out, "checkpoint": checkpoint}
+    config = with_options(config, options | {"clips": False if no_clips else None})
     cameras = cameras_of(config, sources, realtime=realtime, follow=follow)
     if not cameras:
         raise click.UsageError("name a SOURCE: rtsp://user@camera/stream, a file; or -c cameras.yaml")
@@ -161,14 +178,13 @@ def _watch(
     if failed:
         print_failures(failed)
     if stop.asked:  # Python would wait for the networks' threads and then tidy up, for longer than a signal may take
-        sys.stdout.flush()
-        sys.stderr.flush()
+        sys.stderr.flush()  # each notice was flushed; one that nobody reads would keep this process
         os._exit(EXIT_SOME_FAILED if failed else EXIT_DONE)
     return failed
 
 
 def _outbox(config: WatchConfig, out: Path, metrics: object, reporter: ConsoleReporter) -> Outbox:
-    from typing import Any, cast
+    from typing import cast
 
     from lad.watch.outbox import Outbox
     from lad.watch.sinks import SINKS

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from lad.config import ConfigError, read_yaml
 from lad.text import did_you_mean
@@ -48,6 +48,12 @@ class CameraKeys(EventKeys):
     transport: Transport = "tcp"
     realtime: bool = False
     follow: bool = False
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> CameraKeys:
+        if self.realtime and self.follow:
+            raise ValueError("realtime and follow: choose one of them")
+        return self
 
 
 class WatchConfig(EventKeys):
@@ -113,12 +119,20 @@ def read_config(path: Path) -> WatchConfig:
     """
     tree, lines = read_yaml(path)
     try:
-        config = WatchConfig(**tree)
+        config = WatchConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(_explained(path, lines, error))) from None
     if problems := list(_sink_problems(path, lines, config)):
         raise ConfigError("\n".join(problems))
     return config
+
+
+def with_options(config: WatchConfig, options: Mapping[str, Any]) -> WatchConfig:
+    """The file, with what the command line says in place of what it says of all cameras, and of each."""
+    said = {key: value for key, value in options.items() if value is not None}
+    of_each = dict.fromkeys(said.keys() & EventKeys.model_fields.keys())
+    cameras = {name: keys.model_copy(update=of_each) for name, keys in config.cameras.items()}
+    return config.model_copy(update={**said, "cameras": cameras})
 
 
 def _explained(

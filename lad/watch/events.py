@@ -23,7 +23,8 @@ class Rule:
     Attributes:
         threshold: what a score has to pass for an event to begin.
         alert_threshold: what the top score has to pass for it to be an alert.
-        hysteresis: an event lasts while scores pass `threshold - hysteresis`.
+        hysteresis: an event lasts while scores pass `threshold - hysteresis`, or half of the threshold where that is
+            more: every score passes what lies below 0.
         cutoff_seconds: it ends when no score has done so for so long.
         cooldown_seconds: for so long after an event the camera begins no other one.
         smooth_seconds: a score is the mean over so many seconds up to its frame; 0: its own.
@@ -165,7 +166,7 @@ class Events:
         return time - self._last > max(GAP_SECONDS, self.rule.cutoff_seconds)
 
     def _keeps_open(self, score: float) -> bool:
-        return score > self.rule.threshold - self.rule.hysteresis
+        return score > max(self.rule.threshold - self.rule.hysteresis, self.rule.threshold / 2)
 
     def _may_begin(self, time: float) -> bool:
         return time - self._ended >= self.rule.cooldown_seconds and self.cooldown.over(time)

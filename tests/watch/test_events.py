@@ -53,6 +53,11 @@ def test_it_lasts_while_scores_pass_the_lower_threshold() -> None:
     assert told(watched.add(frames([0.35] * 3, 112.0), now=200)) == ["end"]
 
 
+def test_an_event_with_a_low_threshold_ends_too() -> None:
+    watched = events(threshold=0.04, hysteresis=0.05)
+    assert told(watched.add(frames([0.3] + [0.025] * 50 + [0.01] * 30), now=200)) == ["new", "end"]
+
+
 def test_a_dip_that_is_shorter_than_the_cutoff_makes_no_second_event() -> None:
     dip = [0.9] * 5 + [0.0] * 15
     assert told(events().add(frames(dip * 4 + [0] * 30), now=200)) == ["new", "end"]

@@ -82,6 +82,13 @@ def test_events_of_a_camera_are_told_as_they_happen_and_sigterm_ends_in_time(
     assert not watching.heard(PASSWORD) and not any(PASSWORD in line for line in watching.raw)
 
 
+def test_sigterm_while_the_networks_are_loaded_is_no_failure(watch: Watch, clip: Path) -> None:
+    watching = watch(str(clip), "--realtime", "--metrics", "127.0.0.1:0")
+    watching.wait_for(lambda: watching.heard("metrics: http://127.0.0.1:"))
+    assert watching.stop()[0] == 0
+    assert not watching.heard("interrupted")
+
+
 def test_a_wrong_password_is_told_without_it(watch: Watch, serve: Callable[..., RtspServer], clip: Path) -> None:
     server = serve(clip, user="bob", password="another")
     watching = watch(server.url(login=f"bob:{PASSWORD}@"))
