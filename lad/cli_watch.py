@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 OUT = Path("runs/watch")
 QUEUES = ".queues"  # in the folder of events: what waits for sinks
+BUDGETS = ".budgets"  # and the scores that thresholds follow from
 
 
 def _ends_well(command: Callable[..., int]) -> Callable[..., int]:
@@ -131,9 +132,11 @@ def _watch(
     from lad.device import detector_threads, repeatable
     from lad.extract.video import Limits
     from lad.files import file_sha256
+    from lad.watch.budget import Budget
     from lad.watch.events import Cooldown, Events
     from lad.watch.metrics import Metrics, serve_metrics
     from lad.watch.online import open_eye
+    from lad.watch.payload import plain_name
     from lad.watch.stop import Stop
     from lad.watch.watch import Keep, Watch
     from lad.watch.watched import Watched
@@ -152,18 +155,14 @@ def _watch(
     sha256, cooldown = file_sha256(path), Cooldown(config.cooldown_all_seconds)
     likeliest = eye.looks.actions.likeliest if eye.looks else None
     limits = Limits(max_pixels=detector.extract.max_pixels, max_frames=detector.extract.max_frames)
-    watched = [
-        Watched(
-            camera,
-            eye,
-            Events(
-                camera.name, camera.rule_with(eye.scorer.threshold), eye.scorer.classes, sha256, cooldown, likeliest
-            ),
-            limits,
-            detector.data.frame_folder_fps,
-        )
-        for camera in cameras
-    ]
+    watched = []
+    for camera in cameras:
+        rule = camera.rule_with(eye.scorer.threshold)
+        events = Events(camera.name, rule, eye.scorer.classes, sha256, cooldown, likeliest)
+        if camera.alarms_per_day and camera.address.kind == "live":
+            kept = out / BUDGETS / f"{plain_name(camera.name)}.npy"
+            events.budget = Budget(camera.name, camera.alarms_per_day, rule.threshold, kept, reporter.say)
+        watched.append(Watched(camera, eye, events, limits, detector.data.frame_folder_fps))
     stop = Stop()
     with (
         _stopped_by_signals(stop),

@@ -30,6 +30,7 @@ class EventKeys(_Keys):
 
     threshold: float | None = Field(None, ge=0, le=1)
     alert_threshold: float | None = Field(None, ge=0, le=1)
+    alarms_per_day: float | None = Field(None, gt=0, le=1000)
     hysteresis: float | None = Field(None, ge=0, le=1)
     cutoff_seconds: float | None = Field(None, ge=0, le=3600)
     cooldown_seconds: float | None = Field(None, ge=0, le=86_400)
@@ -88,6 +89,7 @@ class Camera:
         name: by which events, metrics and sinks call it.
         address: of its stream.
         threshold, alert_threshold: None: the detector's, and halfway from the threshold to 1.
+        alarms_per_day: for which the threshold is raised; None: for none.
         rule: further keys of `events.Rule` that were set.
         clips: whether clips and pictures of its events are kept.
         pre_seconds, post_seconds: of a clip, before and after the event.
@@ -98,6 +100,7 @@ class Camera:
     address: Address
     threshold: float | None = None
     alert_threshold: float | None = None
+    alarms_per_day: float | None = None
     rule: Mapping[str, float] = field(default_factory=dict)
     clips: bool = True
     pre_seconds: float = 5.0

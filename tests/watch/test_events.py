@@ -171,11 +171,14 @@ def test_what_it_looks_like_is_told_of_the_whole_event() -> None:
 def test_how_frames_are_batched_changes_no_event(
     scores: list[float], sizes: list[int], cutoff: float, cooldown: float
 ) -> None:
+    rows = frames(scores)
+
     def found(sizes: list[int]) -> list[tuple[float, float | None, float]]:
         watched = events(cutoff_seconds=cutoff, cooldown_seconds=cooldown)
         notices, first = [], 0
         for size in sizes:
-            notices += watched.add(frames(scores[first : first + size], 100 + first / FPS), now=200)
+            part = slice(first, first + size)
+            notices += watched.add(FrameScores(rows.times[part], rows.scores[part], rows.classes[part]), now=200)
             first += size
         notices += watched.close(now=200)
         open_event = None
