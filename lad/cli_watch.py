@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 OUT = Path("runs/watch")
 QUEUES = ".queues"  # in the folder of events: what waits for sinks
+LEFT_SECONDS = 2.0  # to deliver what an earlier run left
 BUDGETS = ".budgets"  # and the scores that thresholds follow from
 
 
@@ -138,6 +140,7 @@ def _watch(
     from lad.watch.online import open_eye
     from lad.watch.payload import plain_name
     from lad.watch.stop import Stop
+    from lad.watch.unended import unended
     from lad.watch.watch import Keep, Watch
     from lad.watch.watched import Watched
 
@@ -164,12 +167,16 @@ def _watch(
             events.budget = Budget(camera.name, camera.alarms_per_day, rule.threshold, kept, reporter.say)
         watched.append(Watched(camera, eye, events, limits, detector.data.frame_folder_fps))
     stop = Stop()
+    outbox = _outbox(config, out, metrics, reporter)  # first: it is refused where another `lad watch` has the folder
     with (
         _stopped_by_signals(stop),
         _Teller(reporter, watched, eye.scorer.classes, scores_folder) as teller,
         repeatable(eye.recipe.device, detector_threads(detector.threads)),
     ):
-        outbox = _outbox(config, out, metrics, reporter)
+        if outbox.has_delivered("folder", LEFT_SECONDS):
+            for notice in unended(out, time.time()):
+                reporter.say(f"{notice.after.id}: ends now: the run in which it began was killed")
+                outbox.send(notice)
         keep = Keep(out, config.keep_days, config.keep_gigabytes)
         failed = Watch(watched, outbox, teller, stop, files_at_once=detector.workers, keep=keep, metrics=metrics).run()
     if server:
