@@ -18,16 +18,19 @@ class WallClock:
 
     `begin` reads the wall clock anew, at each connection. Where that is set forward, time follows at once; where it is
     set back, time goes on as before.
+
+    Attributes:
+        latest: what was told last: no time is before it.
     """
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    latest: float = -float("inf")
     _offset: float | None = None
-    _latest: float = -float("inf")
 
     def begin(self) -> None:
         now = self.monotonic()
-        self._offset = max(self.wall(), self._latest) - now
+        self._offset = max(self.wall(), self.latest) - now
 
     def now(self) -> float:
         if self._offset is None:
@@ -36,8 +39,8 @@ class WallClock:
         now = self.monotonic()
         if self.wall() - now - self._offset > SET_SECONDS:
             self._offset = self.wall() - now
-        self._latest = now + self._offset
-        return self._latest
+        self.latest = now + self._offset
+        return self.latest
 
 
 @dataclass
