@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +32,21 @@ if TYPE_CHECKING:
 
 OUT = Path("runs/watch")
 QUEUES = ".queues"  # in the folder of events: what waits for sinks
+LEFT_SECONDS = 2.0  # to deliver what an earlier run left
+BUDGETS = ".budgets"  # and the scores that thresholds follow from
+
+
+def _ends_well(command: Callable[..., int]) -> Callable[..., int]:
+    """Ctrl-C and SIGTERM while networks are loaded are no failure either: nothing was watched yet."""
+
+    @wraps(command)
+    def ending(**options: Any) -> int:
+        try:
+            return command(**options)
+        except KeyboardInterrupt:
+            os._exit(EXIT_DONE)
+
+    return ending
 
 
 @click.command()
@@ -55,6 +73,7 @@ QUEUES = ".queues"  # in the folder of events: what waits for sinks
 @DEVICE
 @VERBOSE
 @QUIET
+@_ends_well
 def watch(
     sources: tuple[str, ...],
     config_path: Path | None,
@@ -84,14 +103,15 @@ def watch(
       lad watch street.mp4
     """
     from lad.console import make_reporter
-    from lad.watch.cameras import WatchConfig, cameras_of, read_config
+    from lad.watch.cameras import WatchConfig, cameras_of, read_config, with_options
 
+    if threshold is not None and math.isnan(threshold):
+        raise click.BadParameter("nan is no number", param_hint="--threshold")
     if realtime and follow:
         raise click.UsageError("--realtime and --follow: choose one of them")
     config = read_config(config_path) if config_path else WatchConfig()
-    set_here = {"threshold": threshold, "latency": latency, "metrics": metrics, "out": out, "checkpoint": checkpoint}
-    set_here |= {"clips": False} if no_clips else {}
-    config = config.model_copy(update={key: value for key, value in set_here.items() if value is not None})
+    options = {"threshold": threshold, "latency": latency, "metrics": metrics, "out": out, "checkpoint": checkpoint}
+    config = with_options(config, options | {"clips": False if no_clips else None})
     cameras = cameras_of(config, sources, realtime=realtime, follow=follow)
     if not cameras:
         raise click.UsageError("name a SOURCE: rtsp://user@camera/stream, a file; or -c cameras.yaml")
@@ -114,10 +134,13 @@ def _watch(
     from lad.device import detector_threads, repeatable
     from lad.extract.video import Limits
     from lad.files import file_sha256
+    from lad.watch.budget import Budget
     from lad.watch.events import Cooldown, Events
     from lad.watch.metrics import Metrics, serve_metrics
     from lad.watch.online import open_eye
+    from lad.watch.payload import plain_name
     from lad.watch.stop import Stop
+    from lad.watch.unended import unended
     from lad.watch.watch import Keep, Watch
     from lad.watch.watched import Watched
 
@@ -135,25 +158,25 @@ def _watch(
     sha256, cooldown = file_sha256(path), Cooldown(config.cooldown_all_seconds)
     likeliest = eye.looks.actions.likeliest if eye.looks else None
     limits = Limits(max_pixels=detector.extract.max_pixels, max_frames=detector.extract.max_frames)
-    watched = [
-        Watched(
-            camera,
-            eye,
-            Events(
-                camera.name, camera.rule_with(eye.scorer.threshold), eye.scorer.classes, sha256, cooldown, likeliest
-            ),
-            limits,
-            detector.data.frame_folder_fps,
-        )
-        for camera in cameras
-    ]
+    watched = []
+    for camera in cameras:
+        rule = camera.rule_with(eye.scorer.threshold)
+        events = Events(camera.name, rule, eye.scorer.classes, sha256, cooldown, likeliest)
+        if camera.alarms_per_day and camera.address.kind == "live":
+            kept = out / BUDGETS / f"{plain_name(camera.name)}.npy"
+            events.budget = Budget(camera.name, camera.alarms_per_day, rule.threshold, kept, reporter.say)
+        watched.append(Watched(camera, eye, events, limits, detector.data.frame_folder_fps))
     stop = Stop()
+    outbox = _outbox(config, out, metrics, reporter)  # first: it is refused where another `lad watch` has the folder
     with (
         _stopped_by_signals(stop),
         _Teller(reporter, watched, eye.scorer.classes, scores_folder) as teller,
         repeatable(eye.recipe.device, detector_threads(detector.threads)),
     ):
-        outbox = _outbox(config, out, metrics, reporter)
+        if outbox.has_delivered("folder", LEFT_SECONDS):
+            for notice in unended(out, time.time()):
+                reporter.say(f"{notice.after.id}: ends now: the run in which it began was killed")
+                outbox.send(notice)
         keep = Keep(out, config.keep_days, config.keep_gigabytes)
         failed = Watch(watched, outbox, teller, stop, files_at_once=detector.workers, keep=keep, metrics=metrics).run()
     if server:
@@ -161,14 +184,13 @@ def _watch(
     if failed:
         print_failures(failed)
     if stop.asked:  # Python would wait for the networks' threads and then tidy up, for longer than a signal may take
-        sys.stdout.flush()
-        sys.stderr.flush()
+        sys.stderr.flush()  # each notice was flushed; one that nobody reads would keep this process
         os._exit(EXIT_SOME_FAILED if failed else EXIT_DONE)
     return failed
 
 
 def _outbox(config: WatchConfig, out: Path, metrics: object, reporter: ConsoleReporter) -> Outbox:
-    from typing import Any, cast
+    from typing import cast
 
     from lad.watch.outbox import Outbox
     from lad.watch.sinks import SINKS

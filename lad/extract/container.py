@@ -79,7 +79,7 @@ def open_container(path: Path, container_format: str, limits: Limits) -> Any:
     """PyAV's container, restricted to the file itself, to the demuxer that it was sniffed to need, and to `limits`."""
     import av
 
-    options = {"protocol_whitelist": "file", "format_whitelist": _demuxers(container_format)}
+    options = {"protocol_whitelist": "file", "format_whitelist": demuxers_of(container_format)}
     if container_format == "mov":
         options["max_streams"] = str(MAX_TRACKS)
     demuxer = container_format if container_format in TOLD else None  # elsewhere FFmpeg has the last word
@@ -99,7 +99,8 @@ def open_container(path: Path, container_format: str, limits: Limits) -> Any:
         raise VideoError(f"not a readable video: {error.strerror}") from error
 
 
-def _demuxers(container_format: str) -> str:
+def demuxers_of(container_format: str) -> str:
+    """What FFmpeg may open a container with, as `format_whitelist` takes it."""
     return {
         "mov": "mov,mp4,m4a,3gp,3g2,mj2",
         "matroska": "matroska,webm,matroska,webm",

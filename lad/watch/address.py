@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from lad.errors import LadError
+from lad.extract.container import demuxers_of, sniff_container
 
 Kind = Literal["live", "file", "paced", "growing"]
 Transport = Literal["tcp", "udp"]
@@ -27,7 +28,12 @@ V4L2 = "v4l2:"
 OVER_HTTP = "mpjpeg,jpeg_pipe,mjpeg,hls,mpegts,flv,live_flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,h264,hevc"
 BY_ARRIVAL = frozenset({"mpjpeg", "mjpeg", "jpeg_pipe", "h264", "hevc"})  # formats without times that can be believed
 ANSWER_SECONDS = 10.0  # to open a source
-USER = re.compile(r"(?<=://)[^/@\s]*(?=@)")
+URL = re.compile(r"(?<=://)\S+")
+# What stands before the host: all up to the last @ where what follows a colon is no port, since a password may have a
+# slash in it, or up to the last @ before the path.
+USER = re.compile(r"[^/?#@:\[\s]*:(?!\d*(?:[/?#]|$))\S*(?=@)|[^/?#\s]*(?=@)")
+QUERY = re.compile(r"(?<=\?)\S+?(?=[:,;]?$)")
+WORD = re.compile(r"(?i)((?:password|passwd|pass|pwd|token)=)[^&\s]+")  # some cameras have it in the path
 
 
 class SourceError(LadError):
@@ -80,7 +86,10 @@ def address_of(source: str, *, paced: bool = False, growing: bool = False, trans
         if scheme.lower() not in PROTOCOLS:
             raise SourceError(f"{hide(source)}: lad watch opens {', '.join(PROTOCOLS)}, V4L2 devices and files")
         if not _host(source):
-            raise SourceError(f"{hide(source)}: names no camera: rtsp://user@host:554/path")
+            raise SourceError(
+                f"{hide(source)}: names no camera: rtsp://user:password@host:554/path, where / ? # in a password are "
+                "%2F %3F %23"
+            )
         return Address(source, "live", transport)
     path = Path(source.removeprefix(V4L2))
     if source.startswith(V4L2) or path.is_char_device():
@@ -89,24 +98,36 @@ def address_of(source: str, *, paced: bool = False, growing: bool = False, trans
         return Address(f"{V4L2}{path}", "live")
     if not path.exists():
         raise SourceError(f"{source}: no such file, folder or match")
+    if path.is_dir() and (paced or growing):
+        raise SourceError(f"{source}: a folder of images has no pace and does not grow: watch it as it is")
     return Address(source, "growing" if growing else "paced" if paced else "file")
 
 
 def _host(url: str) -> str:
     try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
+        parts = urlsplit(url)
+        return (parts.hostname or "") if parts.port != 0 and url.isprintable() else ""
+    except ValueError:  # no port is one
         return ""
 
 
 def hide(text: str) -> str:
-    """A text in which no URL has a password, nor what else stands before its host: `rtsp://user:***@host`."""
-    return USER.sub(lambda found: f"{found[0].partition(':')[0]}:***" if ":" in found[0] else found[0], text)
+    """A text in which no URL shows a password, what else stands before its host, or a query: `rtsp://user:***@host`."""
+    return URL.sub(_hidden, text)
+
+
+def _hidden(url: re.Match[str]) -> str:
+    rest, shown = url[0], ""
+    if user := USER.match(rest):
+        name, colon, _ = user[0].partition(":")
+        rest, shown = rest[user.end() :], f"{name}:***" if colon else name
+    return shown + WORD.sub(r"\1***", QUERY.sub("***", rest))
 
 
 def hide_of(url: str, text: str) -> str:
     """The same, where a text may have the password of a URL in another way too, as libraries' messages do."""
-    user = USER.search(url)
+    rest = URL.search(url)
+    user = USER.match(rest[0]) if rest else None
     password = user[0].partition(":")[2] if user else ""
     for secret in sorted({password, unquote(password)}, key=len, reverse=True):
         if len(secret) > 2:  # one that short is a part of words
@@ -122,7 +143,7 @@ def open_source(address: Address, silent_seconds: float) -> Any:
         silent_seconds: without any data after which reading from it is an error.
 
     Raises:
-        OSError: it does not answer, or not with video. Its message may show the password.
+        OSError, VideoError: it does not answer, or not with video. Its message may show the password.
     """
     import av
 
@@ -131,7 +152,8 @@ def open_source(address: Address, silent_seconds: float) -> Any:
         return av.open(address.url.removeprefix(V4L2), format="v4l2", timeout=timeout)
     if address.kind != "live":
         follow = {"follow": "1"} if address.kind == "growing" else {}
-        options = {"protocol_whitelist": "file", **follow}
+        demuxers = demuxers_of(sniff_container(address.path))  # no playlist: it would name other files
+        options = {"protocol_whitelist": "file", "format_whitelist": demuxers, **follow}
         patience = None if address.kind == "growing" else silent_seconds  # nobody knows when it grows
         timeout = (ANSWER_SECONDS, patience)
         return av.open(f"file:{address.path}", options=options, metadata_errors="replace", timeout=timeout)

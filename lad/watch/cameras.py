@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from lad.config import ConfigError, read_yaml
 from lad.text import did_you_mean
 from lad.watch.address import Address, SourceError, Transport, address_of, hide
-from lad.watch.environment import Secret, expand
+from lad.watch.environment import SecretUrl, expand_url
 from lad.watch.events import Rule
 from lad.watch.sinks import SINKS
 
@@ -30,6 +30,7 @@ class EventKeys(_Keys):
 
     threshold: float | None = Field(None, ge=0, le=1)
     alert_threshold: float | None = Field(None, ge=0, le=1)
+    alarms_per_day: float | None = Field(None, gt=0, le=1000)
     hysteresis: float | None = Field(None, ge=0, le=1)
     cutoff_seconds: float | None = Field(None, ge=0, le=3600)
     cooldown_seconds: float | None = Field(None, ge=0, le=86_400)
@@ -44,10 +45,16 @@ class EventKeys(_Keys):
 class CameraKeys(EventKeys):
     """One camera."""
 
-    url: Secret
+    url: SecretUrl
     transport: Transport = "tcp"
     realtime: bool = False
     follow: bool = False
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> CameraKeys:
+        if self.realtime and self.follow:
+            raise ValueError("realtime and follow: choose one of them")
+        return self
 
 
 class WatchConfig(EventKeys):
@@ -82,6 +89,7 @@ class Camera:
         name: by which events, metrics and sinks call it.
         address: of its stream.
         threshold, alert_threshold: None: the detector's, and halfway from the threshold to 1.
+        alarms_per_day: for which the threshold is raised; None: for none.
         rule: further keys of `events.Rule` that were set.
         clips: whether clips and pictures of its events are kept.
         pre_seconds, post_seconds: of a clip, before and after the event.
@@ -92,6 +100,7 @@ class Camera:
     address: Address
     threshold: float | None = None
     alert_threshold: float | None = None
+    alarms_per_day: float | None = None
     rule: Mapping[str, float] = field(default_factory=dict)
     clips: bool = True
     pre_seconds: float = 5.0
@@ -113,12 +122,20 @@ def read_config(path: Path) -> WatchConfig:
     """
     tree, lines = read_yaml(path)
     try:
-        config = WatchConfig(**tree)
+        config = WatchConfig.model_validate(tree)
     except ValidationError as error:
         raise ConfigError("\n".join(_explained(path, lines, error))) from None
     if problems := list(_sink_problems(path, lines, config)):
         raise ConfigError("\n".join(problems))
     return config
+
+
+def with_options(config: WatchConfig, options: Mapping[str, Any]) -> WatchConfig:
+    """The file, with what the command line says in place of what it says of all cameras, and of each."""
+    said = {key: value for key, value in options.items() if value is not None}
+    of_each = dict.fromkeys(said.keys() & EventKeys.model_fields.keys())
+    cameras = {name: keys.model_copy(update=of_each) for name, keys in config.cameras.items()}
+    return config.model_copy(update={**said, "cameras": cameras})
 
 
 def _explained(
@@ -170,7 +187,7 @@ def cameras_of(config: WatchConfig, sources: Sequence[str], *, realtime: bool, f
     problems: list[str] = []
     for source in sources:
         try:
-            url = expand(source)
+            url = expand_url(source)
         except ValueError as error:
             problems.append(f"{hide(source)}: {error}")
             continue
@@ -199,7 +216,10 @@ def _camera(name: str, keys: CameraKeys, config: WatchConfig) -> Camera:
 
 def _new_name(url: str, known: Mapping[str, object]) -> str:
     """A name for a source that got none: the host of a URL, or the file's name, with a number where it is taken."""
-    name = (urlsplit(url).hostname if "://" in url else Path(url).stem) or "camera"
+    try:
+        name = (urlsplit(url).hostname if "://" in url else Path(url).stem) or "camera"
+    except ValueError:  # it is no URL, which is told where it is opened
+        name = "camera"
     number = 2
     taken = name
     while taken in known:

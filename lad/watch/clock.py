@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+SET_SECONDS = 1.0  # a wall clock that is so far ahead was set forward: a machine without a battery gets its time late
 STEP_SECONDS = 30.0  # from one look at how camera and machine drift apart to the next
 JUMP_SECONDS = 3.0  # a stamp that is farther from its arrival counts for nothing
 LEAST_STEP = 1e-3  # from one frame to the next
@@ -15,24 +16,31 @@ LEAST_STEP = 1e-3  # from one frame to the next
 class WallClock:
     """Unix seconds by the monotonic clock, so that nobody sets them back.
 
-    `begin` reads the wall clock anew, at each connection. Where that was set back meanwhile, time goes on as before.
+    `begin` reads the wall clock anew, at each connection. Where that is set forward, time follows at once; where it is
+    set back, time goes on as before.
+
+    Attributes:
+        latest: what was told last: no time is before it.
     """
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    latest: float = -float("inf")
     _offset: float | None = None
-    _latest: float = -float("inf")
 
     def begin(self) -> None:
         now = self.monotonic()
-        self._offset = max(self.wall(), self._latest) - now
+        self._offset = max(self.wall(), self.latest) - now
 
     def now(self) -> float:
         if self._offset is None:
             self.begin()
         assert self._offset is not None
-        self._latest = self.monotonic() + self._offset
-        return self._latest
+        now = self.monotonic()
+        if self.wall() - now - self._offset > SET_SECONDS:
+            self._offset = self.wall() - now
+        self.latest = now + self._offset
+        return self.latest
 
 
 @dataclass

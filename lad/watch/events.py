@@ -10,6 +10,7 @@ import numpy as np
 
 from lad.detector.online import FrameScores
 from lad.detector.scoring import event_category
+from lad.watch.budget import Budget
 from lad.watch.payload import Notice, Payload, Severity, new_id
 
 GAP_SECONDS = 1.0  # between two frames: more is footage that is missing
@@ -23,7 +24,8 @@ class Rule:
     Attributes:
         threshold: what a score has to pass for an event to begin.
         alert_threshold: what the top score has to pass for it to be an alert.
-        hysteresis: an event lasts while scores pass `threshold - hysteresis`.
+        hysteresis: an event lasts while scores pass `threshold - hysteresis`, or half of the threshold where that is
+            more: every score passes what lies below 0.
         cutoff_seconds: it ends when no score has done so for so long.
         cooldown_seconds: for so long after an event the camera begins no other one.
         smooth_seconds: a score is the mean over so many seconds up to its frame; 0: its own.
@@ -37,6 +39,11 @@ class Rule:
     cooldown_seconds: float = 0.0
     smooth_seconds: float = 0.0
     update_seconds: float = 5.0
+
+    def with_threshold(self, threshold: float) -> Rule:
+        """The same with another threshold, and the other one as far between it and 1 as it was."""
+        share = (self.alert_threshold - self.threshold) / (1 - self.threshold) if self.threshold < 1 else 0.0
+        return replace(self, threshold=threshold, alert_threshold=threshold + share * (1 - threshold))
 
 
 @dataclass
@@ -86,6 +93,7 @@ class Events:
         cooldown: of all cameras.
         likeliest: names of the likeliest actions, by their probabilities.
         peak: the frame with the top score of the last event.
+        budget: gets every score, and gives the threshold; None: that of the rule holds.
     """
 
     camera: str
@@ -95,6 +103,7 @@ class Events:
     cooldown: Cooldown = field(default_factory=Cooldown)
     likeliest: Callable[[np.ndarray], tuple[str, ...]] | None = None
     peak: float = 0.0
+    budget: Budget | None = None
     _open: _Open | None = None
     _recent: deque[tuple[float, float]] = field(default_factory=deque)  # times and scores that are smoothed over
     _last: float = -np.inf  # the frame before
@@ -121,6 +130,10 @@ class Events:
         for number, (time, raw, classes) in enumerate(rows):
             actions = None if frames.actions is None else frames.actions[number]
             score = self._smoothed(time, raw)
+            if self.budget:
+                self.budget.add(time, score)
+                if not self._open and self.budget.threshold != self.rule.threshold:
+                    self.rule = self.rule.with_threshold(self.budget.threshold)
             if self._open and (self._is_over(time, score) or self._is_gap(time)):
                 notices += self._end(now)
             if self._open:
@@ -165,7 +178,7 @@ class Events:
         return time - self._last > max(GAP_SECONDS, self.rule.cutoff_seconds)
 
     def _keeps_open(self, score: float) -> bool:
-        return score > self.rule.threshold - self.rule.hysteresis
+        return score > max(self.rule.threshold - self.rule.hysteresis, self.rule.threshold / 2)
 
     def _may_begin(self, time: float) -> bool:
         return time - self._ended >= self.rule.cooldown_seconds and self.cooldown.over(time)

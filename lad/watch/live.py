@@ -34,7 +34,7 @@ STUCK_SECONDS = 30.0  # beyond what a call may take: it will never come back
 Shot = tuple[Any, float, Stream]  # a decoded frame, when it was taken, and what of
 
 
-class Waiting:
+class PacketQueue:
     """Packets on their way from one thread to the other. None: what follows does not follow what went before.
 
     Args:
@@ -107,8 +107,8 @@ class LiveSource:
 
     def __init__(self, job: Open, ring: Ring, outgoing: Outgoing) -> None:
         self._job, self._ring, self._outgoing = job, ring, outgoing
-        self._waiting = Waiting(drops=job.address.drops)
-        self._wall, self._rising = WallClock(), Rising()
+        self._waiting = PacketQueue(drops=job.address.drops)
+        self._wall, self._rising = WallClock(latest=job.latest), Rising()
         self._number = self._stretch = self.frames = 0
         self._offset: float | None = None  # from the monotonic clock to that of the frames
         self._known: Stream | None = None  # what frames came of last

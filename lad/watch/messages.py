@@ -25,6 +25,7 @@ class Open:
         folder_fps: frames a second where it is a folder of images.
         offline_seconds: without a frame after which the camera is offline.
         waiting_batches: of clips that may wait; of a camera that has more the oldest go.
+        latest: the newest time that an earlier process of the camera gave; 0: there was none.
         ring_seconds, ring_bytes: of packets that are kept for clips of events; 0: none.
     """
 
@@ -35,6 +36,7 @@ class Open:
     folder_fps: float = 25.0
     offline_seconds: float = 20.0
     waiting_batches: int = 3
+    latest: float = 0.0
     ring_seconds: float = 0.0
     ring_bytes: int = 64 << 20
 

@@ -78,6 +78,13 @@ class Outbox:
         for name, delivery in self._deliveries.items():
             self._call(f"{name}: the status of {camera} was not told", delivery.sink.status, camera, status)
 
+    def has_delivered(self, sink: str, seconds: float) -> bool:
+        """Wait until nothing waits for a sink, for so long at most; whether that is so."""
+        waiting, end = self._deliveries[sink].waiting, time.monotonic() + seconds
+        while len(waiting) and time.monotonic() < end:
+            time.sleep(0.01)
+        return not len(waiting)
+
     def close(self, seconds: float) -> dict[str, int]:
         """End, after what waits was delivered or `seconds` have passed; a sink that fails is tried once more.
 

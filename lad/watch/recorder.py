@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from lad.watch.packets import Entry, Packets, Stream, decoded
 MP4_CODECS = frozenset({"h264", "hevc", "mpeg4", "av1"})  # every other one goes into a Matroska file
 LOOK_SECONDS = 0.5  # from one look at new packets to the next
 LONGEST_SECONDS = 120.0  # of a clip: an event may last for days
+DRY_SECONDS = 5.0  # without a packet after which a clip whose end is known ends: the camera is gone, the file is over
 REORDERED_SECONDS = 1.0  # by which a picture's packet may come after those of later ones
 TICKS = 90_000  # a second of a clip's stamps
 SNAPSHOT_WIDTH, JPEG_QUALITY = 960, 85
@@ -57,6 +59,7 @@ class _Recording:
     track: Any = None
     origin: float = 0.0
     decoded: int = -1  # the last stamp
+    fed: float = field(default_factory=time.monotonic)  # when that packet was written
     stack: ExitStack = field(default_factory=ExitStack)
 
 
@@ -136,8 +139,9 @@ class Recorder:
             elif not packets.finite and entry.number != recording.number + 1:
                 raise _NoClip("the disk was too slow: packets were given up before they were written")
             _mux(recording, entry)
-            recording.number, recording.reached = entry.number, entry.time
-        return recording.reached > end  # the end may be known later than it was written
+            recording.number, recording.reached, recording.fed = entry.number, entry.time, time.monotonic()
+        is_dry = recording.end is not None and time.monotonic() - recording.fed > DRY_SECONDS
+        return is_dry or recording.reached > end  # the end may be known later than it was written
 
     def _close(self, recording: _Recording) -> None:
         if recording.stream is None:
@@ -145,10 +149,10 @@ class Recorder:
         recording.out.close()
         recording.stack.close()
 
-    def _picture(self, time: float) -> Any:
+    def _picture(self, at: float) -> Any:
         """The frame that was shown at a time, `(height, width, 3)` RGB."""
-        entries = takewhile(lambda entry: entry.time <= time + REORDERED_SECONDS, self._packets.since(time))
-        near = min(decoded(entries, self._limits), key=lambda shown: abs(shown[0] - time), default=None)
+        entries = takewhile(lambda entry: entry.time <= at + REORDERED_SECONDS, self._packets.since(at))
+        near = min(decoded(entries, self._limits), key=lambda shown: abs(shown[0] - at), default=None)
         if near is None:
             raise _NoClip("nothing of it was kept")
         return np.asarray(Picture(near[1]))

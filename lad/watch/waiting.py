@@ -176,8 +176,9 @@ def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink():  # which SQLite would follow
         raise WaitingError(f"{path}: is a link: nothing is written through it, remove it")
-    file = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
+    file = None
     try:
+        file = sqlite3.connect(path, isolation_level=None, timeout=1, check_same_thread=False)
         file.execute("PRAGMA locking_mode = EXCLUSIVE")  # held until the process ends: nobody else delivers the same
         file.execute("PRAGMA journal_mode = WAL")
         file.execute("PRAGMA synchronous = FULL")  # on the disk when a statement returns
@@ -186,7 +187,8 @@ def _open(path: Path) -> sqlite3.Connection:
         file.execute("ROLLBACK")
         file.execute(SIZES)
     except sqlite3.DatabaseError as error:
-        file.close()
+        if file:
+            file.close()
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise WaitingError(f"{path}: another lad watch has it open: end that, or name another folder") from error
         raise WaitingError(f"{path}: {error}: make room, or move the file away if it is damaged") from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from lad.detector.online import FrameScores
 from lad.detector.scoring import ScoreError
@@ -195,16 +196,15 @@ class Watch:
         for event, problem in self._clips.problems():
             self._watcher.say(f"{name}: {event}: {problem}")
 
-    def _set_status(self, watched: Watched, status: str, text: str) -> None:
-        if watched.camera.address.kind == "file":
+    def _set_status(self, watched: Watched, status: Literal["online", "offline"], text: str) -> None:
+        if watched.camera.address.kind == "file" or watched.status == "ended":
             return
         name = watched.camera.name
         self._watcher.say(f"{name}: {text}")
-        if status in ("online", "offline"):
-            watched.status = "online" if status == "online" else "offline"
-            self._outbox.status(name, watched.status)
-            if self._metrics:
-                self._metrics.online(name, status == "online")
+        watched.status = status
+        self._outbox.status(name, status)
+        if self._metrics:
+            self._metrics.online(name, status == "online")
 
     def _died(self, watched: Watched) -> None:
         """Its process is gone: a camera's is started anew, a file is tried once more with the other reader."""
@@ -221,7 +221,7 @@ class Watch:
 
     def _restart(self, watched: Watched, why: str) -> None:
         """Begin again with a camera, after a pause that grows."""
-        self._score(watched, watched.cut())
+        self._score_rest(watched, watched.cut)
         watched.forget()
         self._watcher.say(f"{watched.camera.name}: {why} and is started anew")
         watched.restart_at = time.monotonic() + watched.pause
@@ -255,7 +255,7 @@ class Watch:
                         assert waiting.features
                         self._score_batch(watched, waiting.step, waiting.features)
                     case StretchEnd():
-                        self._score(watched, watched.score_end(waiting.step))
+                        self._score_rest(watched, partial(watched.score_end, waiting.step))
                         watched.events.cut()
                     case Ended(warnings):
                         for warning in warnings:
@@ -264,9 +264,7 @@ class Watch:
                     case Failed(_, error) if watched.camera.address.kind == "live":
                         self._restart(watched, f"its process failed ({error})")
                     case Failed(_, error):
-                        watched.failure = f"{watched.camera.address}: {error}"
-                        self._watcher.say(f"failed: {watched.failure}")
-                        self._end(watched)
+                        self._fail(watched, error)
                     case Again():
                         watched.again()
 
@@ -281,16 +279,32 @@ class Watch:
                 raise WatchFailed(
                     f"{why}: the GPU can do nothing more for this process; run the command again"
                 ) from error
-            if watched.camera.address.kind == "file":
-                watched.failure = f"{watched.camera.address}: {why}"
-                self._watcher.say(f"failed: {watched.failure}")
-                self._end(watched)
-                return
-            self._watcher.say(f"{watched.camera.name}: {batch.count} clips have no score: {why}")
-            found = watched.cut()
+            self._unscored(watched, f"{batch.count} clips have no score", why)
+            if watched.status != "ended":
+                self._score_rest(watched, watched.cut)
+            return
         self._score(watched, found)
         if self._metrics and found and len(found[-1]):
             self._metrics.latency(watched.camera.name, max(watched.now - float(found[-1].times[-1]), 0.0))
+
+    def _score_rest(self, watched: Watched, scores: Callable[[], list[FrameScores]]) -> None:
+        """What is left of a stretch that is over."""
+        try:
+            self._score(watched, scores())
+        except ScoreError as error:
+            self._unscored(watched, "its last clips have no score", str(error))
+
+    def _unscored(self, watched: Watched, what: str, why: str) -> None:
+        """A file fails; a camera goes on."""
+        if watched.camera.address.kind == "file":
+            self._fail(watched, why)
+        else:
+            self._watcher.say(f"{watched.camera.name}: {what}: {why}")
+
+    def _fail(self, watched: Watched, why: str) -> None:
+        watched.failure = f"{watched.camera.address}: {why}"
+        self._watcher.say(f"failed: {watched.failure}")
+        self._end(watched)
 
     def _score(self, watched: Watched, found: Sequence[FrameScores]) -> None:
         for place, frames in enumerate(found):
@@ -356,7 +370,7 @@ class Watch:
             self._told_behind[watched.camera.name] = (now, watched.dropped)
             self._watcher.say(
                 f"{watched.camera.name}: falls behind: {watched.dropped - before} clips left out; "
-                "-o extract.fps=8, --latency or fewer cameras may help"
+                "-o extract.fps=8 or fewer cameras may help"
             )
 
     def _close(self) -> None:
@@ -364,6 +378,7 @@ class Watch:
         for watched in self._cameras:
             if watched.status != "ended":
                 self._tell(watched, watched.events.close(watched.now))
+                watched.status = "ended"  # what comes now begins no event
         self._clips.stop_all()
         end = time.monotonic() + CLOSE_CLIPS_SECONDS
         while self._clips.waiting and time.monotonic() < end:

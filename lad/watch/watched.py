@@ -92,6 +92,7 @@ class Watched:
             self._choice,
             self.folder_fps,
             offline_seconds=camera.offline_seconds,
+            latest=self._newest,
             ring_seconds=ring,
         )
         self.process = CameraProcess(job)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lad.watch.cameras import WatchConfig, cameras_of, read_config
+from lad.watch.cameras import WatchConfig, cameras_of, read_config, with_options
 
 CONTENT = """
 threshold: 0.6
@@ -48,6 +48,13 @@ def test_without_a_threshold_it_is_the_detectors() -> None:
     (camera,) = cameras_of(WatchConfig(), ["rtsp://cam/a"], realtime=False, follow=False)
     rule = camera.rule_with(0.7)
     assert (rule.threshold, rule.alert_threshold) == (0.7, pytest.approx(0.85))
+
+
+def test_what_the_command_line_says_stands_before_what_the_file_says_of_a_camera(config: WatchConfig) -> None:
+    config = with_options(config, {"threshold": 0.2, "clips": False, "latency": None})
+    for camera in cameras_of(config, [], realtime=False, follow=False):
+        assert (camera.threshold, camera.clips) == (0.2, False)
+    assert config.latency is None
 
 
 def test_sources_on_the_command_line_get_names_of_their_own(

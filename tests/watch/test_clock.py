@@ -41,14 +41,24 @@ def test_a_clock_that_is_set_back_moves_no_time_back() -> None:
     assert wall.now() >= before + 1
 
 
-def test_a_clock_that_is_set_forward_counts_from_the_next_connection_on() -> None:
+def test_what_an_earlier_process_told_is_not_gone_back_behind() -> None:
+    clock = Clock()
+    wall = WallClock(lambda: clock.wall, lambda: clock.monotonic, latest=4600.0)
+    assert wall.now() == 4600
+    clock.pass_by(1)
+    assert wall.now() == 4601
+
+
+def test_a_clock_that_is_set_forward_is_followed() -> None:
     clock = Clock()
     wall = clock.made()
     wall.begin()
+    clock.wall += 0.5
+    assert wall.now() == 1000  # corrected in small steps, it is no other clock
     clock.wall += 3600
-    assert wall.now() == 1000
-    wall.begin()
-    assert wall.now() == 4600
+    assert wall.now() == 4600.5
+    clock.pass_by(1)
+    assert wall.now() == 4601.5
 
 
 def test_packets_that_come_in_bursts_have_even_times() -> None:

@@ -379,7 +379,8 @@ def test_two_lad_watch_do_not_deliver_the_same_queue(tmp_path):
 def test_a_queue_that_is_none_or_a_link_is_named(tmp_path):
     (tmp_path / "one.sqlite").write_text("no database" * 1000)
     (tmp_path / "two.sqlite").symlink_to(tmp_path / "elsewhere")
-    for name, reason in (("one", "file is not a database"), ("two", "is a link")):
+    (tmp_path / "three.sqlite").mkdir()
+    for name, reason in (("one", "file is not a database"), ("two", "is a link"), ("three", "unable to open")):
         with pytest.raises(WaitingError, match=reason):
             Outbox({name: Recorder()}, tmp_path, max_bytes=PLENTY)
     assert not (tmp_path / "elsewhere").exists()

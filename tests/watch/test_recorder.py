@@ -94,6 +94,20 @@ def test_a_clip_that_is_to_end_at_once_has_what_is_there(
     assert numbers(answer.path)[-1] >= 96
 
 
+def test_a_clip_of_a_camera_that_is_gone_ends_with_what_came(
+    started: Callable[..., tuple[Recorder, Ring, Answers]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lad.watch.recorder.DRY_SECONDS", 0.5)
+    recorder, _, answers = started(100)
+    recorder.ask(Record("a", tmp_path / "a", start=3.0))
+    with pytest.raises(queue.Empty):  # the event may go on
+        answers.get(timeout=1.5)
+    recorder.ask(Stop("a", end=9.0))
+    answer = answers.get(timeout=20)
+    assert answer.path
+    assert numbers(answer.path)[-1] >= 96
+
+
 def test_a_picture_is_the_frame_of_its_time(
     started: Callable[..., tuple[Recorder, Ring, Answers]], tmp_path: Path
 ) -> None:

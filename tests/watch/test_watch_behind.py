@@ -93,3 +93,26 @@ def test_what_is_too_much_is_dropped_in_whole_clips_counted_and_never_spliced(de
     assert len(eye.stretches) > 4
     for clips in eye.stretches:
         assert all((after - before) % 256 == 16 for before, after in pairwise(clips)), clips
+
+
+@dataclass(frozen=True)
+class BlindEye(Eye):
+    """Of its features the detector makes scores that are not finite."""
+
+    def features(self, piece: ClipBatch, clips: int) -> dict[str, np.ndarray]:
+        return {"rgb": np.full((1, clips, 128), 3e38, np.float32)}
+
+
+@pytest.mark.parametrize("paced", [False, True])
+def test_scores_that_are_not_finite_fail_a_file_and_end_nothing_else(
+    detector: Path, tmp_path: Path, paced: bool
+) -> None:
+    path = write_video(tmp_path / "yard.mp4", 40, size=(64, 48), fps=FPS)
+    config = scoring_config(detector, [], {"device": "cpu"})
+    eye = BlindEye(**vars(open_eye(detector, config, "exact", lambda _: None)))
+    camera = Camera("yard", address_of(str(path), paced=paced), clips=False)
+    watched = Watched(camera, eye, Events("yard", Rule(0.5, 0.5), eye.scorer.classes, ""))
+    heard = Heard()
+    failed = Watch([watched], Outbox({}, tmp_path / "queue", max_bytes=1000), heard, Stop()).run()
+    assert any("scores that are not finite" in line for line in heard.lines)
+    assert failed.keys() == (set() if paced else {"yard"})

@@ -53,6 +53,11 @@ def test_it_lasts_while_scores_pass_the_lower_threshold() -> None:
     assert told(watched.add(frames([0.35] * 3, 112.0), now=200)) == ["end"]
 
 
+def test_an_event_with_a_low_threshold_ends_too() -> None:
+    watched = events(threshold=0.04, hysteresis=0.05)
+    assert told(watched.add(frames([0.3] + [0.025] * 50 + [0.01] * 30), now=200)) == ["new", "end"]
+
+
 def test_a_dip_that_is_shorter_than_the_cutoff_makes_no_second_event() -> None:
     dip = [0.9] * 5 + [0.0] * 15
     assert told(events().add(frames(dip * 4 + [0] * 30), now=200)) == ["new", "end"]
@@ -166,11 +171,14 @@ def test_what_it_looks_like_is_told_of_the_whole_event() -> None:
 def test_how_frames_are_batched_changes_no_event(
     scores: list[float], sizes: list[int], cutoff: float, cooldown: float
 ) -> None:
+    rows = frames(scores)
+
     def found(sizes: list[int]) -> list[tuple[float, float | None, float]]:
         watched = events(cutoff_seconds=cutoff, cooldown_seconds=cooldown)
         notices, first = [], 0
         for size in sizes:
-            notices += watched.add(frames(scores[first : first + size], 100 + first / FPS), now=200)
+            part = slice(first, first + size)
+            notices += watched.add(FrameScores(rows.times[part], rows.scores[part], rows.classes[part]), now=200)
             first += size
         notices += watched.close(now=200)
         open_event = None

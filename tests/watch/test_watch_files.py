@@ -119,6 +119,18 @@ def test_a_file_at_its_own_pace_takes_as_long_as_it_lasts_and_has_the_same_score
 
 
 @pytest.mark.slow
+def test_a_file_at_its_own_pace_that_is_over_is_over_and_its_last_event_has_its_clip(
+    lad: Lad, detector: Path, clip: Path, threshold: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "cameras.yaml"
+    config.write_text(f"offline_seconds: 1\ncameras: {{film: {{url: '{clip}', realtime: true}}}}\n")
+    notices, err = watch(lad, tmp_path, "-c", str(config), "--checkpoint", str(detector), "--threshold", threshold)
+    assert [notice["type"] for notice in notices] == ["new", "end"]
+    assert notices[-1]["after"]["has_clip"]
+    assert "offline" not in err
+
+
+@pytest.mark.slow
 def test_a_folder_of_images_is_a_video(lad: Lad, detector: Path, tmp_path: Path) -> None:
     folder = frame_folder(tmp_path / "frames", [f"{number:03d}.png" for number in range(40)])
     notices, _ = watch(lad, tmp_path, str(folder), "--checkpoint", str(detector), "--threshold", "0")
@@ -147,6 +159,8 @@ def test_videos_that_cannot_be_read_fail_and_the_others_are_watched(
         (["ftp://bob:secret@host/a"], "error: ftp://bob:***@host/a: lad watch opens rtsp, rtsps, http, https"),
         (["rtsp://bob:${NO_SUCH_WORD}@host/a"], "the environment has no NO_SUCH_WORD: set it"),
         (["-c", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["a.mp4", "--threshold", "nan"], "nan is no number"),
+        (["rtsp://[::1/a"], "rtsp://[::1/a: names no camera"),
         (["--realtime", "--follow", "a"], "--realtime and --follow: choose one of them"),
     ],
 )
@@ -169,6 +183,8 @@ def test_a_mistake_is_one_line(lad: Lad, words: list[str], said: str) -> None:
         ("cameras: [1]", "cameras: input should be a valid dictionary"),
         ("sinks: {phone: {url: 'http://secret'}}", "sinks.phone: no kind of sink 'phone'"),
         ("sinks: {webhook: {adress: 'http://secret'}}", "sinks.webhook"),
+        ("1: 2", "keys should be strings"),
+        ("cameras: {a: {url: 'rtsp://b', realtime: true, follow: true}}", "realtime and follow: choose one of them"),
         ("camera: 1", "unknown key 'camera': did you mean 'cameras'?"),
     ],
 )

@@ -82,6 +82,28 @@ def test_events_of_a_camera_are_told_as_they_happen_and_sigterm_ends_in_time(
     assert not watching.heard(PASSWORD) and not any(PASSWORD in line for line in watching.raw)
 
 
+def test_sigterm_while_the_networks_are_loaded_is_no_failure(watch: Watch, clip: Path) -> None:
+    watching = watch(str(clip), "--realtime", "--metrics", "127.0.0.1:0")
+    watching.wait_for(lambda: watching.heard("metrics: http://127.0.0.1:"))
+    assert watching.stop()[0] == 0
+    assert not watching.heard("interrupted")
+
+
+def test_an_event_that_lasts_at_a_kill_ends_at_the_next_start(watch: Watch, clip: Path) -> None:
+    watching = watch(str(clip), "--realtime")
+    watching.wait_for(lambda: types(watching) == ["new"])
+    watching.kill()
+    again = watch(str(clip), "--realtime")
+    again.wait_for(lambda: again.notices)
+    new, end = watching.notices[0], again.notices[0]
+    assert (end["type"], end["before"]) == ("end", new["after"])
+    assert end["after"]["end_time"] == new["after"]["frame_time"]
+    assert again.stop()[0] == 0
+    third = watch(str(clip), "--realtime")
+    third.wait_for(lambda: third.notices)
+    assert third.notices[0]["type"] == "new"
+
+
 def test_a_wrong_password_is_told_without_it(watch: Watch, serve: Callable[..., RtspServer], clip: Path) -> None:
     server = serve(clip, user="bob", password="another")
     watching = watch(server.url(login=f"bob:{PASSWORD}@"))

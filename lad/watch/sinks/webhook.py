@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lad.version import VERSION
-from lad.watch.environment import Secret
+from lad.watch.environment import Secret, SecretUrl
 from lad.watch.sink import RefusedError, SinkError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class WebhookOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    url: Secret  # http:// or https://; secret, because many hold a token
+    url: SecretUrl  # http:// or https://; secret, because many hold a token
     secret: Secret | None = None  # with it requests are signed
     headers: dict[str, Secret] = {}  # more of them, such as Authorization
     ca_file: Path | None = None  # certificates to trust in place of the system's
@@ -36,7 +36,7 @@ class WebhookOptions(BaseModel):
 
     @field_validator("url")
     @classmethod
-    def _is_address(cls, url: Secret) -> Secret:
+    def _is_address(cls, url: SecretUrl) -> SecretUrl:
         parts = urlsplit(url.get_secret_value())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("give an address that begins with http:// or https://")
