@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 OUT = Path("runs/watch")
 QUEUES = ".queues"  # in the folder of events: what waits for sinks
-LEFT_SECONDS = 2.0  # to deliver what an earlier run left
+LEFT_SECONDS = 4.0  # to deliver what an earlier run left
 BUDGETS = ".budgets"  # and the scores that thresholds follow from
 
 

@@ -163,6 +163,7 @@ def run_cameras(asked: argparse.Namespace, folder: Path) -> int:
         watching.process.kill()
         for end in [server.end for server in servers.values()] + [broker.end, receiver.end, disk.end]:
             end()
+    counted["cuts"] = sum(len(server.cuts) for server in servers.values())
     told = {name: _judge(server, name, watching, event, first, last) for name, server in servers.items()}
     grown = _print(told, memory, counted, status, took)
     lost = _print_sinks(watching, {"mqtt": broker.lines, "webhook": receiver.lines})
@@ -263,6 +264,7 @@ def _print(
     print("\n| | |\n|---|---|")
     print(f"| memory, second fifth and last fifth of the time | {early:.0f} MB, {late:.0f} MB |")
     print(f"| most memory | {max(size for _, size in memory) / 1e6:.0f} MB |")
+    print(f"| servers killed, or stopped for half a minute | {counted['cuts']:.0f} times |")
     print(f"| connected again | {counted['lad_reconnects_total']:.0f} times |")
     print(f"| clips left out | {counted['lad_dropped_clips_total']:.0f} |")
     print(f"| SIGTERM | exit status {status} after {took:.1f} s |")

@@ -55,7 +55,8 @@ class Outbox:
         self._say = say
         self._deliveries: dict[str, _Delivery] = {}
         try:
-            for name, sink in sinks.items():
+            # Durable ones first: what anybody was told before a kill, a restart finds on the disk.
+            for name, sink in sorted(sinks.items(), key=lambda one: not one[1].durable):
                 file = folder / f"{plain_name(name)}.sqlite" if sink.durable else None
                 waiting = WaitingNotices(file, max_bytes)
                 refused = folder / f"{plain_name(name)}.refused.jsonl"

@@ -79,6 +79,23 @@ def test_every_sink_gets_every_notice_in_order(tmp_path):
     assert first.taken == second.taken == lines(*range(50))
 
 
+def test_a_notice_is_on_the_disk_before_anybody_is_told(tmp_path, monkeypatch):
+    told, kept, told_by_then = Recorder(durable=False), Recorder(), []
+    add = WaitingNotices.add
+
+    def slow_disk(queue: WaitingNotices, notice_type: str, line: str) -> int:
+        if queue is outbox._deliveries["kept"].waiting:
+            time.sleep(0.2)
+            told_by_then.extend(told.taken)
+        return add(queue, notice_type, line)
+
+    outbox = Outbox({"told": told, "kept": kept}, tmp_path, max_bytes=PLENTY)
+    monkeypatch.setattr(WaitingNotices, "add", slow_disk)
+    outbox.send(notice(1))
+    assert told_by_then == []
+    assert outbox.close(10) == {"told": 0, "kept": 0} and told.taken == kept.taken == lines(1)
+
+
 def test_what_was_sent_just_before_the_end_is_delivered(tmp_path, monkeypatch):
     """The thread finds nothing; before it looks whether this is the end, something is sent and the end comes."""
     sink, found_nothing, ended = Recorder(), threading.Event(), threading.Event()
