@@ -151,9 +151,9 @@ def run_cameras(asked: argparse.Namespace, folder: Path) -> int:
         watching.wait_for("lad_camera_online", asked.cameras)
         first = time.time() + 10
         others = {
+            "clock": clock.set_back,
             "broker": lambda: broker.rest(DOWN_SECONDS),
             "disk": lambda: disk.fill(DOWN_SECONDS),
-            "clock": clock.set_back,
         }
         memory = _disturb(asked, servers, others, watching)
         last = time.time() - 30  # later events may not have been told

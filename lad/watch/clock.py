@@ -30,7 +30,8 @@ class WallClock:
 
     def begin(self) -> None:
         now = self.monotonic()
-        self._offset = max(self.wall(), self.latest) - now
+        before = -float("inf") if self._offset is None else self._offset  # a time without a connection counts, too
+        self._offset = max(self.wall() - now, self.latest - now, before)
 
     def now(self) -> float:
         if self._offset is None:
