@@ -77,7 +77,6 @@ class Watch:
     Args:
         cameras: to watch; files wait their turn.
         files_at_once: that are read beside one another.
-        at_once: batches that the networks compute at a time.
         outbox: gets notices.
         watcher: is told what happens.
         stop: ends it.
