@@ -13,7 +13,7 @@ those of `lad score`, to the bit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,10 @@ from lad.extract.video import Limits, VideoError, VideoInfo
 from lad.features.recipe import FeatureRecipe, load_extractor, make_recipe, missing_weights, recipe_problems
 from lad.features.video import ClipFeatures
 from lad.models import weights
+from lad.remote.fetch import Remote
+from lad.remote.room import Bounds
+from lad.remote.store import in_a_line
+from lad.remote.url import is_url, masked, url_of
 
 __all__ = [
     "CheckpointError",
@@ -103,7 +107,7 @@ class Detector:
         """Score every frame of a video.
 
         Args:
-            path: a video file, or a folder of numbered images.
+            path: a video file, a folder of numbered images, or a URL (`https://`, `s3://`, `gs://`).
             folder_fps: frames a second of a folder of images.
 
         Returns:
@@ -123,7 +127,7 @@ class Detector:
         """Score several videos, decoding the next ones meanwhile.
 
         Args:
-            paths: video files and folders of numbered images.
+            paths: video files, folders of numbered images, and URLs.
             folder_fps: frames a second of a folder of images.
 
         Yields:
@@ -140,7 +144,7 @@ class Detector:
                 with repeatable(device, threads):
                     scores = self._scorer(ClipFeatures(parts), found.timeline, found.info.warnings)
             except ScoreError as error:
-                yield path, VideoError(f"{path}: {error}")
+                yield path, VideoError(f"{masked(str(path))}: {error}")
                 continue
             yield path, scores
 
@@ -204,7 +208,7 @@ def extract_features(
     """Extract the features of one video. For several, `extract_many` loads the networks once.
 
     Args:
-        path: a video file, or a folder of numbered images.
+        path: a video file, a folder of numbered images, or a URL (`https://`, `s3://`, `gs://`).
         streams: which of `rgb` and `flow`.
         device: `auto`, `cpu`, `cuda` or `cuda:<index>`.
         threads: of the networks on a CPU; None: one for each core.
@@ -240,7 +244,7 @@ def extract_many(
     """Extract the features of several videos, decoding the next ones meanwhile.
 
     Args:
-        paths: video files and folders of numbered images.
+        paths: video files, folders of numbered images, and URLs.
         workers: processes that decode videos.
         streams: as in `extract_features`.
         device: as in `extract_features`.
@@ -298,7 +302,15 @@ class _Extractor:
         """Each path with what came of it, as videos are finished."""
         extract, spec = self.config.extract, self.recipe.clips
         limits = Limits(max_pixels=extract.max_pixels, max_frames=extract.max_frames)
-        jobs = [Job(str(number), Path(path), spec, folder_fps, limits) for number, path in enumerate(paths)]
+        jobs: list[Job] = []
+        for number, path in enumerate(paths):
+            job = Job(str(number), Path(path), spec, folder_fps, limits)
+            try:
+                jobs.append(replace(job, remote=self._remote(str(path))))
+            except OSError as error:
+                yield path, VideoError(f"{masked(str(path))}: {in_a_line(error)}", "io")
+            except ValueError as error:
+                yield path, VideoError(str(error))
         held: dict[str, dict[str, list[np.ndarray]]] = {}
         for event in extract_videos(
             jobs, self.networks, workers=self.config.workers, stall_seconds=extract.stall_seconds
@@ -314,17 +326,22 @@ class _Extractor:
                         held[event.item][stream].append(batch)
                 case Failed():
                     held.pop(event.item, None)
-                    yield path, VideoError(f"{path}: {event.error}", event.failure)
+                    yield path, VideoError(f"{masked(str(path))}: {event.error}", event.failure)
                 case Finished():
                     yield path, self._found(path, held.pop(event.item), event.info)
+
+    def _remote(self, path: str) -> Remote | None:
+        data = self.config.data
+        bounds = Bounds.in_gb(data.download_dir, data.download_gb)
+        return Remote.at(url_of(path), bounds) if is_url(path) else None
 
     def _found(self, path: Place, batches: Mapping[str, list[np.ndarray]], info: VideoInfo) -> _Found | VideoError:
         joined = {stream: np.concatenate(parts, axis=-2) for stream, parts in batches.items() if parts}
         if not joined:
-            return VideoError(f"{path}: {info.frames} frames are no whole clip, and extract.tail is drop")
+            return VideoError(f"{masked(str(path))}: {info.frames} frames are no whole clip, and extract.tail is drop")
         clips, expected = next(iter(joined.values())).shape[-2], count_clips(self.recipe.clips, info)
         if clips != expected:  # a decoder that took over from a killed one saw another video
-            return VideoError(f"{path}: {clips} clips came of it, of its frames {expected}", "worker")
+            return VideoError(f"{masked(str(path))}: {clips} clips came of it, of its frames {expected}", "worker")
         spec = self.recipe.clips
         return _Found(joined, Timeline(np.array(info.times), info.fps, spec.fps, spec.stride), info)
 

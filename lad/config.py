@@ -25,6 +25,7 @@ from lad.config_keys import (
     all_keys,
 )
 from lad.errors import LadError
+from lad.remote.url import Url
 from lad.text import did_you_mean
 
 __all__ = [
@@ -163,7 +164,7 @@ def _is_text(parts: tuple[str, ...], text: str) -> bool:
     kinds = {get_args(one)[0] if get_origin(one) is Annotated else one for one in get_args(kind) or (kind,)}
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
     plain = not quoted and text == text.strip() and text not in ("", "~", "null")
-    return plain and kinds <= {str, Path, type(None)}
+    return plain and kinds <= {str, Path, Url, type(None)}
 
 
 def _set(tree: dict[str, Any], parts: tuple[str, ...], value: Any) -> None:

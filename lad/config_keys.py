@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from lad.clip import CLIP_FRAMES, MAX_PIECE_CLIPS
+from lad.config_root import Root
 from lad.files import path_problem
 
 Stream = Literal["rgb", "flow"]
@@ -85,7 +86,9 @@ class DataConfig(Section):
         "*normal*", description="benchmark `folder`: which names of files and folders mean a normal video"
     )
     dataset: Place | None = Field(None, description="a dataset.csv: below `root`, else as given")
-    root: Place | None = Field(None, description="`--data`: where the videos lie; the dataset.csv's folder by default")
+    root: Root | None = Field(None, description="`--data`: the videos' folder or URL; the dataset.csv's by default")
+    download_dir: Place | None = Field(None, description="where videos at URLs are kept while decoded; or $TMPDIR")
+    download_gb: float = Field(20.0, gt=0, le=1e6, description="that they may take there at a time, in GB")
     classes: list[str] | None = Field(
         None, description="the labels in the order of their index; alphabetical by default"
     )

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import csv
 import errno
-import glob
-import hashlib
 import io
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -19,7 +16,8 @@ import numpy as np
 from lad.errors import LadError
 from lad.events import AnyEvent, Click, Event, Reviewed, Somewhere, parse_events
 from lad.files import check_readable, write_bytes
-from lad.footage import Passed, identity, videos_below
+from lad.footage import identity
+from lad.remote.url import Location, Url, location_of
 from lad.text import did_you_mean, from_cell, nearest, not_utf8, to_cell
 
 SPLITS = ("train", "val", "test")
@@ -44,12 +42,12 @@ class DatasetError(LadError):
 
 @dataclass(frozen=True)
 class Video:
-    """One file or one folder of numbered frames.
+    """One file or one folder of numbered frames; or one file at a URL.
 
     Attributes:
         id: path relative to the data root, without suffix, `/`-separated.
-        path: where it lies. If it ends in `.npy`, it holds features instead of pictures. `{stream}` in it stands for
-            the stream, if each stream has a file.
+        path: where it lies, on a disk or at a URL. If it ends in `.npy`, it holds features instead of pictures.
+            `{stream}` in it stands for the stream, if each stream has a file.
         split: `train`, `val`, `test`, or empty.
         label: its category, or empty. Several categories are joined by `|`, the foremost first.
         events: its anomalous intervals, of frames or of seconds; or one frame of each; or only that there is one. A
@@ -63,7 +61,7 @@ class Video:
     """
 
     id: str
-    path: Path
+    path: Location
     split: str = ""
     label: str = ""
     events: tuple[AnyEvent, ...] = ()
@@ -97,6 +95,12 @@ class Video:
     def is_features(self) -> bool:
         """Whether it comes as features instead of pictures."""
         return self.path.suffix == FEATURES_SUFFIX
+
+    @property
+    def file(self) -> Path:
+        """Its path, of one that lies on a disk as every video of a benchmark's download does."""
+        assert isinstance(self.path, Path)
+        return self.path
 
     def frame_labels(self, n_frames: int) -> np.ndarray:
         """`(n_frames,)` bool, true for the frames of events.
@@ -140,13 +144,13 @@ def is_safe_id(video_id: str) -> bool:
     return video_id not in ("", *RESERVED_IDS) and not forbidden and not too_long and not {"", ".", ".."} & set(parts)
 
 
-def read_dataset(path: Path, root: Path | None = None) -> list[Video]:
+def read_dataset(path: Path, root: Location | None = None) -> list[Video]:
     """Read a `dataset.csv`.
 
     Args:
         path: the file. Its columns are `video,path,split,label,events,n_frames,fps,source`, and only the first two are
             required.
-        root: the folder that its paths are relative to. The default is the file's own folder.
+        root: the folder, or the URL, that its paths are relative to. The default is the file's own folder.
 
     Raises:
         DatasetError: all problems of the file, each with its line.
@@ -233,7 +237,8 @@ def _in_two_splits(videos: Sequence[Video], lines: dict[str, int]) -> Iterator[t
     """Line and what is to be said of files that are in one split by one name and in another by another."""
     first: dict[object, Video] = {}
     for video in videos:
-        other = first.setdefault(identity(video.path) or video.path, video)
+        known = identity(video.path) if isinstance(video.path, Path) else None
+        other = first.setdefault(known or video.path, video)
         if video.split and other.split and video.split != other.split:
             said = f"{video.id!r} is the same file as {other.id!r} on line {lines[other.id]}, "
             yield lines[video.id], f"{said}which is in the split {other.split}: leave one of them out"
@@ -257,7 +262,7 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def parse_row(row: dict[str, str], root: Path, line: int = 0) -> Video:
+def parse_row(row: dict[str, str], root: Location, line: int = 0) -> Video:
     """A line of a `dataset.csv`, its cells by column; paths are relative to `root`. A split is not looked at.
 
     Raises:
@@ -274,11 +279,14 @@ def parse_row(row: dict[str, str], root: Path, line: int = 0) -> Video:
         )
     if not row["path"] or "\0" in row["path"]:
         raise ValueError("path is empty" if not row["path"] else "path has a NUL character")
+    path = location_of(row["path"], root)
+    if isinstance(path, Url) and path.suffix == FEATURES_SUFFIX:
+        raise ValueError(f"{path}: features at a URL are not read: download them")
     n_frames = _number(row, "n_frames", int, 1)
     fps = _number(row, "fps", float, MIN_FPS)
     return Video(
         id=row["video"],
-        path=root / row["path"],
+        path=path,
         split=row.get("split", ""),
         label=row.get("label", ""),
         events=parse_events(row.get("events", ""), n_frames),
@@ -302,22 +310,21 @@ def _number(row: dict[str, str], column: str, kind: Callable[[str], Number], lea
     return value
 
 
-def write_dataset(path: Path, videos: Sequence[Video], root: Path) -> None:
+def write_dataset(path: Path, videos: Sequence[Video], root: Location) -> None:
     """Write a `dataset.csv`. Paths below `root` are written relative to it."""
     write_bytes(path, dataset_text(videos, root))
 
 
-def dataset_text(videos: Sequence[Video], root: Path) -> bytes:
-    """What a `dataset.csv` holds. A path may be any that a file can have: one that is not UTF-8 is written as it is."""
+def dataset_text(videos: Sequence[Video], root: Location) -> bytes:
+    """What a `dataset.csv` holds. A path may be any that a file can have: one that is not UTF-8 is written as it is.
+
+    A URL is written without what is secret in it.
+    """
     out = io.StringIO(newline="")
     writer, quoting = csv.writer(out, lineterminator="\n"), csv.writer(out, csv.unix_dialect)
     writer.writerow(COLUMNS)
     for v in videos:
-        place = v.path.relative_to(root) if v.path.is_relative_to(root) else v.path.absolute()
-        events = ";".join(map(str, v.events))
-        text = place.as_posix()
-        if text != text.strip():  # blanks around a cell are not read, but a file's name may have them
-            text = f"{'' if place.is_absolute() else './'}{text}{'/' if text != text.rstrip() else ''}"
+        events, text = ";".join(map(str, v.events)), _written(v.path, root)
         named = [to_cell(v.id), to_cell(text), v.split, to_cell(v.label)]
         row = [*named, events, v.n_frames, v.fps, to_cell(v.source)]
         # Before Python 3.13 a carriage return is not quoted by itself, and would be read as the line's end.
@@ -325,73 +332,13 @@ def dataset_text(videos: Sequence[Video], root: Path) -> bytes:
     return out.getvalue().encode(errors="surrogateescape")
 
 
-def find_videos(arguments: Sequence[str], root: Path | None = None, passed: Passed | None = None) -> list[Video]:
-    """The videos that command-line arguments name: files, folders of frames, folders of both, globs.
-
-    Args:
-        arguments: as a user has typed them.
-        root: the folder that ids are relative to.
-        passed: gets the files of folders that are no videos.
-
-    Raises:
-        DatasetError: an argument names nothing.
-    """
-    paths: list[Path] = []
-    problems: list[str] = []
-    passed = Passed() if passed is None else passed
-    for argument in arguments:
-        path = Path(argument)
-        here = Passed()
-        try:
-            matches = [argument] if path.exists() else sorted(glob.glob(argument, recursive=True))  # noqa: PTH207  (absolute patterns too)
-            found = [video for match in matches for video in videos_below(Path(match), here)]
-        except RecursionError:
-            problems.append(f"{argument}: holds folders in folders without end")
-            continue
-        if not found:
-            what = "holds no video" if path.is_dir() else "no such file, folder or match"
-            problems.append(f"{argument}: {what}{f'; {here.line()}' if here.count else ''}")
-        paths += found
-        passed.update(here)
-    if problems:
-        raise DatasetError("\n".join(problems))
-    unique = _once([p.absolute() for p in paths], passed)
-    return [Video(id=name, path=p) for name, p in zip(video_ids(unique, root), unique, strict=True)]
-
-
-def _once(paths: Iterable[Path], passed: Passed) -> list[Path]:
-    """Paths without those that are a file or folder that another one is already: by a link, or named twice."""
-    taken: dict[object, Path] = {}
-    for path in paths:
-        first = taken.setdefault(identity(path) or path, path)
-        if first != path:
-            passed.twice.append((first, path))
-    return list(taken.values())
-
-
-def video_ids(paths: Sequence[Path], root: Path | None) -> list[str]:
-    """The ids of absolute paths: for each the first of these names that no other path has.
-
-    A path is called by its place below `root` without suffix, by the same with suffix, or by its name and a hash.
-    """
-    names = [_name(path, root, with_suffix=False) for path in paths]
-    for place in (root, None):
-        # A name that was unique may be taken later: a.mp4.mkv is a.mp4 at first, and then a.mp4 beside a.avi is too.
-        counts = Counter(names)
-        names = [name if counts[name] == 1 else _name(path, place) for name, path in zip(names, paths, strict=True)]
-    return names
-
-
-def _name(path: Path, root: Path | None, with_suffix: bool = True) -> str:
-    """The place of a path below `root` if that is a safe id. Otherwise its name, cut if it is long, and a hash."""
-    bare = path if with_suffix or path.is_dir() else path.with_suffix("")
-    if root is not None and path != root.absolute() and path.is_relative_to(root.absolute()):
-        relative = PurePosixPath(bare.relative_to(root.absolute())).as_posix()
-        if is_safe_id(relative):
-            return relative
-    readable = os.fsencode(bare.name).decode(errors="replace")
-    for character in "\\\n\r":
-        readable = readable.replace(character, "_")
-    ending = f"-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}"
-    room = MAX_NAME_BYTES - len(ending) - len(FEATURES_SUFFIX)
-    return readable.strip().encode()[:room].decode(errors="ignore") + ending
+def _written(path: Location, root: Location) -> str:
+    """A place as it is written in a table: relative to `root` where it lies below."""
+    if isinstance(path, Url):
+        return str(path)
+    is_below = isinstance(root, Path) and path.is_relative_to(root)
+    place = path.relative_to(str(root)) if is_below else path.absolute()
+    text = place.as_posix()
+    if text != text.strip():  # blanks around a cell are not read, but a file's name may have them
+        text = f"{'' if place.is_absolute() else './'}{text}{'/' if text != text.rstrip() else ''}"
+    return text

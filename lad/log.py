@@ -17,6 +17,7 @@ from pathlib import Path
 from lad.errors import LadError
 from lad.files import open_kept, write_all
 from lad.ours import LOGS
+from lad.remote.url import masked
 from lad.text import printable
 from lad.version import code_version
 
@@ -35,7 +36,8 @@ class Log:
         self._waiting = MemoryHandler(1, flushLevel=logging.NOTSET)
         self._lines = logging.Logger("lad.log")  # of nobody else: not in the tree that programs set up
         self._lines.addHandler(self._waiting)
-        self.write(f"begins: {shlex.join(['lad', *sys.argv[1:]])} (lad {code_version()}, process {os.getpid()})")
+        words = ["lad", *map(masked, sys.argv[1:])]
+        self.write(f"begins: {shlex.join(words)} (lad {code_version()}, process {os.getpid()})")
 
     def write(self, text: str) -> None:
         """Add what was said; each of its lines gets the time."""

@@ -12,6 +12,7 @@ import click
 
 from lad import ours
 from lad.files import path_problem
+from lad.remote.url import is_url
 from lad.text import did_you_mean, shortened
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ class Place(click.Path):
         if problem := path_problem(value):
             self.fail(f"{shortened(str(value))}: {problem}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Root(Place):
+    """A folder's path, or a URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if is_url(str(value)) else super().convert(value, param, ctx)
 
 
 PLACE = Place(path_type=Path)
@@ -95,7 +103,11 @@ VERBOSE = click.option(
     callback=_note_verbosity,
     help="Say more: each step of training. Twice: a traceback where errors are one line (as LAD_TRACEBACK=1).",
 )
-DATA = click.option("--data", type=PLACE, help="Data root: where the videos lie.")
+DATA = click.option(
+    "--data",
+    type=Root(path_type=Path),
+    help="Data root: where the videos lie, a folder, or a URL (docs/datasets.md).",
+)
 OVERRIDES = click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any configuration key.")
 DEVICE = click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where networks run [default: auto].")
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")

@@ -10,6 +10,7 @@ from typing import Literal
 
 from lad.dataset import Video
 from lad.footage import Passed
+from lad.remote.url import Location
 
 Protocol = Literal["official", "paper"]
 
@@ -39,7 +40,7 @@ class Stratum:
         official: the split of all of them as the benchmark was published, `train` or `test`; empty: nobody says.
     """
 
-    videos: tuple[Path | None, ...]
+    videos: tuple[Location | None, ...]
     train: int
     official: str = ""
 
@@ -62,7 +63,7 @@ class Listing:
 
     def split(self, seed: int) -> list[Video]:
         """The videos with their splits. The seed draws a random one and changes nothing about a fixed one."""
-        splits: dict[Path | None, str] = {}
+        splits: dict[Location | None, str] = {}
         for stratum in self.strata:
             train = set(random.Random(seed).sample(range(len(stratum.videos)), stratum.train))
             splits |= {path: "train" if n in train else "test" for n, path in enumerate(stratum.videos)}

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from lad.dataset import FEATURES_SUFFIX, MAX_PROBLEMS, DatasetError, Video, video_ids
+from lad.dataset import FEATURES_SUFFIX, MAX_PROBLEMS, DatasetError, Video
 from lad.files import check_readable
+from lad.finding import video_ids
 from lad.footage import VIDEO_SUFFIXES
 from lad.names import plain_names, video_of_features
 from lad.ours import is_work_directory
@@ -113,7 +114,7 @@ def name_below(root: Path, path: Path) -> str:
 def with_ids(videos: Iterable[Video], root: Path) -> list[Video]:
     """The videos in their order, with ids made of their paths below `root`."""
     found = list(videos)
-    paths = [video.path.absolute() for video in found]
+    paths = [video.file.absolute() for video in found]
     named = [
         path.with_name(f"{video_of_features(path.stem)}{path.suffix}") if video.is_features else path
         for video, path in zip(found, paths, strict=True)

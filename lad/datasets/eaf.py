@@ -16,10 +16,11 @@ from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
 from xml.parsers import expat
 
-from lad.dataset import DatasetError, video_ids
+from lad.dataset import DatasetError
 from lad.datasets.common import Listing, Options
 from lad.datasets.exchange import Mark, video_of
 from lad.files import check_readable
+from lad.finding import video_ids
 from lad.text import printable
 
 SUFFIX = ".eaf"

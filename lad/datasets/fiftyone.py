@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lad.dataset import DatasetError, video_ids
+from lad.dataset import DatasetError
 from lad.datasets.common import Listing, Options
 from lad.datasets.exchange import Mark, video_of
 from lad.files import check_readable
+from lad.finding import video_ids
 from lad.footage import Passed, videos_below
+from lad.remote.url import Location
 
 LABELS, TRUTH, DATA = "labels.json", "truth.json", "data.json"
 RECORDS = "lad"  # a key of labels.json that FiftyOne passes over
@@ -58,7 +60,7 @@ def labels_data(labels: Mapping[str, list[dict[str, Any]]], records: Mapping[str
     }
 
 
-def data_key(uuid: str, path: Path) -> str:
+def data_key(uuid: str, path: Location) -> str:
     """What `data.json` calls a video. FiftyOne leaves out what follows the last dot."""
     return f"{uuid}{path.suffix or '.video'}" if "." in uuid.rpartition("/")[2] else uuid
 

@@ -10,6 +10,7 @@ from typing import Any
 from lad.extract.clips import ClipBatch, ClipSpec
 from lad.extract.readers import Choice
 from lad.extract.video import DEFAULT_LIMITS, Failure, Limits, VideoInfo
+from lad.remote.fetch import Remote
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,13 @@ class Job:
 
     Attributes:
         item: what the answers are marked with.
-        path: the video.
+        path: the video; of one at a URL, where it was fetched to, and nothing before.
         spec: how it is cut.
         folder_fps: frames a second where it is a folder of images.
         limits: of its frames.
         choice: of the reader.
         skip_clips: clips that are known from an earlier run, whose decoder was told the same `choice`.
+        remote: the file to fetch first, of a video at a URL.
     """
 
     item: str
@@ -33,6 +35,7 @@ class Job:
     limits: Limits = DEFAULT_LIMITS
     choice: Choice = "auto"
     skip_clips: int = 0
+    remote: Remote | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         # The name goes as the bytes that it has on the disk: a process may read names in another encoding than ours.

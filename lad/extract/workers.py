@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from lad import children
+from lad.extract.ahead import Ahead, Unfetched
 from lad.extract.jobs import Again, Alive, Answer, Clips, Failed, Finished, Job, Message, Started
 from lad.extract.pipes import Inbox, send
 
@@ -46,16 +47,29 @@ def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) ->
     """Decode `jobs` in `workers` processes and yield what they send, a video's messages always in order.
 
     A reader that gives up, dies or stalls gets a second chance with PyAV alone before its video counts as failed. One
-    that was killed by somebody else, as for want of memory, continues after what it gave, once.
+    that was killed by somebody else, as for want of memory, continues after what it gave, once. The file of a video at
+    a URL is fetched before its turn comes, and removed when it is done.
     """
-    waiting = list(reversed(jobs))
+    ahead = Ahead(jobs)
+    again: list[Job] = []  # whose decoder gave up or died
     crew: list[_Worker] = []
     killed: set[str] = set()
     events = _events(crew, stall_seconds)
     try:
-        while waiting or any(worker.job for worker in crew):
-            while waiting and (worker := _idle(crew, workers)):
-                yield _assign(worker, waiting.pop())
+        while again or ahead or any(worker.job for worker in crew):
+            while (again or ahead) and (worker := _idle(crew, workers)):
+                match again.pop() if again else ahead.next():
+                    case Job() as job:
+                        yield _assign(worker, job)
+                    case Unfetched(job, reason):
+                        yield Started(job.item, job.choice, job.skip_clips)
+                        yield Failed(job.item, "io", reason)
+                    case None:
+                        break
+            if not any(worker.job for worker in crew):
+                if ahead:
+                    ahead.wait()
+                continue
             worker, event = next(events)
             job = worker.job
             assert job is not None
@@ -67,15 +81,17 @@ def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) ->
                     yield event
                 case Finished() | Failed():
                     worker.job = None
+                    ahead.drop(job.item)
                     yield event
                 case Again():
                     yield _assign(worker, _with_pyav(job))
                 case Died(code) if code == -signal.SIGKILL and job.item not in killed:
                     killed.add(job.item)
-                    waiting.append(replace(job, skip_clips=worker.given))
+                    again.append(replace(job, skip_clips=worker.given))
                 case Died() if job.choice == "auto":
-                    waiting.append(_with_pyav(job))
+                    again.append(_with_pyav(job))
                 case Died(code):
+                    ahead.drop(job.item)
                     yield Failed(job.item, "worker", _how(code, stall_seconds))
     finally:
         for worker in crew:
@@ -83,6 +99,7 @@ def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) ->
         for worker in crew:
             worker.process.wait()
             worker.pipe.close()
+        ahead.close()
 
 
 def _idle(crew: list[_Worker], most: int) -> _Worker | None:

@@ -14,6 +14,7 @@ from lad.datasets import BENCHMARKS
 from lad.extract.motion import SHARES
 from lad.features.recipe import recipe_problems
 from lad.models.registry import DETECTORS, LEARNS_FROM, DetectorMissing, detector_class, is_outside
+from lad.remote.url import BUCKETS, Url
 from lad.text import unknown
 
 
@@ -49,7 +50,7 @@ def dataset_paths(data: DataConfig) -> list[Path]:
     One that lies in the current folder by chance is not to win over the one beside the videos.
     """
     assert data.dataset is not None
-    candidates = [*([data.root / data.dataset] if data.root else []), data.dataset]
+    candidates = [*([data.root / data.dataset] if isinstance(data.root, Path) else []), data.dataset]
     return [path for path in dict.fromkeys(candidates) if path.is_file()]
 
 
@@ -59,10 +60,15 @@ def _data_problems(data: DataConfig, named: bool) -> Iterator[str]:
         yield from wrong
         if not wrong and not data.root:
             yield f"data.root: say where {data.benchmark} lies with --data DIR"
-    if data.root and not data.root.is_dir():
+    if isinstance(data.root, Url):
+        if data.benchmark not in (None, "folder"):
+            yield f"data.root: {data.root}: the download of {data.benchmark} is read from a disk only"
+        if data.root.scheme not in BUCKETS and not data.dataset:
+            yield f"data.root: {data.root}: a web server has no listing: name a dataset.csv in data.dataset"
+    elif data.root and not data.root.is_dir():
         yield f"data.root: {data.root} is not a folder"
     if data.dataset and not dataset_paths(data) and not named:
-        below = data.root / data.dataset if data.root else data.dataset
+        below = data.root / data.dataset if isinstance(data.root, Path) else data.dataset
         nor = f", nor {data.dataset}" if below != data.dataset else ""
         yield (
             f"data.dataset: no file {below}{nor}: say with --data DIR where it lies, or write one, its first line "

@@ -26,6 +26,7 @@ from lad.events import TimedEvent, in_frames
 from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError
 from lad.files import fingerprint, replacing, sweep_leftovers
 from lad.ours import CONFIG
+from lad.pipeline.at_hand import at_hand
 from lad.pipeline.events import event_data
 from lad.pipeline.project import Asked
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -181,11 +182,14 @@ def cut_clips(work: Work, wanted: Wanted, out: Path, asked: Asked, reporter: Rep
             bar.show(note=video_id)
             some.sort(key=lambda clip: clip.events[0].start)
             try:
-                for first in range(0, len(some), CLIPS_A_JOB):
-                    part = some[first : first + CLIPS_A_JOB]
-                    for line in _cut(work, part, made, wanted, cutter, bar.advance):
-                        reporter.say(line)
-                    result.done += len(part)
+                if some[0].video.path.suffix == FEATURES_SUFFIX:
+                    raise VideoError("it was given as features: there are no pictures to cut")
+                with at_hand(work, some[0].video) as file:
+                    for first in range(0, len(some), CLIPS_A_JOB):
+                        part = some[first : first + CLIPS_A_JOB]
+                        for line in _cut(work, part, file, made, wanted, cutter, bar.advance):
+                            reporter.say(line)
+                        result.done += len(part)
             except VideoError as error:
                 result.failed[video_id] = f"{some[0].video.path}: {error}"
                 reporter.say(f"failed: {result.failed[video_id]}")
@@ -224,21 +228,18 @@ def _fingerprint(work: Work, clip: Clip, wanted: Wanted) -> str:
 def _cut(
     work: Work,
     clips: Sequence[Clip],
+    file: Path,
     made: dict[Path, str],
     wanted: Wanted,
     cutter: Cutter,
     advance: Callable[[str], None],
 ) -> list[str]:
-    """Write clips of one video, all or none; returns what is to be said of them.
+    """Write clips of one video, whose file is given, all or none; returns what is to be said of them.
 
     Raises:
         VideoError: it cannot be cut.
     """
     video = clips[0].video
-    if video.path.suffix == FEATURES_SUFFIX:
-        raise VideoError("it was given as features: there are no pictures to cut")
-    if not video.path.exists():
-        raise VideoError("it is not there any more", kind="io")
     times, scores = read_curve(video)
     ends = np.append(times[1:], video.seconds)
     said: dict[int, dict[str, Any]] = {}
@@ -254,7 +255,7 @@ def _cut(
             advance(clips[number].path.name)
 
         try:
-            cutter.cut(CutJob(video.path, video.frames, video.fps, cuts, _limits(work)), written)
+            cutter.cut(CutJob(file, video.frames, video.fps, cuts, _limits(work)), written)
         except VideoError as error:
             for clip in clips:
                 work.manifest.fail(STAGE, _item(clip), error.kind, f"{video.path}: {error}")

@@ -23,6 +23,7 @@ from lad.pipeline.evaluate_given import known_frames, measure, say_how
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.remote.url import Location
 from lad.work.layout import Work
 
 
@@ -152,11 +153,10 @@ def _lengths(config: Config, project: Project | None, listed: Path, names: Seque
     return [frames[video_id] for video_id in ids] if frames.keys() >= set(ids) else None
 
 
-def _feature_file(listed: Path, root: Path | None, line: str) -> Path | None:
+def _feature_file(listed: Path, root: Location | None, line: str) -> Path | None:
     """Where the file of a line is: as it says, or below --data or beside the list: lists name other people's disks."""
-    places = [
-        place for folder in (root, listed.parent) if folder for place in (folder / line, folder / last_part(line))
-    ]
+    folders = [folder for folder in (root, listed.parent) if isinstance(folder, Path)]
+    places = [place for folder in folders for place in (folder / line, folder / last_part(line))]
     places.insert(0, Path(line))
     return next((place for place in places if place.is_file()), None)
 

@@ -106,7 +106,8 @@ def known_frames(project: Project, videos: Sequence[Video]) -> dict[str, int]:
             except (OSError, ValueError):  # what cannot be read says nothing
                 continue
             frames[video.id] = headers.files[0].shape[1] * CLIP_FRAMES
-    there = {video.path: video.id for video in unknown if not video.is_features and video.path.exists()}
+    here = [(video.id, video.path) for video in unknown if isinstance(video.path, Path) and not video.is_features]
+    there = {path: video_id for video_id, path in here if path.exists()}
     promised = promised_frames(list(there))
     return frames | {there[path]: count for path, (count, _) in promised.items()}
 

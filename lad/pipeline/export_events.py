@@ -16,6 +16,7 @@ from lad.pipeline.clips import read_curve
 from lad.pipeline.export import write_export
 from lad.pipeline.reporter import Reporter, StageResult
 from lad.pipeline.scored import ScoredVideo, scored_videos
+from lad.remote.url import Url
 from lad.text import printable, timecode
 from lad.work.layout import Work
 
@@ -32,10 +33,18 @@ def export_srt(work: Work, out: Path | None, reporter: Reporter, *, force: bool 
     """
     result = StageResult(STAGE)
     for video in _in_turn(work, reporter):
-        if out is None and not video.path.exists():
+        if out:
+            path = out / f"{video.id}.srt"
+        elif isinstance(video.path, Url):
+            result.failed[video.id] = (
+                f"{video.path}: it lies at a URL, where nothing is written: name a folder with --out"
+            )
+            continue
+        elif not video.path.exists():
             result.failed[video.id] = f"{video.path}: it is not there any more, so nothing is written beside it"
             continue
-        path = out / f"{video.id}.srt" if out else video.path.with_suffix(".srt")
+        else:
+            path = video.path.with_suffix(".srt")
         _count(result, write_export(work, path, srt_text(video).encode(), force=force))
     return result
 
@@ -65,6 +74,9 @@ def export_eaf(work: Work, out: Path | None, reporter: Reporter, *, force: bool 
     assert out is not None
     result = StageResult(STAGE)
     for video in _in_turn(work, reporter):
+        if isinstance(video.path, Url):
+            result.failed[video.id] = f"{video.path}: ELAN opens no video at a URL: download it, and score the file"
+            continue
         path = out / f"{video.id}{eaf.SUFFIX}"
         found = [eaf.to_mark(event.start_time, event.end_time, event.category) for event in video.events]
         true, record = [], None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from lad.pipeline.pace import Pace
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
 from lad.pipeline.shards import Merged, read_merged
+from lad.remote.fetch import Remote
+from lad.remote.url import Url
 from lad.version import code_version
 from lad.work.journal import Item
 from lad.work.layout import Work
@@ -119,11 +122,15 @@ class _Extraction:
         extract = self.project.config.extract
         return Job(
             item=video.id,
-            path=video.path,
+            path=video.path if isinstance(video.path, Path) else Path(),
             spec=replace(self.recipe.clips, streams=streams),
             folder_fps=self.project.folder_fps(video),
             limits=Limits(max_pixels=extract.max_pixels, max_frames=extract.max_frames),
+            remote=self._remote(video.path) if isinstance(video.path, Url) else None,
         )
+
+    def _remote(self, url: Url) -> Remote:
+        return Remote(url, self.work.manifest.contents.facts(url), self.project.room)
 
     def run(self, jobs: list[Job], today: Plan) -> None:
         """Do the jobs: decoding processes beside the networks, one event after the other."""
@@ -166,9 +173,12 @@ class _Extraction:
                     bar.show(share=pace.share)
 
     def _is_as_it_was(self, item: str) -> bool:
-        """Whether a video's file did not change from when it was hashed to now: else nobody knows what was decoded."""
+        """Whether a video's file did not change from when it was hashed to now: else nobody knows what was decoded.
+
+        One at a URL was checked when it was fetched.
+        """
         path = self.videos[item].path
-        return not path.exists() or self.work.manifest.contents.is_unchanged(path)
+        return isinstance(path, Url) or not path.exists() or self.work.manifest.contents.is_unchanged(path)
 
     def _finish(self, partial: Partial, item: str, info: VideoInfo) -> None:
         """A video's last batch is there: save it, unless its clips are not what its frames come to."""

@@ -26,6 +26,7 @@ from lad.files import READERS, fingerprint
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.remote.url import Location, Url
 from lad.work.layout import Work
 from lad.work.manifest import Item
 
@@ -52,6 +53,7 @@ def plan(
     fingerprints: dict[str, dict[str, str]] = {}
     unreadable: dict[str, str] = {}
     manifest = work.manifest
+    _ask_servers(project, work, reporter, videos)
     if not asked.verify:  # else every file is hashed below, known or not
         given = [given_paths(video, recipe.streams) for video in videos if video.is_features]
         manifest.contents.learn([path for paths in given for path in paths])
@@ -68,9 +70,24 @@ def plan(
     return Plan(fingerprints, unreadable)
 
 
-def input_paths(video: Video, recipe: FeatureRecipe) -> list[Path]:
+def _ask_servers(project: Project, work: Work, reporter: Reporter, videos: Sequence[Video]) -> None:
+    """Ask the servers of videos at URLs what lies there, and say of which they tell too little."""
+    urls = [video.path for video in videos if isinstance(video.path, Url)]
+    if not urls:
+        return
+    with reporter.progress("ask", len(urls)) as bar:
+        work.manifest.contents.ask(urls, project.room.most_bytes, bar.advance)
+    unnamed = [url for url in urls if work.manifest.contents.had_to_be_hashed(url)]
+    if unnamed:
+        reporter.say(
+            f"warning: {len(unnamed)} videos, such as {unnamed[0]}: the server tells neither an ETag nor a time and "
+            "size: every command downloads them to see whether they are the same"
+        )
+
+
+def input_paths(video: Video, recipe: FeatureRecipe) -> list[Location]:
     """What a video's features are made from: its file or folder, or the features that were given."""
-    return given_paths(video, recipe.streams) if video.is_features else [video.path]
+    return [*given_paths(video, recipe.streams)] if video.is_features else [video.path]
 
 
 def features_facts(project: Project, recipe: FeatureRecipe, video: Video) -> dict[str, dict[str, object]]:
@@ -79,7 +96,8 @@ def features_facts(project: Project, recipe: FeatureRecipe, video: Video) -> dic
     if video.is_features:
         layout = given_layout(video, recipe.streams, project.config.data.npy_layout)
         return {f"{GIVEN}/{video.id}": given_facts(video, recipe.backbone, recipe.streams, fps, layout)}
-    rate = fps if video.path.is_dir() else None  # of a folder of images; a file has its own
+    is_folder = isinstance(video.path, Path) and video.path.is_dir()
+    rate = fps if is_folder else None  # of a folder of images; a file has its own
     return {f"{stream}/{video.id}": {**recipe.facts(stream), "folder_fps": rate} for stream in recipe.streams}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lad.clip import CLIP_FRAMES
 from lad.config import Config, TrainConfig
@@ -17,6 +18,7 @@ from lad.features.labels import without_found
 from lad.models.registry import LEARNS_FROM, Supervision
 from lad.pipeline.checks import dataset_paths
 from lad.pipeline.reporter import StageError
+from lad.remote.url import is_missing
 from lad.text import did_you_mean, look_alikes
 
 MAX_SHOWN = 20  # classes in one line
@@ -157,7 +159,7 @@ def _taught_by(videos: Sequence[Video], train: TrainConfig) -> str:
 
 def warn_of_missing(videos: Sequence[Video], say: Callable[[str], None]) -> None:
     """Warn of videos that are not there, before the others are decoded for hours."""
-    gone = [video for video in videos if not video.is_features and not video.path.exists()]
+    gone = [video for video in videos if not video.is_features and is_missing(video.path)]
     if gone:
         some = ", ".join(str(video.path) for video in gone[:3]) + (", ..." if len(gone) > 3 else "")
         say(f"warning: {len(gone)} of {len(videos)} videos are not there: {some}")
@@ -170,7 +172,8 @@ def warn_of_misfits(videos: Sequence[Video], config: Config, say: Callable[[str]
         videos: that are not decoded yet.
     """
     data = config.data
-    unknown = {v.path: v for v in videos if v.events and v.n_frames is None and not v.is_features}
+    here = [(v, v.path) for v in videos if isinstance(v.path, Path) and not v.is_features]
+    unknown = {path: v for v, path in here if v.events and v.n_frames is None}
     for path, (frames, fps) in promised_frames(list(unknown)).items():
         video = unknown[path]
         rate = fps or video.fps or data.frame_folder_fps

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from lad.extract.jobs import Job, Reached
 from lad.pipeline.reporter import SETTLED_SECONDS
@@ -14,7 +13,7 @@ class Pace:
     """Of the videos of an extraction. How long one takes before it was opened, the size of its file has to say."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
-        sizes = {job.item: _size(job.path) for job in jobs}
+        sizes = {job.item: _size(job) for job in jobs}
         self._sizes = sizes if all(sizes.values()) else dict.fromkeys(sizes, 1)
         self._parts = dict.fromkeys(sizes, 0.0)  # how much of each is done
         self._frames = self._seconds = 0.0  # computed since `_begun`
@@ -49,9 +48,11 @@ class Pace:
         return f"{self._seconds / seconds:.1f}x real time / {self._frames / seconds:.0f} frames/s"
 
 
-def _size(path: Path) -> int:
+def _size(job: Job) -> int:
     """Bytes of a file; 0 of what has none of its own, as folders of frames."""
+    if job.remote:
+        return job.remote.facts.size or 0
     try:
-        return path.stat().st_size if path.is_file() else 0
+        return job.path.stat().st_size if job.path.is_file() else 0
     except OSError:  # said when it is decoded
         return 0

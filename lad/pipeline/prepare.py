@@ -26,7 +26,7 @@ def prepare_dataset(config: Config, out: Path, warn: Callable[[str], None], *, f
     """
     check_config(config)
     name, root = config.data.benchmark, config.data.root
-    assert name is not None and root is not None
+    assert name is not None and isinstance(root, Path)  # the command line saw to it
     videos = load_project(config, warn=warn).videos
     # Beside the data its paths are relative to the file; elsewhere whoever reads it says where the data lie.
     table = dataset_text(videos, root)

@@ -7,14 +7,18 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from lad.config import Config, DataConfig
-from lad.dataset import MAX_PROBLEMS, DatasetError, Video, class_names, find_videos, read_dataset
+from lad.dataset import MAX_PROBLEMS, DatasetError, Video, class_names, read_dataset
 from lad.datasets import BENCHMARKS, Listing, Options
+from lad.datasets.folder import read_folder
 from lad.datasets.released import read_released
 from lad.events import Reviewed
 from lad.features.labels import with_review
+from lad.finding import find_videos
 from lad.footage import Passed
 from lad.pipeline.checks import dataset_paths
 from lad.pipeline.shards import Shard
+from lad.remote.room import Bounds
+from lad.remote.url import Location, Url
 
 NO_VIDEOS = "no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR"
 ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
@@ -75,6 +79,11 @@ class Project:
         """Whether every video comes as features that somebody else made."""
         return all(video.is_features for video in self.videos)
 
+    @property
+    def room(self) -> Bounds:
+        """Where videos at URLs are fetched to, and how much of them."""
+        return Bounds.in_gb(self.config.data.download_dir, self.config.data.download_gb)
+
     def folder_fps(self, video: Video) -> float:
         """Frames a second of a video that has no times of its own."""
         return video.fps or self.config.data.frame_folder_fps
@@ -132,7 +141,7 @@ def load_project(
     elif data.root and not arguments:
         configured = find_videos([str(data.root)], data.root, passed)
     if arguments:
-        known = {video.path.absolute(): video for video in configured}
+        known: dict[Location, Video] = {video.path.absolute(): video for video in configured}
         passed = Passed()
         named = [known.get(video.path, video) for video in find_videos(arguments, data.root, passed)]
         _say_passed(passed, warn)
@@ -159,11 +168,14 @@ def _read_benchmark(config: Config, warn: Callable[[str], None]) -> Listing:
     data = config.data
     assert data.benchmark is not None and data.root is not None  # the checks saw to it
     benchmark = BENCHMARKS[data.benchmark]
-    if data.layout == "released":
+    options = Options(normal=data.normal, protocol=data.protocol)
+    if isinstance(data.root, Url):
+        listing = read_folder(data.root, options)  # the checks saw to it that it is this one
+    elif data.layout == "released":
         classes = data.classes or benchmark.classes
         listing = read_released(data.root, data.benchmark, classes, config.extract.streams)
     else:
-        listing = benchmark.read(data.root, Options(normal=data.normal, protocol=data.protocol))
+        listing = benchmark.read(data.root, options)
     if listing.missing:
         count = len(listing.missing)
         shown = listing.missing[:MAX_PROBLEMS]

@@ -9,6 +9,7 @@ from lad.dataset import Video
 from lad.events import Reviewed
 from lad.ours import VERDICTS
 from lad.pipeline.project import Project
+from lad.remote.url import is_missing, location_of
 from lad.work.layout import Work
 from lad.work.verdicts import counted, reviews_in
 
@@ -52,8 +53,8 @@ def _scored_here(work: Work, reviews: Mapping[str, Reviewed]) -> list[Video]:
     found = {}
     for (_, item), row in work.manifest.items(SCORE).items():
         video_id = item if item in reviews else item.partition("/")[2]  # of a random split
-        path = Path(row.info.get("path", ""))
-        if video_id in reviews and row.status == "done" and path.is_absolute() and path.exists():
+        path = location_of(row.info.get("path", ""), Path())
+        if video_id in reviews and row.status == "done" and path == path.absolute() and not is_missing(path):
             found[video_id] = Video(id=video_id, path=path)
     return [found[video_id] for video_id in sorted(found)]
 

@@ -84,7 +84,8 @@ def write_own(work: Work, path: Path, content: bytes, *, force: bool) -> None:
 
 def _write_videos(project: Project, work: Work, *, force: bool) -> None:
     videos = project.unreviewed.videos  # labels.csv says the rest
-    root = (project.config.data.root or videos[0].path.parent).absolute()
+    first = videos[0].path
+    root = (project.config.data.root or (first.parent if isinstance(first, Path) else work.home)).absolute()
     absolute = [replace(video, path=video.path.absolute()) for video in videos]
     write_own(work, work.folder / DATASET, dataset_text(absolute, root), force=force)
 

@@ -10,6 +10,7 @@ from lad.dataset import RESERVED_IDS, Video, read_dataset
 from lad.detector.scoring import Event as FoundEvent
 from lad.ours import DATASET
 from lad.pipeline.reporter import StageError
+from lad.remote.url import Location, location_of
 from lad.work.journal import Item
 from lad.work.layout import Work
 
@@ -22,7 +23,8 @@ class ScoredVideo:
 
     Attributes:
         id: its id.
-        path: the file or frame folder, absolute, or its given features; it may be gone by now.
+        path: the file or frame folder, absolute, or its given features; it may be gone by now. Or its URL, without
+            what was secret in it.
         frames: how many it has.
         fps: average frames a second.
         seconds: how long it lasts.
@@ -36,7 +38,7 @@ class ScoredVideo:
     """
 
     id: str
-    path: Path
+    path: Location
     frames: int
     fps: float
     seconds: float
@@ -90,7 +92,7 @@ def _rows(work: Work) -> dict[str, Item]:
 def _scored(work: Work, video_id: str, info: dict[str, Any]) -> ScoredVideo:
     return ScoredVideo(
         id=video_id,
-        path=Path(info["path"]),
+        path=location_of(info["path"], Path()),
         frames=info["frames"],
         fps=info["fps"],
         seconds=info["seconds"],

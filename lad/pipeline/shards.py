@@ -14,6 +14,7 @@ from lad.dataset import Video
 from lad.features.recipe import EXTRACT
 from lad.files import frame_files
 from lad.ours import SHARDS
+from lad.remote.url import Location, Url
 from lad.work.journal import Item, finished_items
 
 
@@ -66,8 +67,11 @@ def read_merged(folder: Path) -> Merged:
     return Merged(home, finished_items(home))
 
 
-def _size(path: Path) -> int:
-    """Bytes of a video; of a folder of images about that. One that is not there has none."""
+def _size(path: Location) -> int:
+    """Bytes of a video; of a folder of images about that. One that is not there has none, nor has one at a URL of
+    which no listing told."""
+    if isinstance(path, Url):
+        return (path.told.size if path.told else None) or 0
     try:
         if path.is_dir():
             images = frame_files(path)

@@ -20,6 +20,7 @@ from lad.files import fingerprint
 from lad.pipeline.reporter import Reporter
 from lad.pipeline.review_next import NextMoment
 from lad.pipeline.scored import ScoredVideo, scored_videos
+from lad.remote.url import Url
 from lad.report import pictures
 from lad.report.curves import Curve, block_categories, block_peaks, curve_data, packed, read_curve
 from lad.report.data import ShownVideo, next_data, run_data, script
@@ -199,7 +200,9 @@ def _choose_pictures(shown: Sequence[ShownVideo], choices: Choices, out: Path, n
     """Decide which frames are shown, and name the files by all that they depend on."""
     for one in shown:
         path = one.video.path
-        if path.suffix == FEATURES_SUFFIX:
+        if isinstance(path, Url):
+            one.problem = "it lies at a URL, and is not fetched for its pictures: `lad clips` cuts its events"
+        elif path.suffix == FEATURES_SUFFIX:
             one.problem = "it came as features, without pictures"
         elif not path.exists():
             one.problem = f"{path}: is not there any more"
@@ -276,5 +279,5 @@ def _make_pictures(shown: Sequence[ShownVideo], folder: ReportFolder, reporter: 
                 one.problem = f"{one.video.path}: ends before frames that were scored: it is another file now"
             bar.advance(one.video.id)
     for one in shown:
-        if one.problem and one.video.path.suffix != FEATURES_SUFFIX:
+        if one.problem and isinstance(one.video.path, Path) and one.video.path.suffix != FEATURES_SUFFIX:
             result.failed[one.video.id] = one.problem

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from lad.errors import LadError
 from lad.extract.container import demuxers_of, sniff_container
+from lad.masking import hide
 
 Kind = Literal["live", "file", "paced", "growing"]
 Transport = Literal["tcp", "udp"]
@@ -28,12 +28,6 @@ V4L2 = "v4l2:"
 OVER_HTTP = "mpjpeg,jpeg_pipe,mjpeg,hls,mpegts,flv,live_flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,h264,hevc"
 BY_ARRIVAL = frozenset({"mpjpeg", "mjpeg", "jpeg_pipe", "h264", "hevc"})  # formats without times that can be believed
 ANSWER_SECONDS = 10.0  # to open a source
-URL = re.compile(r"(?<=://)\S+")
-# What stands before the host: all up to the last @ where what follows a colon is no port, since a password may have a
-# slash in it, or up to the last @ before the path.
-USER = re.compile(r"[^/?#@:\[\s]*:(?!\d*(?:[/?#]|$))\S*(?=@)|[^/?#\s]*(?=@)")
-QUERY = re.compile(r"(?<=\?)\S+?(?=[:,;]?$)")
-WORD = re.compile(r"(?i)((?:password|passwd|pass|pwd|token)=)[^&\s]+")  # some cameras have it in the path
 
 
 class SourceError(LadError):
@@ -109,30 +103,6 @@ def _host(url: str) -> str:
         return (parts.hostname or "") if parts.port != 0 and url.isprintable() else ""
     except ValueError:  # no port is one
         return ""
-
-
-def hide(text: str) -> str:
-    """A text in which no URL shows a password, what else stands before its host, or a query: `rtsp://user:***@host`."""
-    return URL.sub(_hidden, text)
-
-
-def _hidden(url: re.Match[str]) -> str:
-    rest, shown = url[0], ""
-    if user := USER.match(rest):
-        name, colon, _ = user[0].partition(":")
-        rest, shown = rest[user.end() :], f"{name}:***" if colon else name
-    return shown + WORD.sub(r"\1***", QUERY.sub("***", rest))
-
-
-def hide_of(url: str, text: str) -> str:
-    """The same, where a text may have the password of a URL in another way too, as libraries' messages do."""
-    rest = URL.search(url)
-    user = USER.match(rest[0]) if rest else None
-    password = user[0].partition(":")[2] if user else ""
-    for secret in sorted({password, unquote(password)}, key=len, reverse=True):
-        if len(secret) > 2:  # one that short is a part of words
-            text = text.replace(secret, "***")
-    return hide(text)
 
 
 def open_source(address: Address, silent_seconds: float) -> Any:

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from lad.config import ConfigError, read_yaml
+from lad.masking import hide
 from lad.text import did_you_mean
-from lad.watch.address import Address, SourceError, Transport, address_of, hide
+from lad.watch.address import Address, SourceError, Transport, address_of
 from lad.watch.environment import SecretUrl, expand_url
 from lad.watch.events import Rule
 from lad.watch.sinks import SINKS

@@ -18,7 +18,8 @@ from lad.extract.container import demux
 from lad.extract.read_pyav import Picture
 from lad.extract.times import DEFAULT_FPS
 from lad.extract.video import VideoError, VideoInfo
-from lad.watch.address import ANSWER_SECONDS, Address, SourceError, hide_of, open_source
+from lad.masking import hide_of
+from lad.watch.address import ANSWER_SECONDS, Address, SourceError, open_source
 from lad.watch.clock import PacketClock, Rising, WallClock
 from lad.watch.messages import Ended, Failed, Offline, Online, Open, Trouble
 from lad.watch.outgoing import Outgoing

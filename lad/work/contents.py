@@ -1,4 +1,7 @@
-"""Hashes of what files hold, taken once: trusted while size and time of change stay the same."""
+"""Hashes of what files hold, taken once: trusted while size and time of change stay the same.
+
+Of a file at a URL it is a hash of what its server says of it: `lad.remote.facts`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,19 @@ import errno
 import hashlib
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lad.files import READERS, file_sha256, frame_files, why_no_file
+from lad.remote.facts import Facts
+from lad.remote.fetch import looked_up
+from lad.remote.url import Location, Url
+
+ASKED_AT_A_TIME = 16  # servers' answers
+AT_URL = "url"  # stands for the stamp of what lies at one
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class Contents:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._inputs: dict[str, str] = {}  # key -> hash, of what this command has looked at
+        self._facts: dict[Url, Facts | OSError] = {}  # what this command was told
 
     def learn(self, paths: Sequence[Path]) -> None:
         """Hash, several at a time, those files whose hash is not known: a disk is rarely busy with one."""
@@ -63,11 +73,53 @@ class Contents:
             return known
         return self.record(path)
 
-    def of_input(self, path: Path, *, verify: bool = False) -> str:
+    def ask(self, urls: Sequence[Url], most_bytes: int, told: Callable[[], None]) -> None:
+        """Ask the servers of those URLs that were not asked yet, several at a time; `told` is called for each.
+
+        Args:
+            urls: of videos.
+            most_bytes: that one may have which has to be downloaded to be known.
+            told: what to do when one is known.
+        """
+
+        def answer(url: Url) -> Facts | OSError:
+            try:
+                return looked_up(url, most_bytes)
+            except OSError as error:  # said when the content is asked for
+                return error
+
+        unknown = [url for url in dict.fromkeys(urls) if url not in self._facts]
+        with ThreadPoolExecutor(ASKED_AT_A_TIME) as askers:
+            for url, facts in zip(unknown, askers.map(answer, unknown), strict=True):
+                self._facts[url] = facts
+                told()
+
+    def had_to_be_hashed(self, url: Url) -> bool:
+        """Whether its server told too little of a file, so that it was downloaded to be known."""
+        facts = self._facts.get(url)
+        return isinstance(facts, Facts) and bool(facts.sha256)
+
+    def facts(self, url: Url) -> Facts:
+        """What its server said of a file, which was asked before.
+
+        Raises:
+            OSError: it did not say, or was not asked.
+        """
+        facts = self._facts.get(url) or OSError("its server was not asked")
+        if isinstance(facts, OSError):
+            raise facts
+        return facts
+
+    def of_input(self, path: Location, *, verify: bool = False) -> str:
         """`sha256`, as it was when it was first asked for: what a command does begins and ends with the same content.
 
         A file that grows meanwhile is the next command's. Whether what was read is that content, `is_unchanged` says.
         """
+        if isinstance(path, Url):
+            content = self.facts(path).identity(path.key)
+            assert content is not None  # else it was hashed
+            self._keep(Stamp(path.key, AT_URL, []), content)
+            return content
         key = storable(str(path.absolute()))
         if key not in self._inputs:
             self._inputs[key] = self.sha256(path, verify=verify)
@@ -77,8 +129,13 @@ class Contents:
         """Whether a path looks as it did when its hash was taken."""
         return self.known(path) is not None
 
-    def known(self, path: Path) -> str | None:
-        """The hash of a path that looks as it did when that was taken; else None. Nothing is read."""
+    def known(self, path: Location) -> str | None:
+        """The hash of a path that looks as it did when that was taken; else None. Nothing is read.
+
+        Of a URL it is what the last command was told: nobody is asked.
+        """
+        if isinstance(path, Url):
+            return self._known(Stamp(path.key, AT_URL, []))
         try:
             return self._known(take_stamp(path))
         except OSError:

@@ -56,11 +56,12 @@ from helpers.reading import numbers, read_to_the_end
 from helpers.videos import frame_folder, numbered_frame, write_video
 
 from lad.config import load_config
-from lad.dataset import DatasetError, find_videos, is_safe_id, read_dataset, video_ids
+from lad.dataset import DatasetError, is_safe_id, read_dataset
 from lad.detector.checkpoint import Checkpoint, save_checkpoint
 from lad.extract.clips import ClipSpec, clip_batches
 from lad.extract.video import VideoInfo
 from lad.files import frame_files
+from lad.finding import find_videos, video_ids
 from lad.models.aed import AED
 
 pytestmark = pytest.mark.slow

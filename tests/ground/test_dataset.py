@@ -15,13 +15,12 @@ from lad.dataset import (
     DatasetError,
     Video,
     class_names,
-    find_videos,
     is_safe_id,
     read_dataset,
-    video_ids,
     write_dataset,
 )
 from lad.events import Event, parse_events
+from lad.finding import find_videos, video_ids
 
 HEADER = "video,path,split,label,events,n_frames,fps,source\n"
 SOME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lad.dataset import DatasetError, find_videos
+from lad.dataset import DatasetError
 from lad.datasets.common import Options
 from lad.datasets.folder import read_folder
+from lad.finding import find_videos
 from lad.footage import OTHER_SUFFIXES, VIDEO_SUFFIXES, Passed
 from lad.signatures import container_of
 

@@ -16,8 +16,9 @@ from helpers.scored import DETECTOR, Found, write_scored
 from helpers.videos import write_video
 
 from lad.config import load_config
-from lad.dataset import DatasetError, find_videos, read_dataset
+from lad.dataset import DatasetError, read_dataset
 from lad.detector.scoring import Event as FoundEvent
+from lad.finding import find_videos
 from lad.pipeline.events import COLUMNS, write_events
 from lad.pipeline.export_events import srt_text
 from lad.pipeline.scored import ScoredVideo

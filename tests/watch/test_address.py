@@ -8,7 +8,8 @@ import pytest
 from helpers.videos import write_video
 
 from lad.extract.video import VideoError
-from lad.watch.address import SourceError, address_of, hide, hide_of, open_source
+from lad.masking import hide, hide_of
+from lad.watch.address import SourceError, address_of, open_source
 from lad.watch.cameras import WatchConfig, cameras_of
 from lad.watch.environment import expand_url
 
