@@ -90,4 +90,4 @@ def _strip(error: Error) -> list[tuple[int, np.ndarray]]:
     wanted = np.linspace(first, min(first + 2 * AROUND, error.end - 1), FRAMES_SHOWN).astype(int)
     wanted[np.abs(wanted - error.worst).argmin()] = error.worst
     chosen = set(wanted.tolist())
-    return [(n, frame) for n, frame in enumerate(read_frames(open_reader(error.video.path))) if n in chosen]
+    return [(n, frame) for n, frame in enumerate(read_frames(open_reader(error.video.file))) if n in chosen]

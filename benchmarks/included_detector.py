@@ -180,7 +180,7 @@ def describe(path: Path, trained: Checkpoint, validated: float, half: dict[str, 
         intended=INTENDED,
         must_not=MUST_NOT,
         limits=LIMITS,
-        taught_by=sorted(file_sha256(video.path)[:DIGITS] for video in videos),
+        taught_by=sorted(file_sha256(video.file)[:DIGITS] for video in videos),
     )
 
 

@@ -201,7 +201,7 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     streams = "[rgb]" if args.rgb else "[]"
     config = load_config(CONFIG, [f"extract.streams={streams}"], options={"data.root": args.data})
-    paths = [video.path for video in load_project(config).videos if video.split == "train"]
+    paths = [video.file for video in load_project(config).videos if video.split == "train"]
     clips = [[np.asarray(frame) for frame in open_reader(path, folder_fps=FPS)] for path in paths]
     with repeatable("cpu", STEADY_THREADS):
         made = list(make_all(config, clips, args.rgb, args.work))

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from lad.cli import cli
 from lad.config import Config
+from lad.remote.url import Location
 
 ROOT = Path(__file__).resolve().parent.parent
 # Pages that are files of the root, so that nothing is said twice.
@@ -114,7 +115,8 @@ def _values(field: FieldInfo) -> str:
     pattern = next((limit.pattern for limit in field.metadata if getattr(limit, "pattern", None)), None)
     if pattern:
         return f"`{pattern}`"
-    return {bool: "`true`, `false`", str: "text", Path: "a path"}.get(kind) or _range(kind, field.metadata)
+    named = {bool: "`true`, `false`", str: "text", Path: "a path", Location: "a path or a URL"}
+    return named.get(kind) or _range(kind, field.metadata)
 
 
 def _alternatives(annotation: Any) -> list[Any]:

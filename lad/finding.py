@@ -105,7 +105,7 @@ def _name(path: Location, root: Location | None, with_suffix: bool = True) -> st
         return place if with_suffix else _bare(path, place)
     name = path.name if with_suffix else _bare(path, path.name)
     readable = os.fsencode(name).decode(errors="replace")
-    for character in "\\\n\r":
+    for character in "\0\\\n\r":
         readable = readable.replace(character, "_")
     whole = path.key.encode() if isinstance(path, Url) else os.fsencode(path)
     ending = f"-{hashlib.sha256(whole).hexdigest()[:8]}"

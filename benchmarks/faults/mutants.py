@@ -68,7 +68,7 @@ def mutant_runs(data: Path, count: int, backbone: str, seed: int) -> int:
     folder = open_folder(name, {**facts, "backbone": backbone})
     videos = folder / "videos"
     surveillance = read_dataset(data / "surveillance" / "dataset.csv", data / "surveillance")
-    clips = {video.label: video.path for video in surveillance if video.is_abnormal and (video.n_frames or 0) > 60}
+    clips = {video.label: video.file for video in surveillance if video.is_abnormal and (video.n_frames or 0) > 60}
     sources = [*sorted((data / "samples").glob("*.mp4")), *clips.values()][: max(2, count // 100)]
     pieces = make_pieces(sources, videos)
     mutants = make_mutants(pieces, videos, count, seed)

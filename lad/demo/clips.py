@@ -120,11 +120,11 @@ def make_clips(
     # The table is written before the clips: it tells the next call which set (seed, size, version) the clips belong to.
     if not _lists(table, videos):
         for video in videos:
-            video.path.unlink(missing_ok=True)
+            video.file.unlink(missing_ok=True)
         write_dataset(table, videos, root)
     for n, (clip, video) in enumerate(zip(clips, videos, strict=True), start=1):
-        if not video.path.is_file():
-            with replacing(video.path) as temporary:
+        if not video.file.is_file():
+            with replacing(video.file) as temporary:
                 encode(temporary, render_clip(clip))
             if on_clip:
                 on_clip(n, len(clips))

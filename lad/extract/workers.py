@@ -59,11 +59,11 @@ def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) ->
         while again or ahead or any(worker.job for worker in crew):
             while (again or ahead) and (worker := _idle(crew, workers)):
                 match again.pop() if again else ahead.next():
-                    case Job() as job:
-                        yield _assign(worker, job)
-                    case Unfetched(job, reason):
-                        yield Started(job.item, job.choice, job.skip_clips)
-                        yield Failed(job.item, "io", reason)
+                    case Job() as waiting:
+                        yield _assign(worker, waiting)
+                    case Unfetched(waiting, reason):
+                        yield Started(waiting.item, waiting.choice, waiting.skip_clips)
+                        yield Failed(waiting.item, "io", reason)
                     case None:
                         break
             if not any(worker.job for worker in crew):

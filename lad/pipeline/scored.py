@@ -50,6 +50,12 @@ class ScoredVideo:
     scores: Path = Path()
     known: Video | None = None
 
+    @property
+    def file(self) -> Path:
+        """Its path, of one that lies on a disk."""
+        assert isinstance(self.path, Path)
+        return self.path
+
 
 def scored_videos(work: Work) -> list[ScoredVideo]:
     """The videos that the detector which scored last has scored, by id.

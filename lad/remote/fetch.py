@@ -141,7 +141,7 @@ def _download(remote: Remote, path: Path, stop: threading.Event) -> None:
 def _patiently(url: Url, attempt: Callable[[], T], reached: Callable[[], int], stop: threading.Event) -> T:
     """What comes of an attempt, or of another one where its server may only be busy.
 
-    A server that did not answer in all tries is not asked again for a minute: thousands of files may wait for it.
+    A server that gave nothing in all tries is not asked again for a minute: thousands of files may wait for it.
     """
     failed = 0
     while True:
@@ -157,7 +157,7 @@ def _patiently(url: Url, attempt: Callable[[], T], reached: Callable[[], int], s
                 raise
             if failed > len(PAUSES):
                 reason = f"{error}, in {failed} tries: the next run tries again"
-                if error.unreached:
+                if error.unreached and not reached():
                     _unreached[url.host] = time.monotonic(), reason
                 raise RemoteError(reason, again=True) from error
         if stop.wait(PAUSES[failed - 1]):

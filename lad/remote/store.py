@@ -137,7 +137,9 @@ def _explained(url: Url, error: Exception) -> RemoteError:
     if status is not None:
         again = status in BUSY or status >= 500
         return RemoteError(f"its server answers {status}{'' if again else f' ({said})'}", again=again)
-    return RemoteError(f"its server cannot be reached, or broke off: {said or name}", again=True, unreached=True)
+    if any("Connect" in type(one).__name__ for one in chain):
+        return RemoteError(f"its server cannot be reached: {said or name}", again=True, unreached=True)
+    return RemoteError(f"its server broke off: {said or name}", again=True)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -153,5 +155,6 @@ def _status(error: BaseException) -> int | None:
     response = getattr(error, "response", None)  # botocore's
     if isinstance(response, dict):
         return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    code = getattr(error, "status", None) or getattr(error, "code", None)
-    return int(code) if str(code).isdigit() else None
+    # aiohttp's; gcsfs's. aiohttp gives a code to answers that broke off, too, which no server sent.
+    code = getattr(error, "code" if type(error).__name__ == "HttpError" else "status", None)
+    return int(code) if code is not None and str(code).isdigit() else None

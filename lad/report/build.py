@@ -158,7 +158,7 @@ def build_report(
         folder.write(name, (files("lad.report") / "page" / name).read_bytes())
     folder.finish([*names, *pictures_planned])
     result.files = {name: out / name for name in (*names, *pictures_planned)}
-    result.files |= {one.link: one.video.path for one in shown if one.link and choices.videos == "served"}
+    result.files |= {one.link: one.video.file for one in shown if one.link and choices.videos == "served"}
     return result
 
 
@@ -246,7 +246,7 @@ def _choose_pictures(shown: Sequence[ShownVideo], choices: Choices, out: Path, n
 
 def _name(one: ShownVideo, what: list[object]) -> str:
     """The name of a picture: another one where the video, the frames or the way of making it are others."""
-    found = one.video.path.stat()
+    found = one.video.file.stat()
     facts = [pictures.VERSION, one.video.id, found.st_size, found.st_mtime_ns, one.video.frames, one.video.fps, *what]
     return fingerprint(facts)[:20]
 
@@ -268,7 +268,7 @@ def _make_pictures(shown: Sequence[ShownVideo], folder: ReportFolder, reporter: 
     with reporter.progress("pictures", len(todo)) as bar:
         for one, wanted in todo:
             try:
-                pictures.make_pictures(one.video.path, wanted, one.times(), one.video.fps)
+                pictures.make_pictures(one.video.file, wanted, one.times(), one.video.fps)
             except VideoError as error:
                 one.problem = f"{one.video.path}: {error}"
             made = [path for path in (*wanted.stills.values(), *wanted.clips.values()) if path.is_file()]

@@ -166,10 +166,11 @@ def test_a_run_on_a_bucket_makes_the_features_of_the_files(
         assert status == 0, err
         works[place] = {str(path.relative_to(work)): path.read_bytes() for path in work.rglob("*.npy")}
         for path in work.rglob("*"):
-            assert not path.is_file() or not {b"geheim77", b"AKIAGEHEIM"} & {*path.read_bytes().split(b'"')}
+            content = path.read_bytes() if path.is_file() else b""
+            assert b"geheim77" not in content and b"AKIAGEHEIM" not in content
     assert works["s3://cams"] == works[str(root)] and works[str(root)]
     status, out, _ = lad("extract", "-c", "folder", "--data", "s3://cams", "--work", str(tmp_path / "work0"), *SMALL)
-    assert status == 0 and "2 skipped" in out
+    assert status == 0 and "nothing to do, 2 done before" in out
 
 
 @pytest.fixture
