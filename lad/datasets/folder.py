@@ -9,7 +9,6 @@ matter: `test/fire` and `train/Fire` are one category.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -56,7 +55,8 @@ def read_folder(root: Location, options: Options) -> Listing:
         label = folders[-1].strip() if folders else "normal" if normal else "abnormal"
         label = spellings.setdefault(label.casefold(), label)  # as the first folder has it
         events = () if normal else WHOLE_VIDEO
-        videos.append(replace(video, split=split, label=label, events=events))
+        path = video.path if isinstance(root, Url) else root / relative
+        videos.append(Video(id=video.id, path=path, split=split, label=label, events=events))
     videos.sort(key=lambda video: video.id)
     return Listing(videos, strata=[] if has_splits else _strata(videos), passed=passed)
 

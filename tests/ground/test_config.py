@@ -120,6 +120,7 @@ LIMITS = {
     "extract.stall_seconds": 86_400,
     "extract.weights_seed": 2**62,
     "data.frame_folder_fps": 100_000,
+    "data.download_gb": 10**6,
     "train.smooth_seconds": 3600,
     "score.alarms_per_day": 86_400,
     "train.window": 1024,
