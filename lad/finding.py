@@ -11,10 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from lad.dataset import FEATURES_SUFFIX, MAX_NAME_BYTES, DatasetError, Video, is_safe_id
 from lad.footage import VIDEO_SUFFIXES, Passed, identity, videos_below
-from lad.masking import hide
 from lad.remote.listing import listed_below
 from lad.remote.store import RemoteError
-from lad.remote.url import BUCKETS, Location, Url, is_url, url_of
+from lad.remote.url import BUCKETS, Location, Url, is_url, masked, url_of
 
 
 def find_videos(arguments: Sequence[str], root: Location | None = None, passed: Passed | None = None) -> list[Video]:
@@ -32,17 +31,19 @@ def find_videos(arguments: Sequence[str], root: Location | None = None, passed: 
     problems: list[str] = []
     passed = Passed() if passed is None else passed
     for argument in arguments:
+        if is_url(argument):
+            try:
+                paths += _at_url(argument, passed)
+            except ValueError as error:
+                problems.append(str(error))
+            except RemoteError as error:
+                problems.append(f"{masked(argument)}: {error}")
+            continue
         path = Path(argument)
         here = Passed()
         try:
-            if is_url(argument):
-                paths += _at_url(argument, passed)
-                continue
             matches = [argument] if path.exists() else sorted(glob.glob(argument, recursive=True))  # noqa: PTH207  (absolute patterns too)
             found = [video for match in matches for video in videos_below(Path(match), here)]
-        except (ValueError, RemoteError) as error:
-            problems.append(str(error) if isinstance(error, ValueError) else f"{hide(argument)}: {error}")
-            continue
         except RecursionError:
             problems.append(f"{argument}: holds folders in folders without end")
             continue

@@ -68,8 +68,7 @@ def read_merged(folder: Path) -> Merged:
 
 
 def _size(path: Location) -> int:
-    """Bytes of a video; of a folder of images about that. One that is not there has none, nor has one at a URL of
-    which no listing told."""
+    """Bytes of a video; of a folder of images about that; 0 of one that is not there, or at a URL without a listing."""
     if isinstance(path, Url):
         return (path.told.size if path.told else None) or 0
     try:

@@ -60,21 +60,23 @@ class Remote:
             raise RemoteError(CHANGED)
 
 
-def looked_up(url: Url, most_bytes: int) -> Facts:
+def looked_up(url: Url, most_bytes: int, stop: threading.Event | None = None) -> Facts:
     """What is known of a file: what its server says, or, where that is too little, the hash of a download.
 
     Args:
         url: where it lies.
         most_bytes: that a file may have which is downloaded to be hashed.
+        stop: set when nobody wants to know any more.
 
     Raises:
         RemoteError: it cannot be had.
+        Stopped: nobody wants to know any more.
     """
-    ever = threading.Event()
-    facts = url.told or _patiently(url, lambda: ask(url), int, ever)
+    stop = stop or threading.Event()
+    facts = url.told or _patiently(url, lambda: ask(url), int, stop)
     if facts.identity(url.key):
         return facts
-    return _patiently(url, lambda: _hashed(url, most_bytes), int, ever)
+    return _patiently(url, lambda: _hashed(url, most_bytes), int, stop)
 
 
 def fetch(remote: Remote, path: Path, stop: threading.Event) -> None:

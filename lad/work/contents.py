@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -84,15 +85,20 @@ class Contents:
 
         def answer(url: Url) -> Facts | OSError:
             try:
-                return looked_up(url, most_bytes)
+                return looked_up(url, most_bytes, stop)
             except OSError as error:  # said when the content is asked for
                 return error
 
+        stop = threading.Event()
         unknown = [url for url in dict.fromkeys(urls) if url not in self._facts]
         with ThreadPoolExecutor(ASKED_AT_A_TIME) as askers:
-            for url, facts in zip(unknown, askers.map(answer, unknown), strict=True):
-                self._facts[url] = facts
-                told()
+            try:
+                for url, facts in zip(unknown, askers.map(answer, unknown), strict=True):
+                    self._facts[url] = facts
+                    told()
+            finally:  # interrupted: nobody waits for servers that are silent
+                stop.set()
+                askers.shutdown(wait=False, cancel_futures=True)
 
     def had_to_be_hashed(self, url: Url) -> bool:
         """Whether its server told too little of a file, so that it was downloaded to be known."""
