@@ -6,13 +6,21 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.small import write_data
 from helpers.videos import write_video
 from helpers.web import Served, Web
 
+import lad as lad_library
 from lad.extract import workers
-from lad.remote.room import PREFIX
+from lad.extract.ahead import FILES_AHEAD
+from lad.extract.clips import ClipSpec
+from lad.extract.jobs import Finished, Job, Started
+from lad.extract.video import VideoError
+from lad.remote.fetch import Remote
+from lad.remote.room import PREFIX, Bounds
+from lad.remote.url import url_of
 
 SMALL = ("-o", "extract.backbone=tiny", "-o", "threads=1", "--device", "cpu")
 Lad = Callable[..., tuple[int, str, str]]
@@ -117,6 +125,8 @@ def test_no_secret_is_written_or_said_anywhere(lad: Lad, web: Web, videos: Path,
     for command in (("extract", "--json"), ("extract", "-v", "--force"), ("score", "--json"), ("status",)):
         more = ("-o", f"data.dataset={listed}", *SMALL) if command[0] != "status" else ()
         said += lad(*command, "--work", str(work), *more)[1:]
+    named = f"{secret}/a.mp4?X-Amz-Signature=zeichen88"
+    said += lad("extract", named, "--work", str(work), *SMALL)[1:]
     text = "\n".join(said)
     assert "bob:***@127.0.0.1" in text and "/bad.mp4?***" in text
     files = [path for path in work.rglob("*") if path.is_file()]
@@ -189,27 +199,44 @@ def test_a_video_at_a_url_is_scored_and_its_events_are_cut(lad: Lad, web: Web, t
     assert status == 1 and "it is another file than the one that was scored" in err
 
 
-def test_downloads_go_on_while_a_video_is_decoded(web: Web, videos: Path, tmp_path: Path, scratch: Path) -> None:
-    """The files of the next videos are here before their turn, and each is gone when its video is done."""
-    from lad.extract.ahead import FILES_AHEAD
-    from lad.extract.clips import ClipSpec
-    from lad.extract.jobs import Finished, Job, Started
-    from lad.remote.fetch import Remote, looked_up
-    from lad.remote.room import Bounds
-    from lad.remote.url import url_of
-
-    content, jobs = (videos / "a.mp4").read_bytes(), []
-    for number in range(8):
+def jobs_of(web: Web, content: bytes, count: int) -> list[Job]:
+    jobs = []
+    for number in range(count):
         web.files[f"{number}.mp4"] = Served(content, etag=f'"{number}"')
-        url = url_of(web.url(f"{number}.mp4"))
-        remote = Remote(url, looked_up(url, 1 << 30), Bounds(None, 1 << 30))
+        remote = Remote.at(url_of(web.url(f"{number}.mp4")), Bounds(None, 1 << 30))
         jobs.append(Job(str(number), Path(), ClipSpec(streams=("rgb",)), remote=remote))
-    order, here = [], []
+    return jobs
+
+
+def test_downloads_go_on_while_a_video_is_decoded(web: Web, videos: Path, scratch: Path) -> None:
+    """The files of the next videos are here before their turn, and each is gone when its video is done."""
+    started, here = [], []
+    jobs = jobs_of(web, (videos / "a.mp4").read_bytes(), 8)
     for message in workers.decode_videos(jobs, workers=1, stall_seconds=60):
         if isinstance(message, Started):
-            order.append(message.item)
+            started.append(message.item)
         if isinstance(message, Finished):
             here.append(len([path for path in scratch.rglob("*.mp4") if path.stat().st_size]))
-    assert sorted(order) == [str(number) for number in range(8)]
+    assert sorted(started) == [str(number) for number in range(8)]
     assert max(here) > 1 and max(here) <= FILES_AHEAD + 1
     assert not list(scratch.iterdir())
+
+
+def test_nothing_is_left_where_decoding_is_given_up(web: Web, videos: Path, scratch: Path) -> None:
+    messages = workers.decode_videos(jobs_of(web, (videos / "a.mp4").read_bytes(), 6), workers=1, stall_seconds=60)
+    next(messages)
+    assert list(scratch.iterdir())
+    messages.close()  # type: ignore[attr-defined]
+    assert not list(scratch.iterdir())
+
+
+def test_the_library_takes_urls(web: Web, videos: Path, scratch: Path) -> None:
+    serve(web, videos)
+    options = {"backbone": "tiny", "device": "cpu", "threads": 1}
+    here = lad_library.extract_features(videos / "a.mp4", **options)
+    there = lad_library.extract_features(web.url("a.mp4"), **options)
+    assert np.array_equal(here.streams["rgb"], there.streams["rgb"])
+    secret = web.url("no.mp4?sig=zeichen88").replace("://", "://bob:geheim77@")
+    with pytest.raises(VideoError, match="404") as caught:
+        lad_library.extract_features(secret, **options)
+    assert "geheim77" not in str(caught.value) and "zeichen88" not in str(caught.value)
