@@ -63,6 +63,8 @@ def _data_problems(data: DataConfig, named: bool) -> Iterator[str]:
     if isinstance(data.root, Url):
         if data.benchmark not in (None, "folder"):
             yield f"data.root: {data.root}: the download of {data.benchmark} is read from a disk only"
+        if data.root.scheme not in BUCKETS and "?" in data.root.address:
+            yield f"data.root: {data.root}: names below it cannot follow a query: write whole URLs in the dataset.csv"
         if data.root.scheme not in BUCKETS and not data.dataset:
             yield f"data.root: {data.root}: a web server has no listing: name a dataset.csv in data.dataset"
     elif data.root and not data.root.is_dir():

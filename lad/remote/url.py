@@ -63,7 +63,7 @@ class Url:
     @property
     def is_masked(self) -> bool:
         """Whether it is what was printed of a URL: what was secret in it is not there."""
-        return MASK in self.address
+        return self.scheme not in BUCKETS and MASK in self.address
 
     @property
     def key(self) -> str:

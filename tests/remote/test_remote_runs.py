@@ -171,6 +171,8 @@ def test_a_table_lies_here_and_its_videos_below_a_url(lad: Lad, web: Web, videos
     assert status == 0 and "2 done" in out
     status, _, err = lad("extract", "--work", str(work), "--data", web.address, *SMALL)
     assert status == 2 and "a web server has no listing" in err
+    status, _, err = lad("extract", "--work", str(work), "--data", f"{web.address}/?sig=zeichen88", *SMALL)
+    assert status == 2 and "cannot follow a query" in err and "zeichen88" not in err
 
 
 def test_a_video_at_a_url_is_scored_and_its_events_are_cut(lad: Lad, web: Web, tmp_path: Path, scratch: Path) -> None:
