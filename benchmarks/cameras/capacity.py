@@ -21,7 +21,7 @@ GROWTH = 1.2  # of the latency's second half over its first: more waits and wait
 def measure_capacity(asked: argparse.Namespace, folder: Path) -> int:
     """Print a row for each number of cameras, until clips are left out or wait for longer and longer."""
     clip = asked.clip or make_clip(folder / "clip.mp4")
-    print("| cameras | frames a second that come | clips left out | processor, cores | latency, first and second half |")
+    print("| cameras | frames a second | clips left out | processor, cores | latency, first and second half |")
     print("|---|---|---|---|---|")
     for cameras in range(asked.least, asked.most + 1):
         come, dropped, cores, (early, late) = _measure(asked, folder, clip, cameras)
@@ -32,7 +32,10 @@ def measure_capacity(asked: argparse.Namespace, folder: Path) -> int:
     return 0
 
 
-def _measure(asked: argparse.Namespace, folder: Path, clip: Path, cameras: int) -> tuple[float, float, float, list[float]]:
+def _measure(
+    asked: argparse.Namespace, folder: Path, clip: Path, cameras: int
+) -> tuple[float, float, float, list[float]]:
+    """Frames a second that come, share of the clips left out, busy cores, mean latency of each half of the time."""
     seconds = 60 * asked.minutes
     longer = _repeated(clip, folder / "long.mp4", seconds + 4 * WARM_SECONDS + 60)
     config = {
