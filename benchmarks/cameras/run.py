@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -257,7 +257,7 @@ def _print(
     print("|---|---|---|---|---|---|")
     for name, one in told.items():
         print(f"| {name} | {one.true} | {one.once} | {one.missed} | {one.twice} | {one.false} |")
-    itself, cameras = ([size[kind] for size in memory] for kind in (1, 2))
+    _, itself, cameras = map(list, zip(*memory, strict=True))
     together = [sum(sizes) for sizes in zip(itself, cameras, strict=True)]
     print("\n| memory in fifths of the time, MB | first | second | third | fourth | last |\n|---|---|---|---|---|---|")
     for name, sizes in (("together", together), ("`lad watch` itself", itself), ("the cameras' processes", cameras)):
@@ -271,7 +271,7 @@ def _print(
     return last > MEMORY_GROWTH * settled
 
 
-def _fifths(sizes: list[int]) -> list[float]:
+def _fifths(sizes: Sequence[float]) -> list[float]:
     """Means of the fifths of a list."""
     edges = [round(part * len(sizes) / 5) for part in range(6)]
     return [sum(sizes[begin:end]) / max(end - begin, 1) for begin, end in pairwise(edges)]
