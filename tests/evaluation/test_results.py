@@ -115,19 +115,26 @@ def test_given_scores_have_the_numbers_that_one_works_out_by_hand(lad, by_hand):
     assert metrics["auc_abnormal"] == abnormal_only
     hits = 15 / 70 * 15 / 20 + 12 / 70 * 27 / 42
     assert metrics["ap"] == pytest.approx(hits + 43 / 70 * 70 / 300)
+    # a: 15 of 20 at .9 against 5 at .9, 10 at .8, 65 at .1; b: 12 of 50 at .7 against 50 at .1.
+    a, b = (15 * (75 + 5 / 2) + 5 * 65 / 2) / (20 * 80), (12 * 50 + 38 * 50 / 2) / (50 * 50)
+    assert metrics["auc_macro"] == pytest.approx((a + b) / 2)
     assert metrics["classes"]["run"] == {
         "videos": 2,
         "recall": None,
         "auc": abnormal_only,
         "ap": pytest.approx(hits + 43 / 70 * 70 / 200),
+        "auc_against_normal": pytest.approx(metrics["auc"]),  # there is no other event
     }
-    assert metrics["classes"]["walk"] == {"videos": 1, "recall": None, "auc": None, "ap": None}
+    nothing = {"recall": None, "auc": None, "ap": None, "auc_against_normal": None}
+    assert metrics["classes"]["walk"] == {"videos": 1, **nothing}
 
     assert metrics["threshold"] == 0.5
     assert metrics["far_all"] == pytest.approx(20 / 230)
     assert metrics["far_normal"] == pytest.approx(5 / 100)
     assert metrics["far_abnormal"] == pytest.approx(15 / 130)
     assert metrics["false_alarms_hour"] == pytest.approx(2 / 30 * 3600)  # a's second and c's, in 30 seconds
+    # 20-40 is alarmed at 25, ten frames a second; 50-90 at once; 10-20 never.
+    assert (metrics["latency"], metrics["never_alarmed"]) == (pytest.approx(0.25), 1)
     # 20-40 and 25-45 share 15 of 25 frames, 50-90 and 50-62 share 12 of 40; 10-20 is not found.
     assert metrics["events"] == {
         "true": 3,
@@ -162,9 +169,12 @@ def test_a_configured_threshold_moves_what_depends_on_it_and_0_5_stands_beside_i
             "c",
             {
                 "auc": "all test frames are alike",
+                "auc_macro": "no test video has both",
                 "auc_abnormal": "or there are none",
                 "ap": "no test frame is anomalous",
                 "far_abnormal": "or there are none",
+                "latency": "no event is alarmed",
+                "never_alarmed": "no test frame is anomalous",
             },
         ),
     ],

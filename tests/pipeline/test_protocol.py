@@ -146,6 +146,7 @@ def test_a_split_where_a_number_is_undefined_does_not_count_for_it():
     splits = [
         dict(zip(names, values, strict=True))
         | {"events": {"recall": {"0.1": values[1]}}, "at_0.5": {"far_all": values[2]}}
+        | {"classes": {"run": {"auc_against_normal": values[0]}}}
         for values in [(0.5, None, 0.1, 0.5), (0.8, None, None, 0.5), (None, None, 0.3, 0.5)]
     ]
     summary = summarise(splits)
@@ -153,6 +154,7 @@ def test_a_split_where_a_number_is_undefined_does_not_count_for_it():
     assert summary["ap"] is None and summary["sd"]["ap"] is None
     assert summary["undefined"] == {"ap": "no test frame is anomalous"}
     assert summary["events"]["recall"]["0.1"] is None and summary["at_0.5"]["far_all"] == pytest.approx(0.2)
+    assert summary["classes"] == {"run": {"auc_against_normal": pytest.approx(0.65)}}
     assert summary["far_all"] == pytest.approx(0.2) and summary["sd"]["threshold"] == 0
     assert summarise(splits[:1])["sd"]["auc"] is None, "one number has no deviation"
 
