@@ -146,7 +146,7 @@ def _categories(run: Run) -> dict[str, dict[str, float | None]]:
 
 
 def _finite(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
+    return value if type(value) in (int, float) and math.isfinite(value) else None
 
 
 def _paired(runs: Sequence[Run], drawn: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:

@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lad.evaluation.bootstrap import NUMBERS
+from lad.evaluation.shown import number_text
 from lad.pipeline.compare import COMPARED
 from lad.tables import csv_table, latex_table, markdown_table
 
-# Where there is no room for all.
-SHOWN = ("auc", "auc_macro", "ap", "false_alarms_hour", "latency", "accuracy_video", "rbdc", "tbdc")
+# Where there is no room for all: of frames and videos, of events, of regions; a table each.
+SHOWN = (
+    ("auc", "auc_macro", "ap", "accuracy_video"),
+    ("false_alarms_hour", "latency", "never_alarmed"),
+    ("rbdc", "tbdc"),
+)
 
 
 def csv_text(data: Mapping[str, Any]) -> str:
@@ -37,25 +42,15 @@ def csv_text(data: Mapping[str, Any]) -> str:
 
 
 def tables(data: Mapping[str, Any], separator: str = " ") -> list[tuple[list[str], list[list[str]]]]:
-    """The header and the rows of the runs, of their categories where there are several, and of the difference of two.
+    """The headers and rows of the runs, of their categories where there are several, and of the difference of two.
 
     Args:
         data: of `compare_runs`.
         separator: between mean, deviation and interval.
     """
     runs = data["runs"]
-    keys = [key for key in SHOWN if any(run["metrics"][key]["mean"] is not None for run in runs)]
-    several = any(run["splits"] > 1 for run in runs)
-    header = ["run", *(["splits"] if several else []), *(_head(runs, key, separator) for key in keys)]
-    rows = [
-        [
-            run["name"],
-            *([str(run["splits"])] if several else []),
-            *(_cell(run["metrics"][key], separator) for key in keys),
-        ]
-        for run in runs
-    ]
-    found = [(header, rows)]
+    known = [[key for key in keys if any(run["metrics"][key]["mean"] is not None for run in runs)] for keys in SHOWN]
+    found = [_of_runs(runs, keys, separator) for keys in [keys for keys in known if keys] or [[]]]
     if len(categories := _categories(runs)) > 1:
         of_category = [[name, *(_cell(run["categories"].get(name), separator) for run in runs)] for name in categories]
         found.append((["AUC against normal frames", *(run["name"] for run in runs)], of_category))
@@ -76,6 +71,23 @@ def tables(data: Mapping[str, Any], separator: str = " ") -> list[tuple[list[str
     return [*found, (head, differences)]
 
 
+def _of_runs(
+    runs: Sequence[Mapping[str, Any]], keys: Sequence[str], separator: str
+) -> tuple[list[str], list[list[str]]]:
+    """The header and a row for each run."""
+    several = any(run["splits"] > 1 for run in runs)
+    header = ["run", *(["splits"] if several else []), *(_head(runs, key, separator) for key in keys)]
+    rows = [
+        [
+            run["name"],
+            *([str(run["splits"])] if several else []),
+            *(_cell(run["metrics"][key], separator) for key in keys),
+        ]
+        for run in runs
+    ]
+    return header, rows
+
+
 def _categories(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The categories of all runs."""
     return sorted({name for run in runs for name in run["categories"]})
@@ -89,7 +101,7 @@ def _head(runs: Sequence[Mapping[str, Any]], key: str, separator: str) -> str:
 def _cell(number: Mapping[str, float | None] | None, separator: str) -> str:
     if number is None or number["mean"] is None:
         return ""
-    parts = [f"{number['mean']:.4f}"]
+    parts = [number_text(number["mean"])]
     if number["sd"] is not None:
         parts.append(f"± {number['sd']:.4f}")
     if number["low"] is not None:

@@ -188,9 +188,9 @@ def test_tables_have_a_row_a_run_and_what_is_not_known_is_empty(lad: Lad, two):
     assert (
         lines[0].startswith("| run | frame AUC (95 % interval) |")
         and lines[2].startswith("| first | 0.")
-        and len(lines) == 4 + 1 + 4 + 1 + 6
+        and len(lines) == 4 + 1 + 4 + 1 + 4 + 1 + 6
     )
-    assert lad("compare", *two, "--format", "latex")[1].count(r"\begin{tabular}") == 3
+    assert lad("compare", *two, "--format", "latex")[1].count(r"\begin{tabular}") == 4
 
 
 def test_macro_auc_latency_and_categories_have_intervals_too(lad: Lad, two):
@@ -206,6 +206,7 @@ def test_macro_auc_latency_and_categories_have_intervals_too(lad: Lad, two):
     )
 
     out = lad("compare", *two)[1]
+    assert max(map(len, out.splitlines())) <= 80, "no table is wider than a terminal"
     assert "macro AUC" in out and "latency, s" in out and "AUC against normal frames" in out and "fall" in out
     row = next(csv.DictReader(io.StringIO(lad("compare", *two, "--format", "csv")[1])))
     assert float(row["auc_of_run"]) == pytest.approx(first["categories"]["run"]["mean"])
