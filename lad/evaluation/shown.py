@@ -77,8 +77,8 @@ def category_aucs(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def region_lines(metrics: Mapping[str, Any]) -> list[str]:
     """What `lad evaluate --regions` says."""
-    counts = {name: f"{metrics[name]:,}" for name in ("videos", "frames", "tracks", "regions", "detections")}
-    lines = [", ".join(f"{count} {name}" for name, count in counts.items())]
+    counts = ("videos", "frames", "tracks", "regions", "detections")
+    lines = [", ".join(f"{name}: {metrics[name]}" for name in counts)]
     lines += [f"{name.upper()} {number_text(metrics[name])}" for name in ("rbdc", "tbdc")]
     return lines + [f"undefined: {name.upper()}: {reason}" for name, reason in metrics["undefined"].items()]
 

@@ -204,7 +204,7 @@ def test_regions_are_evaluated_without_a_configuration(lad: Lad, folders) -> Non
     assert status == 0, err
     by_hand = 0.2 * 2 / 7 + 0.1 / 2 + 0.7 * 4 / 7
     assert f"RBDC {by_hand:.4f}" in out and "TBDC 1.0000" in out
-    assert "2 videos, 10 frames, 2 tracks, 7 regions, 7 detections" in out
+    assert "videos: 2, frames: 10, tracks: 2, regions: 7, detections: 7" in out
     place = folders[0].parent / "work" / "evaluations" / "mine"
     metrics = json.loads((place / "metrics.json").read_text())
     assert metrics["rbdc"] == pytest.approx(by_hand) and metrics["undefined"] == {}
