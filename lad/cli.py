@@ -16,6 +16,7 @@ import click
 
 from lad.cli_compare import compare
 from lad.cli_detectors import detectors
+from lad.cli_evaluate import evaluate_detections, evaluate_scores
 from lad.cli_events import clips, export
 from lad.cli_merge import SHARD, merge
 from lad.cli_report import REPORT, print_report, report, report_data, write_report
@@ -232,7 +233,28 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, report: bool, **opti
     type=Place(path_type=Path, exists=True, dir_okay=False),
     help="Labels for the file of --scores: 0 or 1 for each frame of all videos, as RTFM's gt-ucf.npy. Needs no -c.",
 )
-def evaluate(checkpoint: Path | None, scores: Path | None, listed: Path | None, gt: Path | None, **options: Any) -> int:
+@click.option(
+    "--regions",
+    type=Place(path_type=Path, exists=True, file_okay=False),
+    help="Detections in the picture, for RBDC and TBDC: a folder with a .txt for each video, which has "
+    "frame,x_min,y_min,x_max,y_max,score on each line. Needs --tracks and --frames, and no -c.",
+)
+@click.option(
+    "--tracks",
+    type=Place(path_type=Path, exists=True, file_okay=False),
+    help="For --regions: a folder with the true tracks of each video, as published for ShanghaiTech and Street Scene.",
+)
+@click.option("--frames", type=click.IntRange(min=1), help="For --regions: how many frames all test videos have.")
+def evaluate(
+    checkpoint: Path | None,
+    scores: Path | None,
+    listed: Path | None,
+    gt: Path | None,
+    regions: Path | None,
+    tracks: Path | None,
+    frames: int | None,
+    **options: Any,
+) -> int:
     """Compare the scores of the `test` videos with their labels: metrics.json and plots.
 
     Scores of somebody else are judged at a threshold only with -o score.threshold=T.
@@ -242,7 +264,14 @@ def evaluate(checkpoint: Path | None, scores: Path | None, listed: Path | None, 
       lad evaluate -c surveillance --data ~/my_videos
       lad evaluate -c ped2-paper -o protocol.splits=1 --data ~/data/ped2 --scores ~/my_scores
       lad evaluate --scores pred.npy --gt gt-ucf.npy --list ucf-i3d-test.list
+      lad evaluate --regions ~/my_boxes --tracks ~/AED/annotations/ShanghaiTech --frames 40791
     """
+    if regions or tracks or frames:
+        if not (regions and tracks and frames):
+            raise click.UsageError("--regions, --tracks and --frames go together: give all three")
+        if checkpoint or scores or listed or gt:
+            raise click.UsageError("--regions is measured alone: give scores and checkpoints to another call")
+        return evaluate_detections(regions, tracks, frames, begin(options, bare=True))
     if scores is None:
         if listed or gt:
             raise click.UsageError("--list and --gt go with --scores FILE")
@@ -257,7 +286,7 @@ def evaluate(checkpoint: Path | None, scores: Path | None, listed: Path | None, 
             "--scores FILE: say with --list LIST in which order the videos stand in it, or with --gt FILE what is true "
             "of its frames"
         )
-    return _evaluate_given(scores, listed, gt, begin(options, bare=gt is not None))
+    return evaluate_scores(scores, listed, gt, begin(options, bare=gt is not None))
 
 
 @cli.command(name="run")
@@ -321,34 +350,6 @@ def _check_temporary_folder() -> None:
         tempfile.gettempdir()
     except FileNotFoundError as error:
         raise LadError("no folder for temporary files can be written to: set TMPDIR to one") from error
-
-
-def _evaluate_given(scores: Path, listed: Path | None, gt: Path | None, session: Session) -> int:
-    from lad import console
-    from lad.pipeline.evaluate_array import evaluate_array
-    from lad.pipeline.evaluate_given import evaluate_given
-    from lad.pipeline.outcome import stages_data
-
-    config, reporter = session.config, session.reporter
-    if config.protocol.splits > 1:
-        raise click.UsageError("--scores: of which split? Give -o protocol.splits=1 -o protocol.seed=N")
-    if gt and not (config.data.benchmark or config.data.dataset):
-        with session.hold() as work:
-            result, metrics, place = evaluate_array(config, None, work, reporter, scores, gt, listed)
-            status = session.end([result])
-    else:
-        with session.open() as (project, work):
-            if gt:
-                result, metrics, place = evaluate_array(config, project, work, reporter, scores, gt, listed)
-            else:
-                result, metrics, place = evaluate_given(project, work, reporter, scores, listed)
-            status = session.end([result])
-    data = {"work": str(place), "splits": 1, "stages": stages_data([result]), "metrics": metrics}
-    if session.as_json:
-        click.echo(json.dumps(data, indent=2))
-    else:
-        console.print_run(data)
-    return status
 
 
 def _run_stages(names: list[str], videos: tuple[str, ...], session: Session, *, with_report: bool = False) -> int:

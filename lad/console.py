@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from lad.evaluation.shown import metrics_lines, metrics_table, metrics_title, region_lines
 from lad.log import Log
 from lad.progress import Clock, Work, told
 from lad.text import name_splits, printable
@@ -34,18 +35,6 @@ from lad.text import name_splits, printable
 if TYPE_CHECKING:
     import numpy as np
 
-METRIC_NAMES = {
-    "auc": "frame AUC, all videos",
-    "auc_abnormal": "frame AUC, abnormal videos only",
-    "ap": "average precision",
-    "far_all": "false-alarm rate, all videos",
-    "far_normal": "false-alarm rate, normal videos",
-    "far_abnormal": "false-alarm rate, abnormal videos",
-    "false_alarms_hour": "false alarms an hour",
-    "calibration_error": "calibration error of the scores",
-    "accuracy_window": "category accuracy, a window",
-    "accuracy_video": "category accuracy, a video",
-}
 RESULT_PLACES = {
     "extract": "features",
     "train": "checkpoints/best.pt",
@@ -246,35 +235,14 @@ def print_training(info: dict[str, Any]) -> None:
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
-    """A table of the numbers of an evaluation: of one split, or the mean and deviation of several."""
-    splits = metrics.get("splits", [])
-    beside = metrics["at_0.5"]
-    table = Table(title=_metrics_title(metrics), title_justify="left")
-    table.add_column("metric", no_wrap=True)
-    for name in ("mean", "sd", "at 0.5") if splits else ("value", "at 0.5"):
-        table.add_column(name, justify="right")
-    for key, name in METRIC_NAMES.items():
-        row = [_number(metrics[key])] + ([_number(metrics["sd"][key])] if splits else [])
-        row += [_number(beside[key]) if key in beside else ""]
-        table.add_row(name, *row)
-    _console().print(table)
-    undefined: dict[str, list[str]] = {}
-    for key, reason in metrics["undefined"].items():
-        undefined.setdefault(reason, []).append(METRIC_NAMES.get(key, key.replace("_", " ")))
-    for reason, names in undefined.items():
-        click.echo(f"undefined: {'; '.join(names)}: {reason}")
-    if splits:
-        click.echo(f"frame AUC of each split: {', '.join(_number(split['auc']) for split in splits)}")
-    for kind in ("precision", "recall") if metrics["events"] else ():
-        at = ", ".join(f"{iou}: {_number(value)}" for iou, value in metrics["events"][kind].items())
-        click.echo(f"event {kind} at temporal IoU {at}")
-    if budget := metrics.get("alarms_per_day"):
-        met = "none" if budget["met"] is None else f"{budget['met']:.3g}"
-        interval = ", ".join(f"{end:.3g}" for end in budget["interval"] or ())
-        hours = f"{budget['normal_hours']:.3g} h of normal footage"
-        click.echo(f"alarms a day: {budget['asked']:g} asked for, {met} [{interval}] met in {hours}")
-    if optimistic := metrics.get("released_protocol"):
-        click.echo(f"released protocol: frame AUC {_number(optimistic['auc'])} ({optimistic['how']})")
+    """The numbers of an evaluation: of one split, or the mean and deviation of several."""
+    if "rbdc" in metrics:
+        lines = region_lines(metrics)
+    else:
+        print_tables([metrics_table(metrics)], metrics_title(metrics))
+        lines = metrics_lines(metrics)
+    for line in lines:
+        click.echo(printable(line))
 
 
 def print_tables(tables: Iterable[tuple[Sequence[str], Sequence[Sequence[str]]]], title: str = "") -> None:
@@ -292,20 +260,6 @@ def print_tables(tables: Iterable[tuple[Sequence[str], Sequence[Sequence[str]]]]
         for row in rows:
             table.add_row(*map(printable, row))
         console.print(table)
-
-
-def _metrics_title(metrics: dict[str, Any]) -> str:
-    if splits := metrics.get("splits"):
-        return f"{len(splits)} random splits, seeds {splits[0]['seed']} to {splits[-1]['seed']}"
-    listed, left_out = metrics["protocol"]["videos"]["test"], len(metrics["protocol"]["left_out"])
-    test = "" if listed is None else f"{listed - left_out} test videos, "
-    value = metrics["threshold"]
-    threshold = "no threshold" if value is None else f"threshold {value:{'.3g' if value < 0.9995 else '.7g'}}"
-    return f"{test}{metrics['frames']} frames; {threshold}"
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
 
 
 def print_curve(name: str, scores: np.ndarray, truth: np.ndarray, frames_a_block: int = 16) -> None:

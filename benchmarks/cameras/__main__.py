@@ -9,7 +9,8 @@ by an hour. Every event of the clip that was sent whole has to be told exactly o
 sink, and memory has to stay. Without --clip and --checkpoint, a clip with one event and a detector of the tiny backbone
 are made. It needs root (for a disk of its own), mosquitto, and a C compiler (for a clock of its own).
 
-`capacity`: one, two, three ... files are played at 25 frames a second, until clips are left out.
+`capacity`: one, two, three ... files are played at 25 frames a second, until clips are left out or wait for longer and
+longer.
 
 Each prints tables. Results lie below runs/cameras/. Exit status: 0 nothing is wrong, 1 something is wrong.
 docs/reliability.md and docs/watch.md have the figures.
@@ -42,6 +43,7 @@ def main() -> int:
     run.add_argument("--event", default="2.4-4.0", help="seconds of the event in --clip [default: 2.4-4.0]")
     capacity = commands.add_parser("capacity", help="how many cameras the machine carries")
     capacity.add_argument("--minutes", type=float, default=2.0, help="for each number of cameras [default: 2]")
+    capacity.add_argument("--least", type=int, default=1, help="cameras to begin with [default: 1]")
     capacity.add_argument("--most", type=int, default=16, help="cameras [default: 16]")
     capacity.add_argument("--latency", choices=["exact", "low"], default="exact")
     for command in (run, capacity):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -14,22 +15,27 @@ from benchmarks.cameras.watching import Watching
 
 WARM_SECONDS = 15.0
 FEW = 0.01  # share of the clips that may be left out
+GROWTH = 1.2  # of the latency's second half over its first: more waits and waits
 
 
 def measure_capacity(asked: argparse.Namespace, folder: Path) -> int:
-    """Print a row for each number of cameras, until clips are left out."""
+    """Print a row for each number of cameras, until clips are left out or wait for longer and longer."""
     clip = asked.clip or make_clip(folder / "clip.mp4")
-    print("| cameras | frames a second that come | clips left out | processor, cores | latency, mean |")
+    print("| cameras | frames a second | clips left out | processor, cores | latency, first and second half |")
     print("|---|---|---|---|---|")
-    for cameras in range(1, asked.most + 1):
-        come, dropped, cores, latency = _measure(asked, folder, clip, cameras)
-        print(f"| {cameras} | {come:.0f} | {100 * dropped:.1f} % | {cores:.1f} | {latency:.1f} s |", flush=True)
-        if dropped > FEW:
+    for cameras in range(asked.least, asked.most + 1):
+        come, dropped, cores, (early, late) = _measure(asked, folder, clip, cameras)
+        row = f"| {cameras} | {come:.0f} | {100 * dropped:.1f} % | {cores:.1f} | {early:.1f} s, {late:.1f} s |"
+        print(row, flush=True)
+        if dropped > FEW or late > GROWTH * early:
             break
     return 0
 
 
-def _measure(asked: argparse.Namespace, folder: Path, clip: Path, cameras: int) -> tuple[float, float, float, float]:
+def _measure(
+    asked: argparse.Namespace, folder: Path, clip: Path, cameras: int
+) -> tuple[float, float, float, list[float]]:
+    """Frames a second that come, share of the clips left out, busy cores, mean latency of each half of the time."""
     seconds = 60 * asked.minutes
     longer = _repeated(clip, folder / "long.mp4", seconds + 4 * WARM_SECONDS + 60)
     config = {
@@ -46,22 +52,26 @@ def _measure(asked: argparse.Namespace, folder: Path, clip: Path, cameras: int) 
     try:
         watching.wait_for("lad_camera_online", cameras)
         time.sleep(WARM_SECONDS)
-        before, used, begun = watching.metrics(), _processor(watching), time.monotonic()
-        time.sleep(seconds)
-        after, used, passed = watching.metrics(), _processor(watching) - used, time.monotonic() - begun
+        counts, used, begun = [watching.metrics()], _processor(watching), time.monotonic()
+        for _ in range(2):
+            time.sleep(seconds / 2)
+            counts.append(watching.metrics())
+        used, passed = _processor(watching) - used, time.monotonic() - begun
         watching.stop()
     finally:
         watching.process.kill()
 
-    def grown(name: str) -> float:
+    def grown(name: str, before: dict[str, float], after: dict[str, float]) -> float:
         return sum(value - before.get(key, 0) for key, value in after.items() if key.partition("{")[0] == name)
 
-    come = sum(value for key, value in after.items() if key.startswith("lad_camera_fps{"))
+    def latency(half: tuple[dict[str, float], dict[str, float]]) -> float:
+        return grown("lad_latency_seconds_sum", *half) / max(grown("lad_latency_seconds_count", *half), 1)
+
+    come = sum(value for key, value in counts[-1].items() if key.startswith("lad_camera_fps{"))
     rate = next((float(one.partition("=")[2]) for one in asked.overrides if one.startswith("extract.fps=")), None)
     clips = passed * (come if rate is None else rate * cameras) / 16
-    batches = grown("lad_latency_seconds_count")
-    latency = grown("lad_latency_seconds_sum") / batches if batches else 0.0
-    return come, grown("lad_dropped_clips_total") / clips, used / passed, latency
+    dropped = grown("lad_dropped_clips_total", counts[0], counts[-1]) / clips
+    return come, dropped, used / passed, [latency(half) for half in pairwise(counts)]
 
 
 def _processor(watching: Watching) -> float:

@@ -54,8 +54,10 @@ class Looped(GstRtspServer.RTSPMediaFactory):
 
     def do_create_element(self, url):
         return Gst.parse_launch(
+            # The parser repeats what decoders need before key frames. The payloader would do so before each of their
+            # slices, which cuts a picture of several slices in pieces.
             f"( appsrc name=camera is-live=true format=time caps={H264} ! h264parse config-interval=-1 "
-            "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+            "! rtph264pay name=pay0 pt=96 )"
         )
 
     def do_configure(self, media):

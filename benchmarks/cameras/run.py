@@ -11,9 +11,10 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -28,9 +29,8 @@ STOP_SECONDS, LOOK_SECONDS = 30.0, 5.0
 DOWN_SECONDS = 60.0  # for which the broker is down, and the disk full
 DISK_MB = 64  # of the disk for events
 SET_BACK_SECONDS = 3600  # the wall clock, once
-SETTLED = 0.2  # of the time, after which memory has to stay
 SLACK_SECONDS = 3.0  # by which a time of the server and one of `lad watch` may differ
-MEMORY_GROWTH = 1.1
+MEMORY_GROWTH = 1.1  # of the last fifth of the time over the second: the first settles
 
 
 class Server:
@@ -176,15 +176,15 @@ def _disturb(
     servers: dict[str, Server],
     others: Mapping[str, Callable[[], object]],
     watching: Watching,
-) -> list[tuple[float, int]]:
-    """Disturb servers and others for as long as asked; returns the memory over time."""
+) -> list[tuple[float, int, int]]:
+    """Disturb servers and others for as long as asked; returns seconds, and the memory then."""
     end, begun = time.monotonic() + 60 * asked.minutes, time.monotonic()
     moments = sorted(
         [(random.uniform(20, max(60 * asked.minutes - 60, 21)), "kill") for _ in range(asked.kills)]
         + [(random.uniform(20, max(60 * asked.minutes - 60, 21)), "stop") for _ in range(asked.stops)]
         + [(60 * asked.minutes * share, name) for share, name in zip((0.25, 0.5, 0.75), others, strict=True)]
     )
-    memory = []
+    memory: list[tuple[float, int, int]] = []
     while time.monotonic() < end:
         passed = time.monotonic() - begun
         if moments and moments[0][0] < passed:
@@ -197,7 +197,7 @@ def _disturb(
                     server.stop()
                 case _:
                     others[what]()
-        memory.append((passed, watching.memory()))
+        memory.append((passed, *watching.memory()))
         if watching.process.poll() is not None:
             raise SystemExit("lad watch has ended")
         time.sleep(LOOK_SECONDS)
@@ -250,22 +250,28 @@ def _print_sinks(watching: Watching, sinks: dict[str, list[str]]) -> bool:
 
 
 def _print(
-    told: dict[str, Told], memory: list[tuple[float, int]], counted: dict[str, float], status: int, took: float
+    told: dict[str, Told], memory: list[tuple[float, int, int]], counted: dict[str, float], status: int, took: float
 ) -> bool:
     """Print the tables; returns whether memory grew."""
     print("| camera | events filmed whole | told once | not told | told more often | told and not filmed |")
     print("|---|---|---|---|---|---|")
     for name, one in told.items():
         print(f"| {name} | {one.true} | {one.once} | {one.missed} | {one.twice} | {one.false} |")
-    settled = [size for passed, size in memory if passed > SETTLED * memory[-1][0]]
-    quarter = max(len(settled) // 4, 1)
-    early, late = (sum(part) / len(part) / 1e6 for part in (settled[:quarter], settled[-quarter:]))
-    grown = late > MEMORY_GROWTH * early
+    _, itself, cameras = map(list, zip(*memory, strict=True))
+    together = [sum(sizes) for sizes in zip(itself, cameras, strict=True)]
+    print("\n| memory in fifths of the time, MB | first | second | third | fourth | last |\n|---|---|---|---|---|---|")
+    for name, sizes in (("together", together), ("`lad watch` itself", itself), ("the cameras' processes", cameras)):
+        print(f"| {name} | " + " | ".join(f"{one / 1e6:.0f}" for one in _fifths(sizes)) + " |")
+    _, settled, *_, last = _fifths(together)
     print("\n| | |\n|---|---|")
-    print(f"| memory, second fifth and last fifth of the time | {early:.0f} MB, {late:.0f} MB |")
-    print(f"| most memory | {max(size for _, size in memory) / 1e6:.0f} MB |")
     print(f"| servers killed, or stopped for half a minute | {counted['cuts']:.0f} times |")
     print(f"| connected again | {counted['lad_reconnects_total']:.0f} times |")
     print(f"| clips left out | {counted['lad_dropped_clips_total']:.0f} |")
     print(f"| SIGTERM | exit status {status} after {took:.1f} s |")
-    return grown
+    return last > MEMORY_GROWTH * settled
+
+
+def _fifths(sizes: Sequence[float]) -> list[float]:
+    """Means of the fifths of a list."""
+    edges = [round(part * len(sizes) / 5) for part in range(6)]
+    return [sum(sizes[begin:end]) / max(end - begin, 1) for begin, end in pairwise(edges)]

@@ -46,9 +46,10 @@ class Watching:
         for line in self.process.stdout:
             self.notices.append(json.loads(line))
 
-    def memory(self) -> int:
-        """Bytes of it and of its processes, without those that several share."""
-        return sum(_private(pid) for pid in self.processes())
+    def memory(self) -> tuple[int, int]:
+        """Bytes of itself, and of the cameras' processes together, without those that several share."""
+        itself, *cameras = (_private(pid) for pid in self.processes())
+        return itself, sum(cameras)
 
     def processes(self) -> list[int]:
         """Its own number and those of the processes that it started."""

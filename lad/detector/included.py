@@ -153,3 +153,8 @@ def card_of(path: Path | None) -> Card | None:
         return None
     card = read_card(path.stem)
     return card if card.is_of_its_file else None
+
+
+def name_of(sha256: str) -> str:
+    """The name of the detector that comes with `lad` and has this checksum; empty where it is another one."""
+    return next((name for name in names() if read_card(name).sha256 == sha256), "")

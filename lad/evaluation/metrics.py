@@ -22,6 +22,37 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
     return float(roc_auc_score(labels, scores)) if _has_both(labels) else None
 
 
+def macro_auc(videos: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """The mean of the AUC of each video that has both kinds of frames; `None` where none has.
+
+    Whether one video scores higher than another counts for nothing here, and for much in the AUC over all frames, the
+    micro AUC. Georgescu et al., "A background-agnostic framework with adversarial training for abnormal event detection
+    in video", TPAMI 44:4505-4523, 2022.
+
+    Args:
+        videos: labels and scores of each, as `roc_auc` takes them.
+    """
+    known = [auc for labels, scores in videos if (auc := auc_against(scores[labels], np.sort(scores[~labels])))
+             is not None]  # fmt: skip
+    return float(np.mean(known)) if known else None
+
+
+def auc_against(anomalous: np.ndarray, normal: np.ndarray) -> float | None:
+    """The share of pairs in which the anomalous frame scores higher, equals half: the AUC; `None` without a pair.
+
+    Mann and Whitney, "On a test of whether one of two random variables is stochastically larger than the other", Annals
+    of Mathematical Statistics 18:50-60, 1947. Since `normal` is in order, many sets are held against it at little cost.
+
+    Args:
+        anomalous: `(n,)` float scores, in any order.
+        normal: `(m,)` float scores, rising.
+    """
+    if not len(anomalous) or not len(normal):
+        return None
+    below, up_to = (np.searchsorted(normal, anomalous, side=side) for side in ("left", "right"))
+    return float((below.mean() + up_to.mean()) / 2 / len(normal))
+
+
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float | None:
     """Average precision over frames; `None` without an anomalous frame."""
     from sklearn.metrics import average_precision_score
@@ -155,6 +186,28 @@ def event_detection(
         "precision": {name: n / n_found if n_found else None for name, n in zip(names, matched, strict=True)},
         "recall": {name: n / n_true if n_true else None for name, n in zip(names, matched, strict=True)},
     }
+
+
+def latencies(true: Sequence[Interval], found: Sequence[Interval], times: np.ndarray) -> np.ndarray:
+    """How long each true event goes on before it is alarmed.
+
+    Args:
+        true: `(n,)` half-open intervals of one video, in any order.
+        found: `(m,)` half-open intervals, in any order.
+        times: `(frames,)` float64, seconds of each frame since the first.
+
+    Returns:
+        `(n,)` float64, by the events' order in time: seconds from the first frame of the event to the first one of it
+        that lies in a found event; 0 where one was found before and goes on; infinite where none does.
+    """
+    spans = np.stack(_sorted_intervals(true), axis=1)
+    starts, ends = _sorted_intervals(found)
+    first, last = _neighbours(starts, ends, spans)
+    alarmed = first < last
+    begun = spans[alarmed, 0]
+    seconds = np.full(len(spans), np.inf)
+    seconds[alarmed] = times[np.maximum(starts[first[alarmed]], begun)] - times[begun]
+    return seconds
 
 
 def false_alarms(true: Sequence[Interval], found: Sequence[Interval]) -> int:

@@ -12,12 +12,15 @@ from lad.dataset import Video
 from lad.evaluation.bootstrap import rate_interval
 from lad.evaluation.metrics import (
     accuracy,
+    auc_against,
     average_precision,
     confusion_matrix,
     event_detection,
     false_alarm_rate,
     false_alarms,
     false_alarms_an_hour,
+    latencies,
+    macro_auc,
     roc_auc,
 )
 from lad.evaluation.reliability import calibration_error, reliability
@@ -30,20 +33,24 @@ UNNAMED, NO_EVENT = "event (no category)", "no event"
 
 UNDEFINED = {
     "auc": "all test frames are alike: no ROC curve",
+    "auc_macro": "no test video has both normal and anomalous frames",
     "auc_abnormal": "the abnormal test videos have no normal frame, or there are none",
     "ap": "no test frame is anomalous",
     "far_all": "no test frame is normal",
     "far_normal": "no test video is normal",
     "far_abnormal": "the abnormal test videos have no normal frame, or there are none",
     "false_alarms_hour": "the test videos have no duration",
+    "latency": "no event is alarmed at that threshold, or there is none",
+    "never_alarmed": "no test frame is anomalous",
     "calibration_error": "a score is not within 0 and 1, as probabilities are",
     "accuracy_window": "the test videos have no labels, or the scores come without categories",
     "accuracy_video": "the test videos have no labels, or the scores come without categories",
 }
-JUDGED = ("far_all", "far_normal", "far_abnormal", "false_alarms_hour")  # at a threshold
+PER_VIDEO_JUDGED = ("far_normal", "far_abnormal", "false_alarms_hour", "latency", "never_alarmed")
+JUDGED = ("far_all", *PER_VIDEO_JUDGED)  # at a threshold
 UNJUDGED = "the scores come without a threshold: set score.threshold to judge them at one"
 NO_PROBABILITIES = "a score is not within 0 and 1: 0.5 means nothing"
-PER_VIDEO = ("auc_abnormal", "far_normal", "far_abnormal", "false_alarms_hour")
+PER_VIDEO = ("auc_macro", "auc_abnormal", *PER_VIDEO_JUDGED)
 UNDIVIDED = "nobody says where one video ends and the next begins"
 
 
@@ -115,6 +122,7 @@ def compute_metrics(
     )
     numbers: dict[str, Any] = {
         "auc": roc_auc(*everything),
+        "auc_macro": macro_auc([(one.truth, one.scores) for one in scored]) if divided else None,
         "auc_abnormal": roc_auc(*_frames([one for one in scored if one.video.is_abnormal])) if divided else None,
         "ap": average_precision(*everything),
         **{name: at_threshold[name] for name in JUDGED},
@@ -140,7 +148,7 @@ def compute_metrics(
             if threshold is None or not divided
             else _confusion_of_events(scored, classes, threshold, merge_seconds, min_seconds)
         ),
-        "classes": {name: _of_class(scored, index, matrix) for index, name in enumerate(classes)},
+        "classes": _of_classes(scored, classes, matrix),
     }
 
 
@@ -152,34 +160,40 @@ def numbers_at(
     *,
     divided: bool = True,
 ) -> dict[str, Any]:
-    """What depends on a threshold: false alarms, by frame and by event, and how well events are found.
+    """What depends on a threshold: false alarms, by frame and by event, and how well and how soon events are found.
 
     All of it is None where there is no threshold, and all but `far_all` where the videos are not divided.
     """
     if threshold is None or not divided:
         far_all = None if threshold is None else false_alarm_rate(*_frames(scored), threshold)
         return {**dict.fromkeys(JUDGED), "far_all": far_all, "events": None}
-    videos, alarms = [], 0
+    videos, alarms, delays = [], 0, [np.zeros(0)]
     for one in scored:
         true = intervals(one.truth)
-        found = _found_events(one, threshold, merge_seconds, min_seconds)
+        found = found_events(one.scores, one.seconds, threshold, merge_seconds, min_seconds)
         videos.append((true, found, [float(one.scores[start:end].max()) for start, end in found]))
         alarms += false_alarms(true, found)
+        delays.append(latencies(true, found, one.times))
+    late = np.concatenate(delays)
+    alarmed = late[np.isfinite(late)]
     return {
         "far_all": false_alarm_rate(*_frames(scored), threshold),
         "far_normal": false_alarm_rate(*_frames([one for one in scored if not one.video.is_abnormal]), threshold),
         "far_abnormal": false_alarm_rate(*_frames([one for one in scored if one.video.is_abnormal]), threshold),
         "false_alarms_hour": false_alarms_an_hour(alarms, sum(one.seconds for one in scored)),
+        "latency": float(np.median(alarmed)) if len(alarmed) else None,
+        "never_alarmed": len(late) - len(alarmed) if len(late) else None,
         "events": event_detection(videos),
     }
 
 
-def _found_events(
-    one: ScoredVideo, threshold: float, merge_seconds: float, min_seconds: float
+def found_events(
+    scores: np.ndarray, seconds: float, threshold: float, merge_seconds: float, min_seconds: float
 ) -> list[tuple[int, int]]:
-    edges = np.linspace(0, one.seconds, len(one.scores) + 1)
+    """The events of a video that lasts `seconds`, its frames evenly spaced, as `intervals.events_above` has them."""
+    edges = np.linspace(0, seconds, len(scores) + 1)
     return events_above(
-        one.scores,
+        scores,
         threshold,
         times=edges[:-1],
         ends=edges[1:],
@@ -200,7 +214,7 @@ def _confusion_of_events(
     for one in scored:
         named = unnamed if one.row is None else one.row
         taken = _taken_for(one, classes, unnamed)
-        found = _found_events(one, threshold, merge_seconds, min_seconds)
+        found = found_events(one.scores, one.seconds, threshold, merge_seconds, min_seconds)
         rows.append(named if one.video.is_abnormal else nothing)
         columns.append(taken if found else nothing)
     matrix = confusion_matrix(rows, columns, len(classes) + 2)
@@ -215,17 +229,22 @@ def _taken_for(one: ScoredVideo, classes: Sequence[str], unnamed: int) -> int:
     return int(np.argmax(votes)) if any(votes) else unnamed
 
 
-def _of_class(scored: Sequence[ScoredVideo], index: int, matrix: np.ndarray) -> dict[str, Any]:
-    """The numbers of one category: over the test videos that have it."""
-    own = [one for one in scored if index in one.labels]
-    frames = _frames(own)
-    row = int(matrix[index].sum())
-    return {
-        "videos": len(own),
-        "recall": float(matrix[index, index]) / row if row else None,
-        "auc": roc_auc(*frames),
-        "ap": average_precision(*frames),
-    }
+def _of_classes(scored: Sequence[ScoredVideo], classes: Sequence[str], matrix: np.ndarray) -> dict[str, dict[str, Any]]:
+    """The numbers of each category: over the videos that have it, and of their events against all normal frames."""
+    truth, scores = _frames(scored)
+    normal = np.sort(scores[~truth])
+    found = {}
+    for index, name in enumerate(classes):
+        own = _frames([one for one in scored if index in one.labels])
+        row = int(matrix[index].sum())
+        found[name] = {
+            "videos": sum(index in one.labels for one in scored),
+            "recall": float(matrix[index, index]) / row if row else None,
+            "auc": roc_auc(*own),
+            "ap": average_precision(*own),
+            "auc_against_normal": auc_against(own[1][own[0]], normal),
+        }
+    return found
 
 
 def _frames(chosen: Sequence[ScoredVideo]) -> tuple[np.ndarray, np.ndarray]:
@@ -246,7 +265,9 @@ def alarm_budget(
     """
     by_source: dict[str, np.ndarray] = {}  # alarms, days
     for one in scored:
-        alarms = false_alarms(intervals(one.truth), _found_events(one, threshold, merge_seconds, min_seconds))
+        alarms = false_alarms(
+            intervals(one.truth), found_events(one.scores, one.seconds, threshold, merge_seconds, min_seconds)
+        )
         days = one.seconds * float((~one.truth).mean()) / SECONDS_A_DAY
         by_source[one.video.group] = by_source.get(one.video.group, np.zeros(2)) + np.array([alarms, days])
     counts = np.array(list(by_source.values()))
@@ -265,7 +286,7 @@ def summarise(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = [name for name in splits[0] if name == "threshold" or name in UNDEFINED]
     known = {name: [split[name] for split in splits if split[name] is not None] for name in names}
     fixed = f"at_{FIXED_THRESHOLD}"
-    mean = {name: _mean([split[name] for split in splits]) for name in (*names, "events", fixed)}
+    mean = {name: _mean([split[name] for split in splits]) for name in (*names, "events", "classes", fixed)}
     optimistic = [split["released_protocol"] for split in splits if "released_protocol" in split]
     if optimistic:
         how = f"mean of {len(optimistic)} splits: {optimistic[0]['how']}"

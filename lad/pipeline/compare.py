@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,21 @@ import numpy as np
 
 from lad.dataset import Video, read_dataset
 from lad.errors import LadError
-from lad.evaluation.bootstrap import NUMBERS, RESAMPLINGS, Measured, interval, resampled, share_above_zero
-from lad.evaluation.metrics import roc_auc
+from lad.evaluation.bootstrap import (
+    NUMBERS,
+    RESAMPLINGS,
+    Measured,
+    interval,
+    resampled,
+    resampled_categories,
+    share_above_zero,
+)
+from lad.evaluation.metrics import latencies, roc_auc
+from lad.evaluation.results import found_events
 from lad.extract.sampling import Timeline
 from lad.features.labels import with_events_in_frames, with_review
 from lad.files import check_readable
+from lad.intervals import intervals
 from lad.ours import DATASET
 from lad.pipeline.score import read_times_and_scores
 from lad.work.verdicts import reviews_in
@@ -29,15 +38,20 @@ MAX_METRICS_BYTES = 1 << 28
 # What is compared, as `metrics.json` calls it, and as the head of a table does.
 COMPARED = {
     "auc": "frame AUC",
+    "auc_macro": "macro AUC",
     "auc_abnormal": "AUC, abnormal videos",
     "ap": "AP",
     "far_all": "false-alarm rate",
     "far_normal": "false-alarm rate, normal videos",
     "far_abnormal": "false-alarm rate, abnormal videos",
     "false_alarms_hour": "false alarms an hour",
+    "latency": "latency, s",
+    "never_alarmed": "events never alarmed",
     "calibration_error": "calibration error",
     "accuracy_window": "accuracy, a window",
     "accuracy_video": "accuracy, a video",
+    "rbdc": "RBDC",
+    "tbdc": "TBDC",
 }
 ROUNDING = 1e-6  # of an AUC
 
@@ -68,7 +82,8 @@ def compare_runs(folders: Sequence[Path]) -> dict[str, Any]:
 
     Returns:
         `{"runs": [...], "paired": None or {...}}`: of each run `name`, `work`, `splits`, `reason` (why there is no
-        interval, or empty) and `metrics`, by name `{"mean", "sd", "low", "high"}`, each None where it is not known.
+        interval, or empty) and `metrics`, by name `{"mean", "sd", "low", "high"}`, each None where it is not known;
+        `categories` has the same of the AUC of each category's events against normal frames.
         `paired` is there for two runs: `first`, `second`, and either `reason` or, by name, what the second has more:
         `{"difference", "low", "high", "above_zero"}`.
 
@@ -86,6 +101,7 @@ def compare_runs(folders: Sequence[Path]) -> dict[str, Any]:
                 "splits": run.splits,
                 "reason": run.reason or _why_no_interval(numbers),
                 "metrics": {key: _number(run.metrics, key, numbers.get(key)) for key in COMPARED},
+                "categories": _categories(run),
             }
             for name, run, numbers in zip(names, runs, drawn, strict=True)
         ],
@@ -120,8 +136,17 @@ def _number(metrics: Mapping[str, Any], key: str, drawn: np.ndarray | None) -> d
     }
 
 
+def _categories(run: Run) -> dict[str, dict[str, float | None]]:
+    """The AUC of each category that the test videos have events of."""
+    classes = run.metrics.get("classes")
+    known = classes.items() if isinstance(classes, dict) else ()
+    said = {name: one.get("auc_against_normal") for name, one in known if isinstance(one, dict)}
+    drawn = resampled_categories(run.tested)
+    return {name: _number(said, name, drawn.get(name)) for name, auc in said.items() if _finite(auc) is not None}
+
+
 def _finite(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) and math.isfinite(value) else None
+    return value if type(value) in (int, float) and math.isfinite(value) else None
 
 
 def _paired(runs: Sequence[Run], drawn: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Any]:
@@ -213,7 +238,7 @@ def _read_tested(folder: Path, metrics: Mapping[str, Any]) -> list[Measured]:
     without = set(map(str, left_out)) if isinstance(left_out, list) else set()
     videos = [video for video in read_dataset(folder / DATASET) if video.split == "test" and video.id not in without]
     reviews = reviews_in(_home(folder))
-    tested = [_read_video(folder, with_review(replace(one, reviewed=reviews.get(one.id)))) for one in videos]
+    tested = [_read_video(folder, with_review(replace(one, reviewed=reviews.get(one.id))), metrics) for one in videos]
     if not tested:
         raise LadError(f"{folder}: no test video")
     auc = roc_auc(np.concatenate([one.truth for one in tested]), np.concatenate([one.scores for one in tested]))
@@ -229,11 +254,25 @@ def _home(folder: Path) -> Path:
     return whole.parents[1] if whole.parent.name == "splits" else whole
 
 
-def _read_video(folder: Path, video: Video) -> Measured:
+def _read_video(folder: Path, video: Video, metrics: Mapping[str, Any]) -> Measured:
     path = folder / "scores" / f"{video.id}.csv"
     if not path.is_file():
         raise LadError(f"{path}: not there: run `lad score` and `lad evaluate` first")
     times, scores = read_times_and_scores(path)
     fps = (len(times) - 1) / times[-1] if len(times) > 1 and times[-1] > 0 else 1.0
-    video = with_events_in_frames(video, partial(Timeline, times, fps))
-    return Measured(video.id, video.group, video.frame_labels(len(scores)), scores)
+    timeline = Timeline(times, fps)
+    video = with_events_in_frames(video, lambda: timeline)
+    truth = video.frame_labels(len(scores))
+    rule = _event_rule(metrics)
+    found = found_events(scores, float(timeline.ends[-1]), *rule) if rule else []
+    late = latencies(intervals(truth), found, times) if rule else np.zeros(0)
+    return Measured(video.id, video.group, truth, scores, late, video.categories)
+
+
+def _event_rule(metrics: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """The threshold, `merge_seconds` and `min_seconds` that events were found with; None: nobody says."""
+    protocol = metrics.get("protocol")
+    said = protocol if isinstance(protocol, dict) else {}
+    rule = [_finite(value) for value in (metrics.get("threshold"), said.get("merge_seconds"), said.get("min_seconds"))]
+    threshold, merge, shortest = rule
+    return None if threshold is None or merge is None or shortest is None else (threshold, merge, shortest)

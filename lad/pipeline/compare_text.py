@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lad.evaluation.bootstrap import NUMBERS
+from lad.evaluation.shown import number_text
 from lad.pipeline.compare import COMPARED
 from lad.tables import csv_table, latex_table, markdown_table
 
-SHOWN = ("auc", "ap", "false_alarms_hour", "accuracy_video")  # where there is no room for all
+# Where there is no room for all: of frames and videos, of events, of regions; a table each.
+SHOWN = (
+    ("auc", "auc_macro", "ap", "accuracy_video"),
+    ("false_alarms_hour", "latency", "never_alarmed"),
+    ("rbdc", "tbdc"),
+)
 
 
 def csv_text(data: Mapping[str, Any]) -> str:
@@ -17,6 +23,8 @@ def csv_text(data: Mapping[str, Any]) -> str:
     header = ["run", "work", "splits"]
     for key in COMPARED:
         header += [key, f"{key}_sd", *([f"{key}_low", f"{key}_high"] if key in NUMBERS else [])]
+    categories = _categories(data["runs"])
+    header += [f"auc_of_{name}{end}" for name in categories for end in ("", "_low", "_high")]
     paired = data["paired"] or {}
     more = ("difference", "low", "high", "above_zero")
     header += [f"{key}_difference{'' if name == 'difference' else f'_{name}'}" for key in NUMBERS for name in more]
@@ -25,33 +33,30 @@ def csv_text(data: Mapping[str, Any]) -> str:
         row: list[str | float | None] = [run["name"], run["work"], run["splits"]]
         for key, value in run["metrics"].items():
             row += [value["mean"], value["sd"], *([value["low"], value["high"]] if key in NUMBERS else [])]
+        for name in categories:
+            one = run["categories"].get(name, {})
+            row += [one.get("mean"), one.get("low"), one.get("high")]
         row += [paired.get(key, {}).get(name) if number == 1 else None for key in NUMBERS for name in more]
         rows.append(row)
     return csv_table(header, rows)
 
 
 def tables(data: Mapping[str, Any], separator: str = " ") -> list[tuple[list[str], list[list[str]]]]:
-    """The header and the rows of the runs, and where two can be compared those of their difference.
+    """The headers and rows of the runs, of their categories where there are several, and of the difference of two.
 
     Args:
         data: of `compare_runs`.
         separator: between mean, deviation and interval.
     """
     runs = data["runs"]
-    keys = [key for key in SHOWN if any(run["metrics"][key]["mean"] is not None for run in runs)]
-    several = any(run["splits"] > 1 for run in runs)
-    header = ["run", *(["splits"] if several else []), *(_head(runs, key, separator) for key in keys)]
-    rows = [
-        [
-            run["name"],
-            *([str(run["splits"])] if several else []),
-            *(_cell(run["metrics"][key], separator) for key in keys),
-        ]
-        for run in runs
-    ]
+    known = [[key for key in keys if any(run["metrics"][key]["mean"] is not None for run in runs)] for keys in SHOWN]
+    found = [_of_runs(runs, keys, separator) for keys in [keys for keys in known if keys] or [[]]]
+    if len(categories := _categories(runs)) > 1:
+        of_category = [[name, *(_cell(run["categories"].get(name), separator) for run in runs)] for name in categories]
+        found.append((["AUC against normal frames", *(run["name"] for run in runs)], of_category))
     paired = data["paired"]
     if not paired or "reason" in paired:
-        return [(header, rows)]
+        return found
     differences = [
         [
             COMPARED[key],
@@ -62,10 +67,30 @@ def tables(data: Mapping[str, Any], separator: str = " ") -> list[tuple[list[str
         for key, one in paired.items()
         if key in NUMBERS
     ]
-    return [
-        (header, rows),
-        ([f"{paired['second']} - {paired['first']}", "difference", "95 % interval", "above 0"], differences),
+    head = [f"{paired['second']} - {paired['first']}", "difference", "95 % interval", "above 0"]
+    return [*found, (head, differences)]
+
+
+def _of_runs(
+    runs: Sequence[Mapping[str, Any]], keys: Sequence[str], separator: str
+) -> tuple[list[str], list[list[str]]]:
+    """The header and a row for each run."""
+    several = any(run["splits"] > 1 for run in runs)
+    header = ["run", *(["splits"] if several else []), *(_head(runs, key, separator) for key in keys)]
+    rows = [
+        [
+            run["name"],
+            *([str(run["splits"])] if several else []),
+            *(_cell(run["metrics"][key], separator) for key in keys),
+        ]
+        for run in runs
     ]
+    return header, rows
+
+
+def _categories(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The categories of all runs."""
+    return sorted({name for run in runs for name in run["categories"]})
 
 
 def _head(runs: Sequence[Mapping[str, Any]], key: str, separator: str) -> str:
@@ -73,10 +98,10 @@ def _head(runs: Sequence[Mapping[str, Any]], key: str, separator: str) -> str:
     return COMPARED[key] + (" (95 % interval)" if bounded else "")
 
 
-def _cell(number: Mapping[str, float | None], separator: str) -> str:
-    if number["mean"] is None:
+def _cell(number: Mapping[str, float | None] | None, separator: str) -> str:
+    if number is None or number["mean"] is None:
         return ""
-    parts = [f"{number['mean']:.4f}"]
+    parts = [number_text(number["mean"])]
     if number["sd"] is not None:
         parts.append(f"± {number['sd']:.4f}")
     if number["low"] is not None:

@@ -34,7 +34,7 @@ from lad.work.manifest import Item
 
 STAGE = "evaluate"
 ITEM = "metrics"
-CODE_VERSION = 6  # seconds, operating point and normal videos in the plots
+CODE_VERSION = 7  # macro AUC, AUC of categories against normal frames, latency
 
 
 def evaluate_videos(
@@ -259,6 +259,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         "merge_seconds": config.score.merge_seconds,
         "min_seconds": config.score.min_seconds,
         "false_alarms_hour": "found events that overlap no true one, an hour of all test videos",
+        "latency": "from an event's first frame to its first one in a found event; the median of those alarmed",
         "accuracy_window": "windows of K clips, stride 1, or pieces of 256 for mil, counted by the category of each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",
         "config": config.model_dump(mode="json", include={"extract", "train", "score"}),

@@ -27,7 +27,10 @@ from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.version import code_version
 from lad.work.layout import Work
 
-KEPT = ("data", "split", "seed", "videos", "left_out", "false_alarms_hour", "events", "merge_seconds", "min_seconds")
+KEPT = (
+    *("data", "split", "seed", "videos", "left_out"),
+    *("false_alarms_hour", "latency", "events", "merge_seconds", "min_seconds"),
+)
 
 
 def evaluate_given(

@@ -85,7 +85,7 @@ def run_data(shown: Sequence[ShownVideo], categories: Sequence[str]) -> dict[str
         }
         for one in shown
     ]
-    events = [
+    events: list[dict[str, Any]] = [
         {
             "video": number,
             "start": event.start,
@@ -93,6 +93,7 @@ def run_data(shown: Sequence[ShownVideo], categories: Sequence[str]) -> dict[str
             "from": event.start_time,
             "to": event.end_time,
             "category": kinds[event.category],
+            "looks": ", ".join(event.looks_like),
             "peak": event.peak,
             "frame": frame,
             "verdict": UNKNOWN if one.truth is None else verdict(event, one.truth),

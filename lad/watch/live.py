@@ -21,7 +21,7 @@ from lad.extract.video import VideoError, VideoInfo
 from lad.masking import hide_of
 from lad.watch.address import ANSWER_SECONDS, Address, SourceError, open_source
 from lad.watch.clock import PacketClock, Rising, WallClock
-from lad.watch.messages import Ended, Failed, Offline, Online, Open, Trouble
+from lad.watch.messages import Alive, Ended, Failed, Offline, Online, Open, Trouble
 from lad.watch.outgoing import Outgoing
 from lad.watch.packets import Entry, Ring, Stream, decoded, describe, seconds
 from lad.watch.stretch import cut
@@ -110,7 +110,7 @@ class LiveSource:
         self._job, self._ring, self._outgoing = job, ring, outgoing
         self._waiting = PacketQueue(drops=job.address.drops)
         self._wall, self._rising = WallClock(latest=job.latest), Rising()
-        self._number = self._stretch = self.frames = 0
+        self._number = self._stretch = self.frames = self._damaged = self._damaged_said = 0
         self._offset: float | None = None  # from the monotonic clock to that of the frames
         self._known: Stream | None = None  # what frames came of last
         self._online = True  # whether the last frame is not long ago; it has time to come
@@ -122,15 +122,16 @@ class LiveSource:
         threading.Thread(target=self._connect_for_ever, name="packets", daemon=True).start()
         threading.Thread(target=self._cut_for_ever, name="clips", daemon=True).start()
 
-    def look(self) -> int:
-        """Called every second: says what does not happen; returns how many frames were decoded so far."""
+    def look(self) -> Alive:
+        """Called every second: says what does not happen; returns what does."""
         now = time.monotonic()
         if self._online and now - self._seen > self._job.offline_seconds:
             self._online = False
             self._outgoing.say(Offline())
         if self._job.address.drops and now - self._sign > ANSWER_SECONDS + self._job.offline_seconds + STUCK_SECONDS:
             os._exit(1)  # in a call that will never come back: whoever started this process starts another one
-        return self.frames
+        said, self._damaged_said = self._damaged_said, self._damaged
+        return Alive(self.frames, self._damaged_said - said)
 
     # The thread of packets
 
@@ -255,12 +256,13 @@ class LiveSource:
                     yield entry
 
             for at, frame in decoded(noted(), self._job.limits):
-                self._note_frame(stream[0])
+                self._note_frame(stream[0], frame)
                 yield frame, self._rising(at), stream[0]
             yield None
 
-    def _note_frame(self, stream: Stream) -> None:
+    def _note_frame(self, stream: Stream, frame: Any) -> None:
         self.frames += 1
+        self._damaged += frame.is_corrupt
         self._seen = time.monotonic()
         if stream is not self._known or not self._online:
             self._outgoing.say(Online(str(stream), again=self._known is not None))

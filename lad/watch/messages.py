@@ -78,9 +78,10 @@ Request = Open | Take | Record | Stop | Snap
 
 @dataclass(frozen=True)
 class Alive:
-    """Nothing is wrong. `frames`: how many were decoded so far."""
+    """Nothing is wrong. `frames`: how many were decoded so far; `damaged`: lacked parts, since this was said last."""
 
     frames: int
+    damaged: int = 0
 
 
 @dataclass(frozen=True)

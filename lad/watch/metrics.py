@@ -54,6 +54,9 @@ class Metrics:
         self._dropped_clips = Counter(
             "lad_dropped_clips_total", "Clips of 16 frames that were left out, to keep up.", **of_camera
         )
+        self._damaged_frames = Counter(
+            "lad_damaged_frames_total", "Frames of which parts did not come, and which were scored so.", **of_camera
+        )
         self._reconnects = Counter("lad_reconnects_total", "How often a camera was connected to anew.", **of_camera)
         self._latency = Histogram(
             "lad_latency_seconds", "From when a frame was taken until it had its score.", buckets=LATENCIES, **of_camera
@@ -67,6 +70,7 @@ class Metrics:
         for camera in cameras:
             self._online.labels(camera).set(0)
             self._dropped_clips.labels(camera)
+            self._damaged_frames.labels(camera)
             self._reconnects.labels(camera)
 
     def camera_fps(self, camera: str, fps: float) -> None:
@@ -80,6 +84,10 @@ class Metrics:
     def dropped_clips(self, camera: str, n: int) -> None:
         """Count clips that were left out."""
         self._dropped_clips.labels(camera).inc(n)
+
+    def damaged_frames(self, camera: str, n: int) -> None:
+        """Count frames of which parts did not come."""
+        self._damaged_frames.labels(camera).inc(n)
 
     def reconnected(self, camera: str) -> None:
         """Count that a camera was connected to anew."""

@@ -61,11 +61,11 @@ class Outgoing:
         with self._changed:
             self._dropped += clips
 
-    def run(self, look: Callable[[], int]) -> None:
+    def run(self, look: Callable[[], Alive]) -> None:
         """Send for ever.
 
         Args:
-            look: called every second; gives the number of decoded frames.
+            look: called every second; what it gives is sent.
 
         Raises:
             BrokenPipeError, ConnectionResetError: nobody is there any more.
@@ -78,7 +78,7 @@ class Outgoing:
             if message:
                 send(self._pipe, message)
             if time.monotonic() >= due:
-                send(self._pipe, Alive(look()))
+                send(self._pipe, look())
                 due = time.monotonic() + ALIVE_SECONDS
 
     def _can_send(self) -> bool:

@@ -26,7 +26,7 @@ from lad.extract.readers import open_reader
 from lad.extract.video import VideoError
 from lad.memory import keep_freed
 from lad.watch.live import LiveSource
-from lad.watch.messages import Again, Ended, Failed, Open, Record, Snap, Stop, Take
+from lad.watch.messages import Again, Alive, Ended, Failed, Open, Record, Snap, Stop, Take
 from lad.watch.outgoing import Outgoing
 from lad.watch.packets import FilePackets, Ring
 from lad.watch.recorder import Recorder
@@ -89,8 +89,8 @@ class FileSource:
     def start(self) -> None:
         threading.Thread(target=self._run, name="clips", daemon=True).start()
 
-    def look(self) -> int:
-        return self._frames
+    def look(self) -> Alive:
+        return Alive(self._frames)
 
     def _run(self) -> None:
         try:

@@ -40,7 +40,6 @@ from lad.watch.watched import Features, Watched
 
 LOOK_SECONDS = 0.5  # from one look at what does not happen to the next
 SWEEP_SECONDS = 600.0  # from one look for old events to the next
-SAY_SECONDS = 60.0  # between two lines about one camera that falls behind
 CLOSE_CLIPS_SECONDS, CLOSE_SINKS_SECONDS = 1.5, 1.5  # of the five that it may take to stop
 LONGEST_PAUSE = 30.0  # before a process that dies again and again is started anew
 
@@ -105,7 +104,6 @@ class Watch:
         self._keep = keep
         self._clips = Clips(keep.folder)
         self._swept = -SWEEP_SECONDS
-        self._told_behind: dict[str, tuple[float, int]] = {}  # when, and how many clips were dropped by then
         self._looked = time.monotonic()
 
     def run(self) -> dict[str, str]:
@@ -165,12 +163,14 @@ class Watch:
     def _heard(self, watched: Watched, message: Answer) -> None:
         name, metrics = watched.camera.name, self._metrics
         match message:
-            case Alive(frames):
+            case Alive(frames, damaged):
                 before, at = watched.frames
                 now = time.monotonic()
                 watched.frames = (frames, now)
+                watched.damaged += damaged
                 if metrics and now > at:
                     metrics.camera_fps(name, max(frames - before, 0) / (now - at) if at else 0.0)
+                    metrics.damaged_frames(name, damaged)
                     if watched.status == "online":
                         metrics.online(name, True)
             case Online(what, again):
@@ -364,13 +364,8 @@ class Watch:
         if self._metrics:
             self._metrics.processed_fps(watched.camera.name, watched.scored / passed)
         watched.scored = 0
-        at, before = self._told_behind.get(watched.camera.name, (-SAY_SECONDS, 0))
-        if watched.dropped > before and now - at > SAY_SECONDS:
-            self._told_behind[watched.camera.name] = (now, watched.dropped)
-            self._watcher.say(
-                f"{watched.camera.name}: falls behind: {watched.dropped - before} clips left out; "
-                "-o extract.fps=8 or fewer cameras may help"
-            )
+        for complaint in watched.complaints(now):
+            self._watcher.say(f"{watched.camera.name}: {complaint}")
 
     def _close(self) -> None:
         """End what is open, and let go of everything, within five seconds."""

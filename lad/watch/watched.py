@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from lad.watch.process import CameraProcess
 
 Step = Batch | StretchEnd | Ended | Failed | Again  # what has to be taken in its turn
 Features = Future[dict[str, np.ndarray]]
+SAY_SECONDS = 60.0  # between two lines of one kind
 RING_SLACK_SECONDS = 30.0  # of packets beyond a clip's beginning: an event is known later than it is filmed
 
 
@@ -53,6 +54,7 @@ class Watched:
         frames: decoded so far, and when that was heard.
         scored: frames that have a score, since the last look.
         dropped: clips that were given up.
+        damaged: frames that lacked parts.
     """
 
     camera: Camera
@@ -69,6 +71,8 @@ class Watched:
     frames: tuple[int, float] = (0, 0.0)
     scored: int = 0
     dropped: int = 0
+    damaged: int = 0
+    _told: dict[str, tuple[float, int]] = field(default_factory=dict)  # complaints: when, and how many by then
     _choice: Choice = "auto"
     _pieces: Pieces | None = None  # of the stretch that is being computed
     _piece_at: tuple[int, int] = (-1, 0)  # its number, and the clip that comes next
@@ -112,6 +116,20 @@ class Watched:
     def is_silent(self) -> bool:
         """Whether no frame is under way."""
         return not self.waiting and self._scorer is None
+
+    def complaints(self, now: float) -> Iterator[str]:
+        """What a person should do something about, at a time of the monotonic clock: of each kind one line a minute."""
+        slow, lost = "-o extract.fps=8 or fewer cameras may help", "the network or the camera is at fault"
+        if self.camera.address.transport == "udp":
+            lost = "transport: tcp may help"
+        for count, text in (
+            (self.dropped, f"falls behind: {{}} clips left out; {slow}"),
+            (self.damaged, f"{{}} frames were damaged: parts of them did not come; {lost}"),
+        ):
+            at, before = self._told.get(text, (-SAY_SECONDS, 0))
+            if count > before and now - at > SAY_SECONDS:
+                self._told[text] = (now, count)
+                yield text.format(count - before)
 
     def put(self, step: Step) -> None:
         """What has come, in its turn."""

@@ -209,7 +209,7 @@ def test_absent_classes_keep_their_place_and_what_is_undefined_has_a_reason(meas
     assert matrix.shape == (3, 3) and matrix.sum(axis=1).tolist() == [0, 3, 0]
     assert measured["far_normal"] is None
     assert measured["undefined"]["far_normal"] == "no test video is normal"
-    assert measured["classes"]["crash"] == {"videos": 0, "recall": None, "auc": None, "ap": None}
+    assert measured["classes"]["crash"] == {"videos": 0} | dict.fromkeys(("recall", "auc", "ap", "auc_against_normal"))
 
 
 def scored(predicted: int, votes: Sequence[int]) -> ScoredVideo:

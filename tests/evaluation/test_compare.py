@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import pytest
 
 from lad.dataset import COLUMNS
 from lad.evaluation import bootstrap
-from lad.evaluation.bootstrap import Measured, interval, resampled
-from lad.evaluation.metrics import average_precision, roc_auc
+from lad.evaluation.bootstrap import NUMBERS, Measured, interval, resampled, resampled_categories
+from lad.evaluation.metrics import average_precision, latencies, macro_auc, roc_auc
+from lad.intervals import intervals
 from lad.tables import csv_table, latex_table, markdown_table
 
 Lad = Callable[..., tuple[int, str, str]]
+THRESHOLD = 0.6
 
 
 def some_videos(sources: int, seed: int, frames: int = 40, digits: int = 2, noise: float = 0.4) -> list[Measured]:
@@ -31,12 +34,14 @@ def some_videos(sources: int, seed: int, frames: int = 40, digits: int = 2, nois
         truth = np.zeros(frames, dtype=bool)
         truth[: frames // 3] = number % 2
         scores = np.clip(0.3 + 0.2 * truth + random.normal(0, noise, frames), 0, 1).round(digits)
-        videos.append(Measured(f"v{number}", f"camera {number // 2}", truth, scores))
+        late = latencies(intervals(truth), intervals(scores > THRESHOLD), np.arange(frames) / 25)
+        kinds = ("run", "fall") if number % 4 == 3 else ("run",)
+        videos.append(Measured(f"v{number}", f"camera {number // 2}", truth, scores, late, kinds))
     return videos
 
 
 def one_by_one(splits: Sequence[Sequence[Measured]]) -> np.ndarray:
-    """The same as `resampled`, frame by frame: `(2, RESAMPLINGS)`."""
+    """The same as `resampled` and `resampled_categories` of `fall`, frame by frame: `(5, RESAMPLINGS)`."""
     sources = sorted({one.source for split in splits for one in split})
     random = np.random.default_rng(bootstrap.SEED)
     draws = random.multinomial(len(sources), np.full(len(sources), 1 / len(sources)), bootstrap.RESAMPLINGS)
@@ -47,10 +52,17 @@ def one_by_one(splits: Sequence[Sequence[Measured]]) -> np.ndarray:
         for split in splits:
             videos = [one for one in split for _ in range(drawn[one.source])]
             if not videos:
-                numbers.append([None, None])
+                numbers.append([None] * 5)
                 continue
             frames = np.concatenate([one.truth for one in videos]), np.concatenate([one.scores for one in videos])
-            numbers.append([roc_auc(*frames), average_precision(*frames)])
+            macro = macro_auc([(one.truth, one.scores) for one in videos])
+            late = [seconds for one in videos for seconds in one.latencies if np.isfinite(seconds)]
+            falls = np.concatenate([one.truth & ("fall" in one.categories) for one in videos])
+            kept = falls | ~frames[0]
+            fall = roc_auc(falls[kept], frames[1][kept])
+            numbers.append(
+                [roc_auc(*frames), macro, average_precision(*frames), np.median(late) if late else None, fall]
+            )
         columns = zip(*numbers, strict=True)
         known = [[value for value in column if value is not None] for column in columns]
         found.append([np.mean(values) if values else np.nan for values in known])
@@ -62,9 +74,11 @@ def test_resampled_numbers_are_those_of_frames_drawn_by_source(monkeypatch, spli
     monkeypatch.setattr(bootstrap, "RESAMPLINGS", 40)
     videos = [some_videos(5, seed)[number:] for number, seed in enumerate(range(splits))]
     ours, theirs = resampled(videos), one_by_one(videos)
-    np.testing.assert_allclose(ours["auc"], theirs[0], rtol=1e-6)
-    np.testing.assert_allclose(ours["ap"], theirs[1], rtol=1e-6)
-    assert np.ptp(ours["auc"]) > 0.01
+    ours |= {"fall": resampled_categories(videos)["fall"]}
+    assert list(ours) == [*NUMBERS, "fall"]
+    for name, values in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(ours[name], values.astype(float), rtol=1e-6, err_msg=name)
+        assert np.nanmax(ours[name]) - np.nanmin(ours[name]) > 0.01, name
 
 
 @pytest.mark.parametrize("rare", [False, True])
@@ -73,13 +87,14 @@ def test_scores_too_many_to_be_told_apart_move_no_interval_by_a_thousandth(monke
     if rare:  # some forty of 12,000 frames, most of them near the top
         random = np.random.default_rng(3)
         truths = [random.random(1500) < np.where(one.scores > 0.75, 0.2, 0.0005) for one in videos[0]]
-        pairs = zip(videos[0], truths, strict=True)
-        videos = [[Measured(one.id, one.source, truth, one.scores) for one, truth in pairs]]
+        videos = [[replace(one, truth=truth) for one, truth in zip(videos[0], truths, strict=True)]]
     assert len(np.unique(np.concatenate([one.scores for one in videos[0]]))) > bootstrap.LEVELS
     coarse = {name: interval(values) for name, values in resampled(videos).items()}
+    coarse["fall"] = interval(resampled_categories(videos)["fall"])
     monkeypatch.setattr(bootstrap, "LEVELS", 10**6)
     monkeypatch.setattr(bootstrap, "CHUNK", 10)
     exact = {name: interval(values) for name, values in resampled(videos).items()}
+    exact["fall"] = interval(resampled_categories(videos)["fall"])
     assert coarse != exact
     assert all(coarse[name] == pytest.approx(exact[name], abs=1e-3) for name in exact)
 
@@ -96,6 +111,7 @@ def test_a_thousand_videos_take_seconds():
     videos = [some_videos(500, 0, frames=1000, digits=9)]
     began = time.process_time()
     resampled(videos)
+    resampled_categories(videos)
     assert time.process_time() - began < 20
 
 
@@ -111,13 +127,20 @@ def write_run(work: Path, videos: Sequence[Measured], **more: Any) -> Path:
         writer.writerow(["trained", "/nowhere/t.mp4", "train", "run", "", "", "", ""])
         for one in videos:
             events = f"0-{one.truth.sum()}" if one.truth.any() else ""
-            writer.writerow([one.id, f"/nowhere/{one.id}.mp4", "test", "run", events, "", "", one.source])
+            kinds = "|".join(one.categories)
+            writer.writerow([one.id, f"/nowhere/{one.id}.mp4", "test", kinds, events, "", "", one.source])
     for one in videos:
         lines = "".join(f"{frame},{frame / 25:.3f},{score:.7g},1\n" for frame, score in enumerate(one.scores))
         (work / "scores" / f"{one.id}.csv").write_text(f"frame,time,score,run\n{lines}")
     frames = np.concatenate([one.truth for one in videos]), np.concatenate([one.scores for one in videos])
+    late = np.concatenate([one.latencies for one in videos])
     numbers = {"auc": roc_auc(*frames), "ap": average_precision(*frames), "false_alarms_hour": 2.0}
-    metrics = {**numbers, "accuracy_video": None, "protocol": {"left_out": []}, **more}
+    numbers |= {"auc_macro": macro_auc([(one.truth, one.scores) for one in videos])}
+    numbers |= {"latency": np.median(late[np.isfinite(late)]), "never_alarmed": int(np.isinf(late).sum())}
+    numbers |= {"threshold": THRESHOLD, "accuracy_video": None}
+    classes = {"run": {"auc_against_normal": numbers["auc"]}, "fall": {"auc_against_normal": 0.5}}
+    protocol = {"left_out": [], "merge_seconds": 0.0, "min_seconds": 0.0}
+    metrics = {**numbers, "classes": classes, "protocol": protocol, **more}
     (work / "metrics.json").write_text(json.dumps(metrics))
     return work
 
@@ -165,9 +188,29 @@ def test_tables_have_a_row_a_run_and_what_is_not_known_is_empty(lad: Lad, two):
     assert (
         lines[0].startswith("| run | frame AUC (95 % interval) |")
         and lines[2].startswith("| first | 0.")
-        and len(lines) == 4 + 1 + 4
+        and len(lines) == 4 + 1 + 4 + 1 + 4 + 1 + 6
     )
-    assert lad("compare", *two, "--format", "latex")[1].count(r"\begin{tabular}") == 2
+    assert lad("compare", *two, "--format", "latex")[1].count(r"\begin{tabular}") == 4
+
+
+def test_macro_auc_latency_and_categories_have_intervals_too(lad: Lad, two):
+    data = json.loads(lad("compare", *two, "--json")[1])
+    videos = some_videos(6, 0)
+    drawn = resampled([videos]) | {"run": resampled_categories([videos])["run"]}
+    first = data["runs"][0]
+    for name, number in {**first["metrics"], "run": first["categories"]["run"]}.items():
+        bounds = interval(drawn[name]) if name in drawn else None
+        assert (number["low"], number["high"]) == pytest.approx(bounds or (None, None)), name
+    assert data["paired"]["latency"]["difference"] == pytest.approx(
+        data["runs"][1]["metrics"]["latency"]["mean"] - first["metrics"]["latency"]["mean"]
+    )
+
+    out = lad("compare", *two)[1]
+    assert max(map(len, out.splitlines())) <= 80, "no table is wider than a terminal"
+    assert "macro AUC" in out and "latency, s" in out and "AUC against normal frames" in out and "fall" in out
+    row = next(csv.DictReader(io.StringIO(lad("compare", *two, "--format", "csv")[1])))
+    assert float(row["auc_of_run"]) == pytest.approx(first["categories"]["run"]["mean"])
+    assert float(row["auc_of_run_low"]) == pytest.approx(first["categories"]["run"]["low"])
 
 
 def test_other_test_videos_labels_or_sources_are_not_compared_in_pairs(lad: Lad, two, tmp_path):

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from lad.evaluation.metrics import (
     accuracy,
+    auc_against,
     average_precision,
     best_threshold,
     confusion_matrix,
@@ -18,6 +20,8 @@ from lad.evaluation.metrics import (
     false_alarm_rate,
     false_alarms,
     false_alarms_an_hour,
+    latencies,
+    macro_auc,
     match_events,
     roc_auc,
 )
@@ -32,6 +36,26 @@ def test_auc_is_the_share_of_pairs_in_the_right_order() -> None:
     assert roc_auc(LABELS, SCORES) == pytest.approx(3 / 4)
     assert roc_auc(LABELS, -SCORES) == pytest.approx(1 / 4)
     assert roc_auc(LABELS, np.array([0.2, 0.5, 0.5, 0.9])) == pytest.approx(3.5 / 4), "a tie counts half"
+
+
+def test_macro_auc_is_the_mean_over_videos_with_both_kinds_of_frames() -> None:
+    shifted = (LABELS, SCORES + 10)  # another camera: the micro AUC falls, the macro AUC stays
+    other = (np.array([True, False]), np.array([0.5, 0.5]))
+    one_kind = [(np.ones(3, bool), np.arange(3.0)), (np.zeros(2, bool), np.arange(2.0)), (NOTHING, np.zeros(0))]
+    assert macro_auc([(LABELS, SCORES), shifted]) == pytest.approx(3 / 4)
+    assert macro_auc([(LABELS, SCORES), *one_kind, other]) == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert macro_auc(one_kind) is macro_auc([]) is None
+
+
+@pytest.mark.parametrize("levels", [3, 10**6])
+def test_aucs_are_those_of_scikit_learn(levels: int) -> None:
+    random = np.random.default_rng(levels)
+    videos = [(random.random(200) < 0.2, random.integers(0, levels, 200) / levels) for _ in range(9)]
+    golden = [roc_auc_score(labels, scores) for labels, scores in videos]
+    assert macro_auc(videos) == pytest.approx(np.mean(golden), abs=1e-12)
+    labels, scores = videos[0]
+    assert auc_against(scores[labels], np.sort(scores[~labels])) == pytest.approx(golden[0], abs=1e-12)
+    assert auc_against(NOTHING, scores) is auc_against(scores, NOTHING) is None
 
 
 def test_average_precision_by_hand() -> None:
@@ -258,6 +282,27 @@ def test_precision_and_recall_of_nothing_are_undefined() -> None:
     assert event_detection([([], [], [])], [0.5]) == nothing
     assert event_detection([([(0, 1)], [], [])], [0.5]) == nothing | {"true": 1, "recall": {"0.5": 0}}
     assert event_detection([([], [(0, 1)], [0.5])], [0.5]) == nothing | {"found": 1, "precision": {"0.5": 0}}
+
+
+def test_latency_is_the_time_from_an_events_start_to_its_first_alarmed_frame() -> None:
+    times = np.arange(100) ** 1.5  # of a camera that grows ever slower
+    true = [(60, 70), (10, 20), (30, 40), (80, 90)]
+    found = [(86, 99), (15, 18), (17, 35), (70, 80)]
+    # 10-20 is alarmed at 15, 30-40 has been since 17, 60-70 only just after it, 80-90 at 86.
+    expected = [times[15] - times[10], 0, np.inf, times[86] - times[80]]
+    assert latencies(true, found, times).tolist() == pytest.approx(expected)
+    assert latencies(true, [], times).tolist() == [np.inf] * 4
+    assert latencies([], found, times).tolist() == []
+
+
+@given(EVENTS, EVENTS)
+def test_latencies_agree_with_sets_of_frames(true: list[tuple[int, int]], found: list[tuple[int, int]]) -> None:
+    alarmed = {frame for event in found for frame in range(*event)}
+    expected = [
+        min((frame - start for frame in range(start, end) if frame in alarmed), default=np.inf)
+        for start, end in sorted(true)
+    ]
+    assert latencies(true, found, np.arange(30.0)).tolist() == expected
 
 
 def test_a_false_alarm_shares_no_frame_with_a_true_event() -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import pytest
 import torch
 
 from lad.cli import run as run_cli
-from lad.dataset import COLUMNS
+from lad.dataset import COLUMNS, Video
 from lad.detector.checkpoint import load_checkpoint
+from lad.evaluation.results import ScoredVideo, compute_metrics
+from lad.events import events_of
 from lad.files import file_sha256
 from lad.pipeline.score import read_scores
 
@@ -115,19 +118,26 @@ def test_given_scores_have_the_numbers_that_one_works_out_by_hand(lad, by_hand):
     assert metrics["auc_abnormal"] == abnormal_only
     hits = 15 / 70 * 15 / 20 + 12 / 70 * 27 / 42
     assert metrics["ap"] == pytest.approx(hits + 43 / 70 * 70 / 300)
+    # a: 15 of 20 at .9 against 5 at .9, 10 at .8, 65 at .1; b: 12 of 50 at .7 against 50 at .1.
+    a, b = (15 * (75 + 5 / 2) + 5 * 65 / 2) / (20 * 80), (12 * 50 + 38 * 50 / 2) / (50 * 50)
+    assert metrics["auc_macro"] == pytest.approx((a + b) / 2)
     assert metrics["classes"]["run"] == {
         "videos": 2,
         "recall": None,
         "auc": abnormal_only,
         "ap": pytest.approx(hits + 43 / 70 * 70 / 200),
+        "auc_against_normal": pytest.approx(metrics["auc"]),  # there is no other event
     }
-    assert metrics["classes"]["walk"] == {"videos": 1, "recall": None, "auc": None, "ap": None}
+    nothing = {"recall": None, "auc": None, "ap": None, "auc_against_normal": None}
+    assert metrics["classes"]["walk"] == {"videos": 1, **nothing}
 
     assert metrics["threshold"] == 0.5
     assert metrics["far_all"] == pytest.approx(20 / 230)
     assert metrics["far_normal"] == pytest.approx(5 / 100)
     assert metrics["far_abnormal"] == pytest.approx(15 / 130)
     assert metrics["false_alarms_hour"] == pytest.approx(2 / 30 * 3600)  # a's second and c's, in 30 seconds
+    # 20-40 is alarmed at 25, ten frames a second; 50-90 at once; 10-20 never.
+    assert (metrics["latency"], metrics["never_alarmed"]) == (pytest.approx(0.25), 1)
     # 20-40 and 25-45 share 15 of 25 frames, 50-90 and 50-62 share 12 of 40; 10-20 is not found.
     assert metrics["events"] == {
         "true": 3,
@@ -139,6 +149,35 @@ def test_given_scores_have_the_numbers_that_one_works_out_by_hand(lad, by_hand):
     # Scores alone say nothing of categories.
     assert set(metrics["undefined"]) == {"accuracy_window", "accuracy_video"}
     assert metrics["accuracy_video"] is None and "without categories" in metrics["undefined"]["accuracy_video"]
+
+
+def test_the_auc_of_a_category_holds_its_events_against_the_normal_frames_of_all_videos(lad, by_hand):
+    with (by_hand / "dataset.csv").open(newline="") as file:
+        rows = [[*one[:3], "fall" if one[0] == "b" else one[3], *one[4:]] for one in list(csv.reader(file))[1:]]
+    write_rows(by_hand, rows)
+    status, out, err = lad(*given(by_hand))
+    assert status == 0, err
+    classes = read_metrics(by_hand.parent / "work/evaluations/theirs")["classes"]
+    # 230 normal frames: 5 at .9, 10 at .8, 5 at .6, 210 at .1; a: 15 at .9, 5 at .1; b: 12 at .7, 38 at .1.
+    run, fall = (15 * (225 + 5 / 2) + 5 * 210 / 2) / (20 * 230), (12 * 215 + 38 * 210 / 2) / (50 * 230)
+    assert classes["run"]["auc_against_normal"] == pytest.approx(run)
+    assert classes["fall"]["auc_against_normal"] == pytest.approx(fall)
+    assert classes["walk"]["auc_against_normal"] is None, "nothing happens in its videos"
+    assert f"frame AUC of each category against normal frames: fall {fall:.4f}, run {run:.4f}\n" in out
+
+
+@pytest.mark.slow
+def test_a_million_frames_of_a_thousand_videos_are_evaluated_in_seconds():
+    random, names, scored = np.random.default_rng(0), [f"kind {n}" for n in range(13)], []
+    for number in range(1000):
+        scores, truth = random.random(1000).round(3), np.arange(1000) % 100 < 40 * (number % 2)
+        video = Video(f"v{number}", Path("v"), "test", names[number % 13], events_of(truth), 1000)
+        index = (number % 13,)
+        scored.append(ScoredVideo(video, truth, scores, 40.0, index, None, np.zeros(13, int), np.arange(1000) / 25))
+    began = time.process_time()
+    metrics = compute_metrics(scored, names, 0.5)
+    assert time.process_time() - began < 30, "far more than it takes"
+    assert metrics["auc_macro"] == pytest.approx(0.5, abs=0.01) and metrics["never_alarmed"] == 0
 
 
 def test_a_configured_threshold_moves_what_depends_on_it_and_0_5_stands_beside_it(lad, by_hand):
@@ -162,9 +201,12 @@ def test_a_configured_threshold_moves_what_depends_on_it_and_0_5_stands_beside_i
             "c",
             {
                 "auc": "all test frames are alike",
+                "auc_macro": "no test video has both",
                 "auc_abnormal": "or there are none",
                 "ap": "no test frame is anomalous",
                 "far_abnormal": "or there are none",
+                "latency": "no event is alarmed",
+                "never_alarmed": "no test frame is anomalous",
             },
         ),
     ],

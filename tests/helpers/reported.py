@@ -29,6 +29,7 @@ class Made:
         times: `(n,)` seconds; None: 25 frames a second.
         classes: its categories, the first is the likeliest.
         warnings: what was odd about it.
+        looks: what its events look like.
     """
 
     video: Video
@@ -36,6 +37,7 @@ class Made:
     times: np.ndarray | None = None
     classes: Sequence[str] = ("run", "fall")
     warnings: Sequence[str] = ()
+    looks: tuple[str, ...] = ()
 
 
 def bumps(frames: int, *peaks: tuple[int, int, float]) -> np.ndarray:
@@ -62,7 +64,7 @@ def scores_of(made: Made) -> Scores:
         seconds=float(ends[-1]),
         threshold=THRESHOLD,
         events=[
-            Event(s, e, float(times[s]), float(ends[e - 1]), made.classes[0], float(made.frames[s:e].max()))
+            Event(s, e, float(times[s]), float(ends[e - 1]), made.classes[0], float(made.frames[s:e].max()), made.looks)
             for s, e in found
         ],
         classes=list(made.classes),
@@ -73,8 +75,8 @@ def scores_of(made: Made) -> Scores:
     )
 
 
-def scored_work(folder: Path, videos: Sequence[Made], *, listed: bool = True) -> Path:
-    """Write a work directory; `listed`: with a dataset.csv, from which labels are known."""
+def scored_work(folder: Path, videos: Sequence[Made], *, listed: bool = True, detector: str = "0" * 64) -> Path:
+    """Write a work directory; `listed`: with a dataset.csv, from which labels are known; `detector`: its checksum."""
     folder.mkdir(parents=True, exist_ok=True)
     with open_manifest(folder) as manifest:
         work = Work(manifest)
@@ -86,7 +88,7 @@ def scored_work(folder: Path, videos: Sequence[Made], *, listed: bool = True) ->
                     work.times(made.video.id).parent.mkdir(parents=True, exist_ok=True)
                     np.save(work.times(made.video.id), made.times)
                 manifest.start("score", made.video.id, "made up")
-                info = scores_info(scores) | {"path": str(made.video.path), "checkpoint": "0" * 64, "doubt": ""}
+                info = scores_info(scores) | {"path": str(made.video.path), "checkpoint": detector, "doubt": ""}
                 manifest.finish("score", made.video.id, [place], info | {"lad": "test"})
     if listed:
         (folder / "dataset.csv").write_bytes(dataset_text([made.video for made in videos], folder))

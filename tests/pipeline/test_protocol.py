@@ -45,7 +45,19 @@ threads: 1
 """
 VIDEOS = [f"{category}/{kind}_{n}" for category in ("fall", "fire") for kind in ("normal", "odd") for n in range(3)]
 LEFT, TESTED = len(VIDEOS), 4  # one of each three tests
-NUMBERS = {"auc", "auc_abnormal", "ap", "far_all", "far_normal", "far_abnormal", "threshold", "false_alarms_hour"}
+NUMBERS = {
+    "auc",
+    "auc_macro",
+    "auc_abnormal",
+    "ap",
+    "latency",
+    "never_alarmed",
+    "far_all",
+    "far_normal",
+    "far_abnormal",
+    "threshold",
+    "false_alarms_hour",
+}
 NUMBERS |= {"accuracy_window", "accuracy_video", "calibration_error"}
 
 
@@ -126,13 +138,13 @@ def test_metrics_are_the_mean_and_deviation_of_the_splits_own(work):
     each = [read(work / "splits" / str(number) / "metrics.json") for number in range(2)]
     assert metrics["splits"] == [{"seed": 5 + number, **one} for number, one in enumerate(each)]
     assert set(metrics["sd"]) == NUMBERS <= set(metrics)
-    for name in NUMBERS - {"auc_abnormal", "far_abnormal"}:
+    for name in NUMBERS - {"auc_macro", "auc_abnormal", "far_abnormal"}:
         values = [one[name] for one in each]
         assert metrics[name] == pytest.approx(sum(values) / 2), name
         assert metrics["sd"][name] == pytest.approx(abs(values[0] - values[1]) / 2**0.5, abs=1e-12), name
     assert metrics["sd"]["auc"] > 0, "other videos, other numbers"
     # Videos that are abnormal as a whole have no normal frame.
-    assert set(metrics["undefined"]) == {"auc_abnormal", "far_abnormal"}
+    assert set(metrics["undefined"]) == {"auc_macro", "auc_abnormal", "far_abnormal"}
     for name in metrics["undefined"]:
         assert metrics[name] is None and metrics["sd"][name] is None
     assert [one["protocol"]["seed"] for one in each] == [5, 6]
@@ -146,6 +158,7 @@ def test_a_split_where_a_number_is_undefined_does_not_count_for_it():
     splits = [
         dict(zip(names, values, strict=True))
         | {"events": {"recall": {"0.1": values[1]}}, "at_0.5": {"far_all": values[2]}}
+        | {"classes": {"run": {"auc_against_normal": values[0]}}}
         for values in [(0.5, None, 0.1, 0.5), (0.8, None, None, 0.5), (None, None, 0.3, 0.5)]
     ]
     summary = summarise(splits)
@@ -153,6 +166,7 @@ def test_a_split_where_a_number_is_undefined_does_not_count_for_it():
     assert summary["ap"] is None and summary["sd"]["ap"] is None
     assert summary["undefined"] == {"ap": "no test frame is anomalous"}
     assert summary["events"]["recall"]["0.1"] is None and summary["at_0.5"]["far_all"] == pytest.approx(0.2)
+    assert summary["classes"] == {"run": {"auc_against_normal": pytest.approx(0.65)}}
     assert summary["far_all"] == pytest.approx(0.2) and summary["sd"]["threshold"] == 0
     assert summarise(splits[:1])["sd"]["auc"] is None, "one number has no deviation"
 

@@ -15,6 +15,7 @@ from helpers.videos import read_number, write_video
 
 from lad.console import make_reporter
 from lad.dataset import Video
+from lad.detector.included import read_card
 from lad.events import Event
 from lad.intervals import events_above
 from lad.report.build import Choices, build_report
@@ -46,6 +47,7 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             bumps(150, (25, 45, 0.95), (100, 120, 0.7)),
             classes=[IMAGE, "fall"],
             warnings=[f"odd: {SCRIPT}"],
+            looks=("punching bag", SCRIPT),
         ),
         Made(
             Video(SCRIPT, write_video(folder / "b.avi", 200, size=(320, 240), codec="mpeg4"), "test", "fall"),
@@ -64,7 +66,7 @@ def page_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             classes=["fall"],
         ),
     ]
-    work = scored_work(folder / "work", made)
+    work = scored_work(folder / "work", made, detector=read_card("surveillance").sha256)
     (folder / "d.mp4").unlink()
     return make(work)
 
@@ -125,6 +127,23 @@ def test_events_are_listed_worst_first_and_the_worst_is_open(page) -> None:
     assert_shows(page, 25)  # where it starts
     assert "5 events" in page.text_content("#counts")
     assert page.locator("#rows .row").first.locator(".tag").text_content() == "true"
+
+
+def test_what_an_event_looks_like_is_told_in_the_list_and_while_the_cursor_is_in_it(page) -> None:
+    said = f"looks like: punching bag, {SCRIPT}"
+    kinds = page.locator("#rows .row .kind").all_text_contents()
+    assert [said in kind for kind in kinds] == [True, False, True, False, False]
+    assert kinds[1].endswith("fall"), "of features that cannot tell nothing is said"
+    assert page.text_content("#looks") == said.replace("looks", "Looks")
+    box = page.locator("#curve .u-over").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + 20)  # between two events
+    assert page.text_content("#looks") == ""
+
+
+def test_the_detector_has_its_name_beside_what_it_found_and_in_the_run(page) -> None:
+    assert page.text_content("#counts").endswith("detector: surveillance")
+    page.click("#view-run")
+    assert page.locator("#run tr", has_text="detector").filter(has_text="surveillance").count() == 1
 
 
 def test_names_are_text_and_nothing_else(page) -> None:

@@ -71,7 +71,12 @@ def test_a_run_ends_with_a_report_where_it_is_asked_for(tmp_path, lad) -> None:
     status, out, _ = lad("run", *words, "--work", str(tmp_path / "work"), "--report", "-o", "score.threshold=0")
     assert (status, out.splitlines()[-1]) == (0, (tmp_path / "work" / "report" / "index.html").as_uri())
     run = given(tmp_path / "work" / "report", "run")
-    assert run["facts"]["numbers"][0][0] == "Frame AUC, all videos"
+    numbers = {name: value for name, value, _, _ in run["facts"]["numbers"]}
+    assert list(numbers)[:2] == ["Frame AUC, all videos", "Frame AUC, mean over videos (macro)"]
+    metrics = json.loads((tmp_path / "work" / "metrics.json").read_text())
+    assert numbers["Frame AUC, all videos"] == f"{metrics['auc']:.4f}"
+    assert numbers["Events never alarmed"] == str(metrics["never_alarmed"]), "a count is no decimal"
+    assert run["facts"]["detector"] == "aed_t, trained in this run"
     assert {"plots/roc.png", "plots/confusion.png"} <= set(run["plots"])
     assert dict(run["facts"]["protocol"])["detector"] == "aed_t"
     assert len(dict(run["facts"]["fingerprints"])["evaluation"]) == 64

@@ -34,6 +34,15 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def sliced_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, its pictures in several slices each, as many cameras send them."""
+    options = {"bf": "0", "g": "25", "preset": "ultrafast", "slices": "4"}
+    return write_video(
+        tmp_path_factory.mktemp("watch") / "sliced.mp4", event_frames(), size=(96, 64), codec_options=options
+    )
+
+
+@pytest.fixture(scope="session")
 def detector(tmp_path_factory: pytest.TempPathFactory, clip: Path) -> Path:
     """Of the tiny backbone, with the event of `clip` far above all else."""
     path = write_detector(tmp_path_factory.mktemp("watch") / "detector.pt")

@@ -32,7 +32,7 @@ class Sent:
 
     def _run(self) -> None:
         try:
-            self.outgoing.run(lambda: 7)
+            self.outgoing.run(lambda: Alive(7))
         except OSError:
             self._theirs.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from helpers.cameras import RtspServer, Watching
 from helpers.places import REPOSITORY
 from helpers.videos import write_video
+
+import lad
 
 pytestmark = pytest.mark.slow
 PASSWORD = "s3cret-w0rd"
@@ -80,6 +83,32 @@ def test_events_of_a_camera_are_told_as_they_happen_and_sigterm_ends_in_time(
     for path in (path for path in tmp_path.rglob("*") if path.is_file()):
         assert PASSWORD.encode() not in path.read_bytes(), path
     assert not watching.heard(PASSWORD) and not any(PASSWORD in line for line in watching.raw)
+
+
+def test_a_camera_has_the_scores_of_its_film(
+    watch: Watch, serve: Callable[..., RtspServer], detector: Path, sliced_clip: Path, tmp_path: Path
+) -> None:
+    wanted = lad.load(detector, device="cpu").score(sliced_clip).frames
+    watching = watch(serve(sliced_clip).url(), "--scores", "scores")
+    watching.wait_for(lambda: types(watching)[:2] == ["new", "end"])
+    watching.stop()
+    (path,) = (tmp_path / "scores").glob("*.csv")
+    scores = np.loadtxt(path, delimiter=",", skiprows=1, usecols=2)
+    alike = len(wanted) - 64  # what follows is seen together with the clip's next round
+    np.testing.assert_allclose(scores[:alike], wanted[:alike], atol=1e-6)
+
+
+def test_damaged_pictures_are_counted_and_said(watch: Watch, clip: Path, tmp_path: Path) -> None:
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 2  # among the frames of the event, which are nearly all of the file
+    content[middle : middle + 2000] = bytes(2000)
+    (tmp_path / "damaged.mp4").write_bytes(content)
+    watching = watch("damaged.mp4", "--realtime", "--metrics", ":0")
+    watching.wait_for(lambda: watching.heard("frames were damaged: parts of them did not come"))
+    url = next(line for line in watching.said if line.startswith("metrics: ")).split()[1]
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        counted = [line for line in answer.read().decode().splitlines() if "lad_damaged_frames_total{" in line]
+    assert float(counted[0].split()[-1]) > 0
 
 
 def test_sigterm_while_the_networks_are_loaded_is_no_failure(watch: Watch, clip: Path) -> None:

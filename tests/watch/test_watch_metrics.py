@@ -58,6 +58,7 @@ def test_every_number_of_the_docs_is_there_by_its_name(metrics, server):
     metrics.reconnected("yard")
     metrics.latency("yard", 0.3)
     metrics.latency("yard", 40)
+    metrics.damaged_frames("yard", 3)
     metrics.event("yard", "alert")
     metrics.queued("mqtt", 7)
     metrics.dropped("mqtt", 2)
@@ -75,6 +76,8 @@ def test_every_number_of_the_docs_is_there_by_its_name(metrics, server):
         ("lad_processed_fps", "yard"): 12.5,
         ("lad_dropped_clips_total", "yard"): 7,
         ("lad_dropped_clips_total", "gate"): 0,
+        ("lad_damaged_frames_total", "yard"): 3,
+        ("lad_damaged_frames_total", "gate"): 0,
         ("lad_reconnects_total", "yard"): 1,
         ("lad_latency_seconds_count", "yard"): 2,
         ("lad_latency_seconds_bucket", "yard", "0.5"): 1,

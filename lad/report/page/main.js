@@ -114,6 +114,9 @@
     }
     const said = of ? saidOf(of, i) : "";
     if (said) kind.prepend(LAD.element("span", said === "event" ? "tag yes" : "tag no", said === "event" ? "✓ accepted" : "✗ rejected"), kind.textContent ? " · " : "");
+    const looks = of?.looks?.[i]; // of events at the detector's threshold
+    if (looks) kind.append(`${kind.textContent ? " · " : ""}looks like: ${looks}`);
+    kind.title = kind.textContent; // the row may have no room for all
     text.append(kind);
     row.append(text, LAD.element("div", "peak", (of ? of.peak[i] : run.videos.peak[video]).toFixed(3)));
     return row;
@@ -162,7 +165,8 @@
       stills: new Map((stills.get(video) || []).map(({ frame, file }) => [frame, file])),
       problem: run.videos.problem[video],
     });
-    current = { video, data, scores: Float32Array.from(scores, (score) => score / 65535), seconds };
+    const events = [...Array(run.events.count).keys()].filter((i) => run.events.video[i] === video && run.events.looks[i]);
+    current = { video, data, events, scores: Float32Array.from(scores, (score) => score / 65535), seconds };
     drawCurve();
     $("curve").setAttribute("aria-valuemax", frames - 1);
     $("categories").hidden = !classes.length;
@@ -209,6 +213,8 @@
     // A file's clock is in UTC and often that of its end, or of a copy: so it is said whose it is.
     const clock = recorded ? ` · ${new Date(Date.parse(recorded) + time * 1000).toISOString().replace("T", " ").slice(0, 22)} UTC by the file` : "";
     $("where").textContent = said + clock;
+    const event = current.events.find((i) => run.events.start[i] <= frame && frame < run.events.end[i]);
+    $("looks").textContent = event === undefined ? "" : `Looks like: ${run.events.looks[event]}`;
     $("curve").setAttribute("aria-valuenow", frame);
     $("curve").setAttribute("aria-valuetext", said);
     curve.move(time);
@@ -361,7 +367,8 @@
   $("name").textContent = run.name;
   const hours = run.videos.seconds.reduce((sum, seconds) => sum + seconds, 0) / 3600;
   const long = hours < 1 ? `${(hours * 60).toFixed(0)} min` : `${hours.toFixed(1)} h`;
-  $("counts").textContent = `${LAD.count(run.videos.id.length, "video")}, ${long}, ${LAD.count(run.events.count, "event")}`;
+  $("counts").textContent = `${LAD.count(run.videos.id.length, "video")}, ${long}, ${LAD.count(run.events.count, "event")}${run.facts.detector ? ` · detector: ${run.facts.detector}` : ""}`;
+  $("looks").hidden = !(run.events.looks || []).some(Boolean);
   if (run.facts.doubt) {
     $("doubt").textContent = `The detector may be worth nothing: ${run.facts.doubt}`;
     $("doubt").hidden = false;

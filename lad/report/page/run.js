@@ -34,11 +34,10 @@ LAD.showRun = function (place, run, go) {
     box.append(made);
     part.append(box);
   };
-  const number = (value) => (value === null || value === undefined ? "" : value.toFixed(4));
 
   if (facts.numbers) {
     const at = facts.threshold === null || facts.threshold === undefined ? "value" : `at ${facts.threshold.toFixed(3)}`;
-    const rows = facts.numbers.map(([name, value, fixed, why]) => [name, why ? `undefined: ${why}` : number(value), number(fixed)]);
+    const rows = facts.numbers.map(([name, value, fixed, why]) => [name, why ? `undefined: ${why}` : value, fixed]);
     table(section("Metrics"), ["", at, "at 0.5"], rows);
   } else {
     section("Metrics").append(LAD.element("p", "quiet", "This run was not evaluated: its videos have no labels, or `lad evaluate` was not run."));
