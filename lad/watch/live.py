@@ -19,6 +19,7 @@ from lad.extract.read_pyav import Picture
 from lad.extract.times import DEFAULT_FPS
 from lad.extract.video import VideoError, VideoInfo
 from lad.masking import hide_of
+from lad.memory import give_back_freed
 from lad.watch.address import ANSWER_SECONDS, Address, SourceError, open_source
 from lad.watch.clock import PacketClock, Rising, WallClock
 from lad.watch.messages import Alive, Ended, Failed, Offline, Online, Open, Trouble
@@ -244,6 +245,7 @@ class LiveSource:
         for message in cut(self._stretch, frames, info, self._job.spec, stream.pixel_aspect, lambda: self._offset):
             self._outgoing.put(message)
         self._stretch += 1
+        give_back_freed()  # a camera that was away may have sent much at once
 
     def _shots(self) -> Iterator[Shot | None]:
         """Frames as they are shown; None: the next one does not follow."""
