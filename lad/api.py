@@ -301,7 +301,11 @@ class _Extractor:
         jobs = [Job(str(number), Path(path), spec, folder_fps, limits) for number, path in enumerate(paths)]
         held: dict[str, dict[str, list[np.ndarray]]] = {}
         for event in extract_videos(
-            jobs, self.networks, workers=self.config.workers, stall_seconds=extract.stall_seconds
+            jobs,
+            self.networks,
+            batch_clips=spec.batch_clips,
+            workers=self.config.workers,
+            stall_seconds=extract.stall_seconds,
         ):
             path = paths[int(event.item)]
             match event:

@@ -39,6 +39,7 @@ from lad.options import (
     Session,
     begin,
     common_options,
+    engine_options,
 )
 from lad.text import did_you_mean, printable, shortened
 
@@ -149,6 +150,7 @@ def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bo
 
 @cli.command()
 @common_options
+@engine_options
 @SHARD
 @click.argument("videos", nargs=-1, type=Place())
 def extract(videos: tuple[str, ...], **options: Any) -> int:
@@ -162,6 +164,7 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
       lad extract -c ped2 --data ~/data/ped2
       lad extract street.mp4 yard.mp4 -o extract.streams=[rgb,flow] --work features_of_two
       lad extract -c yard.yaml --shard 3/16
+      lad extract -c yard.yaml --engine ray --ray-address auto
     """
     return _run_stages(["extract"], videos, begin(options, videos))
 
@@ -183,6 +186,7 @@ def train(**options: Any) -> int:
 
 @cli.command()
 @common_options
+@engine_options
 @click.option(
     "--checkpoint",
     type=PLACE,
@@ -262,6 +266,7 @@ def evaluate(checkpoint: Path | None, scores: Path | None, listed: Path | None, 
 
 @cli.command(name="run")
 @common_options
+@engine_options
 @ALARM
 @REPORT
 def run_command(report: bool, **options: Any) -> int:
@@ -275,6 +280,7 @@ def run_command(report: bool, **options: Any) -> int:
       lad run -c ped2 --data ~/data/ucsd_ped2
       lad run --work runs/ucsd_ped2
       lad run -c surveillance --data ~/my_videos -o train.steps=500
+      lad run -c yard.yaml --engine ray --ray-address auto --actors 8 --gpus-per-actor 1
     """
     names = ["extract", "train", "score", "evaluate"]
     return _run_stages(names, (), begin(options, again=True), with_report=report)

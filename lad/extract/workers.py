@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ from lad.extract.jobs import Again, Alive, Answer, Clips, Failed, Finished, Job,
 from lad.extract.pipes import Inbox, send
 
 LOOK_SECONDS = 1.0  # from one look at silent workers to the next
-PATIENCE_SECONDS = 0.05  # with a worker that is in the middle of a message
+PATIENCE_SECONDS = 0.05  # with a worker that is in the middle of a message, and with a source that has no job now
 BURIAL_SECONDS = 0.5  # for one whose pipe has ended to end itself
 
 
@@ -42,21 +42,41 @@ class _Worker:
     given: int = 0  # clips of its job, those of earlier runs included
 
 
-def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) -> Iterator[Message]:
+def decode_videos(jobs: Iterable[Job | None], *, workers: int, stall_seconds: float) -> Iterator[Message | None]:
     """Decode `jobs` in `workers` processes and yield what they send, a video's messages always in order.
 
     A reader that gives up, dies or stalls gets a second chance with PyAV alone before its video counts as failed. One
     that was killed by somebody else, as for want of memory, continues after what it gave, once.
+
+    Args:
+        jobs: the videos. None among them: there is none now, and there will be more; it is answered by None.
+        workers: processes.
+        stall_seconds: one that shows no progress for so long is ended.
     """
-    waiting = list(reversed(jobs))
+    source, has_more = iter(jobs), True
+    again: list[Job] = []
     crew: list[_Worker] = []
     killed: set[str] = set()
     events = _events(crew, stall_seconds)
     try:
-        while waiting or any(worker.job for worker in crew):
-            while waiting and (worker := _idle(crew, workers)):
-                yield _assign(worker, waiting.pop())
-            worker, event = next(events)
+        while has_more or again or any(worker.job for worker in crew):
+            while (again or has_more) and _has_room(crew, workers):
+                try:
+                    job = again.pop() if again else next(source)
+                except StopIteration:
+                    has_more = False
+                    break
+                if job is None:
+                    yield None
+                    break
+                yield _assign(_idle(crew), job)
+            if not any(worker.job for worker in crew):
+                time.sleep(PATIENCE_SECONDS if has_more else 0)
+                continue
+            heard = next(events)
+            if heard is None:
+                continue
+            worker, event = heard
             job = worker.job
             assert job is not None
             match event:
@@ -72,9 +92,9 @@ def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) ->
                     yield _assign(worker, _with_pyav(job))
                 case Died(code) if code == -signal.SIGKILL and job.item not in killed:
                     killed.add(job.item)
-                    waiting.append(replace(job, skip_clips=worker.given))
+                    again.append(replace(job, skip_clips=worker.given))
                 case Died() if job.choice == "auto":
-                    waiting.append(_with_pyav(job))
+                    again.append(_with_pyav(job))
                 case Died(code):
                     yield Failed(job.item, "worker", _how(code, stall_seconds))
     finally:
@@ -85,13 +105,16 @@ def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) ->
             worker.pipe.close()
 
 
-def _idle(crew: list[_Worker], most: int) -> _Worker | None:
-    """A worker without a job: one of the crew, or a new one while there is room."""
+def _has_room(crew: Sequence[_Worker], most: int) -> bool:
+    """Whether a worker has no job, or there may be one more."""
+    return len(crew) < most or any(worker.job is None for worker in crew)
+
+
+def _idle(crew: list[_Worker]) -> _Worker:
+    """A worker without a job: one of the crew, or a new one."""
     for worker in crew:
         if worker.job is None:
             return worker
-    if len(crew) == most:
-        return None
     process, connection = children.start("lad.extract.worker")
     pipe = socket.socket(fileno=os.dup(connection.fileno()))
     connection.close()
@@ -110,8 +133,8 @@ def _with_pyav(job: Job) -> Job:
     return replace(job, choice="pyav", skip_clips=0)
 
 
-def _events(crew: list[_Worker], stall_seconds: float) -> Iterator[tuple[_Worker, Answer | Died]]:
-    """What comes of the crew, for ever; one that died is not in it any more."""
+def _events(crew: list[_Worker], stall_seconds: float) -> Iterator[tuple[_Worker, Answer | Died] | None]:
+    """What comes of the crew, for ever; one that died is not in it any more. None: nothing came for a second."""
     looked = time.monotonic()
     while True:
         busy = [worker for worker in crew if worker.job]
@@ -133,6 +156,8 @@ def _events(crew: list[_Worker], stall_seconds: float) -> Iterator[tuple[_Worker
             elif worker.silent > stall_seconds:
                 crew.remove(worker)
                 yield worker, Died(_bury(worker))
+        if not ready:
+            yield None
 
 
 def _ready(busy: Sequence[_Worker]) -> list[_Worker]:
