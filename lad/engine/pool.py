@@ -6,6 +6,7 @@ Ray (`ray_crew.py`).
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections import deque
@@ -143,12 +144,12 @@ class _Pool:
                     yield Started(video.job.item, "auto", 0)  # before: what an earlier try left is removed now
                     member.trying[task.name], member.still = video, 0.0
                     self.crew.send(name, task)
-            for name, word in self.crew.listen(LOOK_SECONDS):
-                yield from self._take(name, word)
-            yield from self._watch()
             if time.monotonic() - self.told >= FLEET_SECONDS:
                 self.told = time.monotonic()
                 yield self._fleet()
+            for name, word in self.crew.listen(LOOK_SECONDS):
+                yield from self._take(name, word)
+            yield from self._watch()
 
     def _next(self, member: _Member) -> _Video | None:
         """The video that a process is given next; None: it has enough."""
@@ -181,7 +182,7 @@ class _Pool:
             case Ready(node):
                 if member:  # it died and came back between two words
                     yield from self._lose(name, "its process died")
-                self.members[name] = _Member(node)
+                self.members[name], self.told = _Member(node), -math.inf  # that is news
             case Refused(node, why):
                 self._refuse(name, node, why)
             case Gone(why):

@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import signal
+import socket
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from lad.engine.messages import EngineError
 
 INSTALL = "Ray is not installed: pip install 'lad-video[ray]'"
+CONNECT_SECONDS = 10.0
 OBJECT_STORE_BYTES = 200 << 20  # of a Ray of our own: features lie on the disk that all see, and pixels never in it
 
 
@@ -57,6 +59,7 @@ def connect(address: str | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     if "://" in address:
         raise EngineError(f"{address}: an address of Ray's client: run lad within the cluster, and give HOST:PORT")
+    _check_address(address)
     mine: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -72,3 +75,14 @@ def connect(address: str | None) -> None:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():  # Ray sets its own, and we end in an orderly way
                 signal.signal(number, handler)
+
+
+def _check_address(address: str) -> None:
+    """See that somebody listens at `HOST:PORT`: Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit():  # `auto`, `local`
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(f"no Ray at {address}: {getattr(error, 'strerror', None) or error}") from error

@@ -39,6 +39,12 @@ def test_options_of_ray_without_it_are_a_mistake(lad: Lad, words: list[str]) -> 
     assert status == 2 and f"{words[0]} goes with --engine ray" in err
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "[::1]:1"])
+def test_a_cluster_that_is_not_there_is_said_at_once(address: str) -> None:
+    with pytest.raises(ray_cluster.EngineError, match="no Ray at"):
+        ray_cluster._check_address(address)
+
+
 def test_where_there_is_no_gpu_all_of_them_are_one_line(lad: Lad, tmp_path: Path) -> None:
     if resolve_device("auto") == "cuda":
         pytest.skip("this machine has a GPU")
