@@ -6,14 +6,13 @@ they are checked by their hash.
 
 from __future__ import annotations
 
-import errno
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lad.engine.messages import Extracted, Setup
+from lad.engine.messages import Extracted, NotReceived, Setup
 from lad.features.recipe import FeatureRecipe
 from lad.files import file_sha256, leftover_name, replacing
 from lad.models import weights
@@ -64,7 +63,8 @@ def received(
         fetch: a block from what stands for it.
 
     Raises:
-        OSError: a file is not there, or not as it was made.
+        NotReceived: a file is not there, or not as it was made.
+        OSError: it cannot be written.
     """
     files: dict[str, Path] = {}
     for stream, file in found.files.items():
@@ -73,8 +73,8 @@ def received(
             with replacing(path) as temporary, temporary.open("wb") as whole:
                 for block in file.blocks:
                     whole.write(fetch(block))
-        if file_sha256(path) != file.sha256:
-            raise OSError(errno.EIO, "other bytes than were written", str(path))
+        if not path.exists() or file_sha256(path) != file.sha256:
+            raise NotReceived(f"{path} is not as it was written")
         files[stream] = path
     return files
 

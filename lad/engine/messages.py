@@ -17,6 +17,10 @@ class EngineError(LadError):
     """Nothing can be extracted where it was to be."""
 
 
+class NotReceived(LadError):
+    """Features are not there as they were made."""
+
+
 def one_line(error: BaseException) -> str:
     """What is to be said of an error that nobody foresaw: its first line and its last, which say most."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

@@ -24,6 +24,7 @@ from lad.engine.messages import (
     Gone,
     Lost,
     Made,
+    NotReceived,
     PoolEvent,
     Progressed,
     Ready,
@@ -39,7 +40,7 @@ FLEET_SECONDS = 2.0  # from one `Fleet` to the next
 IN_FLIGHT = 2  # videos of a process at a time, unless it has more decoders
 TRIES = 3  # of a video whose process is lost, or whose file cannot be read where it was tried
 STILL = 10  # so many times `stall_seconds` a process that answers may take without one more frame or clip
-WAIT_SECONDS = 20.0  # without a process that takes videos until that is said
+WAIT_SECONDS = 60.0  # without a process that takes videos until that is said
 START_SECONDS = 900.0  # and until it is given up: clusters that grow need minutes for a new machine
 
 
@@ -56,7 +57,8 @@ class Crew(Protocol):
         """The files of a video as complete files of the driver's work directory, stream -> path, checked by their hash.
 
         Raises:
-            OSError: they cannot be had, or are damaged.
+            NotReceived: they are not there as they were made.
+            OSError: they cannot be written.
         """
 
     def restart(self, name: str) -> None:
@@ -212,7 +214,7 @@ class _Pool:
             case Extracted():
                 try:
                     files = self.crew.collect(word, video.job.item)
-                except OSError as error:
+                except NotReceived as error:
                     yield from self._retry(video, member.node, "worker", f"its features did not arrive: {error}")
                 else:
                     yield Made(video.job.item, word.clips, word.info, files)

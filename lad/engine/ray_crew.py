@@ -6,7 +6,6 @@ the actor itself: it has, once it has answered.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from lad.engine.messages import (
     Extracted,
     Gone,
     Lost,
+    NotReceived,
     PoolEvent,
     Ready,
     Refused,
@@ -238,7 +238,7 @@ class RayCrew:
             try:
                 return memoryview(self._ray.get(block, timeout=FETCH_SECONDS))
             except self._ray.exceptions.RayError as error:
-                raise OSError(errno.EIO, one_line(error)) from error
+                raise NotReceived(one_line(error)) from error
 
         return received(found, self._setup.home, video_id, fetch)
 

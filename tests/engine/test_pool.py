@@ -20,6 +20,7 @@ from lad.engine.messages import (
     Gone,
     Lost,
     Made,
+    NotReceived,
     PoolEvent,
     Progressed,
     Ready,
@@ -183,7 +184,7 @@ def test_features_that_do_not_arrive_as_they_were_made_are_made_again(monkeypatc
     def collect(found: Extracted, video_id: str) -> Mapping[str, Path]:
         calls.append(found.name)
         if len(calls) == 1:
-            raise OSError(5, "other bytes than were written", "1.npy")
+            raise NotReceived("1.npy is not as it was written")
         return {}
 
     monkeypatch.setattr(crew, "collect", collect)
