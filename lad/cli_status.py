@@ -111,11 +111,11 @@ def _print_status(data: dict[str, Any], *, failed_only: bool) -> None:
 
 
 def _print_fleet(fleet: dict[str, Any]) -> None:
-    """Which machines extract, how fast, for how long still."""
+    """Which nodes extract, how fast, for how long still."""
     from lad.progress import duration
 
     nodes, in_flight = fleet["nodes"], fleet["in_flight"]
-    said = [f"{len(nodes)} machine{'s' * (len(nodes) != 1)}", f"{sum(nodes.values())} processes at work"]
+    said = [f"{len(nodes)} node{'s' * (len(nodes) != 1)}", f"{sum(nodes.values())} processes at work"]
     said += [f"{fleet['away']} not there"] if fleet["away"] else []
     said += [f"{len(in_flight)} videos in flight"]
     if fleet["clips_per_second"] is not None:

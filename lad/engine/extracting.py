@@ -14,7 +14,7 @@ from lad.device import STEADY_THREADS, check_device, repeatable
 from lad.engine.handover import staged
 from lad.engine.messages import Doing, Extracted, File, Result, Setup, Task
 from lad.engine.scratch import scratch_folder
-from lad.extract.extraction import Computed, Event, extract_videos
+from lad.extract.extraction import Computed, DeviceBroken, Event, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Started
 from lad.extract.video import VideoInfo
 from lad.features.recipe import load_extractor
@@ -66,8 +66,9 @@ class Extracting:
         """Extract what is added, until this process cannot do it any more: then it ends."""
         try:
             self._run()
-        except Exception:
-            traceback.print_exc()
+        except Exception as error:
+            if not isinstance(error, DeviceBroken):  # of which a video that failed has told
+                traceback.print_exc()
             self.close()
             time.sleep(LAST_WORD_SECONDS)
             os._exit(1)

@@ -108,7 +108,7 @@ Result = Extracted | Failed  # the item of `Failed` is the try's name
 
 @dataclass(frozen=True)
 class Ready:
-    """A process takes videos, from now on or again. `node`: the machine that it is on."""
+    """A process takes videos, from now on or again. `node`: where it is, a node of Ray or a device of this machine."""
 
     node: str
 
@@ -171,9 +171,9 @@ class Fleet:
     """Who is at work.
 
     Attributes:
-        nodes: machine -> how many of its processes take videos.
+        nodes: node -> how many of its processes take videos.
         away: processes that do not, or not yet.
-        in_flight: videos that are being extracted: video id -> machine.
+        in_flight: videos that are being extracted: video id -> node.
     """
 
     nodes: Mapping[str, int]

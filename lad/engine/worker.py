@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from lad.children import join_parent
 from lad.engine.extracting import Extracting
@@ -26,16 +27,17 @@ def main() -> None:
     inbox, talking = Inbox(pipe), threading.Lock()
 
     def tell(word: Word) -> None:
-        with talking:
+        with talking, suppress(OSError):  # nobody listens any more: `main` finds that, too
             send(pipe.fileno(), word)
 
     setup: Setup = inbox.take()
+    node = f"{os.uname().nodename}/{setup.recipe.device}"
     try:
         extracting = Extracting(setup, tell)
     except Exception as error:  # of weights, torch, CUDA: another device may do better
-        tell(Refused(setup.recipe.device, one_line(error)))
+        tell(Refused(node, one_line(error)))
         return
-    tell(Ready(setup.recipe.device))
+    tell(Ready(node))
     threading.Thread(target=extracting.run_to_the_end, daemon=True).start()
     threading.Thread(target=_be_alive, args=[extracting, tell], daemon=True).start()
     try:

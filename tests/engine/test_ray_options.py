@@ -61,7 +61,7 @@ def test_all_gpus_are_a_process_each_for_extraction_alone(monkeypatch: pytest.Mo
     assert resolve_device("cuda:all") == "cuda"
 
 
-def test_lad_status_says_which_machines_extract(lad: Lad, tmp_path: Path) -> None:
+def test_lad_status_says_which_nodes_extract(lad: Lad, tmp_path: Path) -> None:
     fleet = {
         "nodes": {"n1": 2, "n2": 1},
         "away": 1,
@@ -75,7 +75,7 @@ def test_lad_status_says_which_machines_extract(lad: Lad, tmp_path: Path) -> Non
         _, out, _ = lad("status", "--work", str(tmp_path))
         assert json.loads(lad("status", "--work", str(tmp_path), "--json")[1])["fleet"] == fleet
     assert (
-        "extracting: 2 machines, 3 processes at work, 1 not there, 3 videos in flight, 812.2 clips/s, "
+        "extracting: 2 nodes, 3 processes at work, 1 not there, 3 videos in flight, 812.2 clips/s, "
         "about 2 h 01 min left\n  n1: 2 at work: yard/1, yard/3\n  n2: 1 at work: gate\n"
     ) in out
     assert "extracting" not in lad("status", "--work", str(tmp_path))[1], "nobody works there any more"
