@@ -15,7 +15,7 @@ WORKDIR /opt/lad
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY lad/__init__.py lad/version.py lad/
 RUN python3 -m venv /opt/venv \
- && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --use-pep517 -c constraints.txt '.[review,watch,remote]' \
+ && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --use-pep517 -c constraints.txt '.[review,watch,remote,ray]' \
  && /opt/venv/bin/pip uninstall -y lad-video
 COPY lad lad
 COPY configs configs

@@ -313,7 +313,11 @@ class _Extractor:
                 yield path, VideoError(str(error))
         held: dict[str, dict[str, list[np.ndarray]]] = {}
         for event in extract_videos(
-            jobs, self.networks, workers=self.config.workers, stall_seconds=extract.stall_seconds
+            jobs,
+            self.networks,
+            batch_clips=spec.batch_clips,
+            workers=self.config.workers,
+            stall_seconds=extract.stall_seconds,
         ):
             path = paths[int(event.item)]
             match event:

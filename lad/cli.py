@@ -40,6 +40,7 @@ from lad.options import (
     Session,
     begin,
     common_options,
+    engine_options,
 )
 from lad.text import did_you_mean, printable, shortened
 
@@ -150,6 +151,7 @@ def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bo
 
 @cli.command()
 @common_options
+@engine_options
 @SHARD
 @click.argument("videos", nargs=-1, type=Place())
 def extract(videos: tuple[str, ...], **options: Any) -> int:
@@ -163,6 +165,7 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
       lad extract -c ped2 --data ~/data/ped2
       lad extract street.mp4 yard.mp4 -o extract.streams=[rgb,flow] --work features_of_two
       lad extract -c yard.yaml --shard 3/16
+      lad extract -c yard.yaml --engine ray --ray-address auto
     """
     return _run_stages(["extract"], videos, begin(options, videos))
 
@@ -184,6 +187,7 @@ def train(**options: Any) -> int:
 
 @cli.command()
 @common_options
+@engine_options
 @click.option(
     "--checkpoint",
     type=PLACE,
@@ -291,6 +295,7 @@ def evaluate(
 
 @cli.command(name="run")
 @common_options
+@engine_options
 @ALARM
 @REPORT
 def run_command(report: bool, **options: Any) -> int:
@@ -304,6 +309,7 @@ def run_command(report: bool, **options: Any) -> int:
       lad run -c ped2 --data ~/data/ucsd_ped2
       lad run --work runs/ucsd_ped2
       lad run -c surveillance --data ~/my_videos -o train.steps=500
+      lad run -c yard.yaml --engine ray --ray-address auto --actors 8 --gpus-per-actor 1
     """
     names = ["extract", "train", "score", "evaluate"]
     return _run_stages(names, (), begin(options, again=True), with_report=report)

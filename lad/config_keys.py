@@ -28,8 +28,8 @@ def _possible(path: Any) -> Any:
 
 
 def _device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", name):
-        raise PydanticCustomError("device", "choose auto, cpu, cuda or cuda:<number>")
+    if not re.fullmatch(r"auto|cpu|cuda(:([0-9]{1,3}|all))?", name):
+        raise PydanticCustomError("device", "choose auto, cpu, cuda, cuda:<number> or cuda:all")
     return name
 
 
@@ -373,7 +373,11 @@ class Config(Section):
     score: ScoreConfig = ScoreConfig()
     protocol: ProtocolConfig = ProtocolConfig()
     device: Annotated[str, AfterValidator(_device)] = Field(
-        "auto", description="`--device`: where networks run: `auto`, `cpu`, `cuda` or `cuda:<number>`"
+        "auto",
+        description=(
+            "`--device`: where networks run: `auto`, `cpu`, `cuda` or `cuda:<number>`; `cuda:all`: features are "
+            "extracted on all GPUs of this machine"
+        ),
     )
     workers: int = Field(2, ge=1, le=256, description="`--workers`: decoding processes")
     threads: int | None = Field(

@@ -30,7 +30,7 @@ from rich.text import Text
 from lad.evaluation.shown import metrics_lines, metrics_table, metrics_title, region_lines
 from lad.log import Log
 from lad.progress import Clock, Work, told
-from lad.text import name_splits, printable
+from lad.text import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -271,56 +271,6 @@ def print_curve(name: str, scores: np.ndarray, truth: np.ndarray, frames_a_block
     click.echo(f"  {name:<24} {blocks}")
     if any(marks):
         click.echo(f"  {'':<24} {''.join('━' if mark else ' ' for mark in marks)}".rstrip())
-
-
-def print_status(data: dict[str, Any], *, failed_only: bool) -> None:
-    """What is done, failed and left; `failed_only`: a line a failure and nothing else."""
-    if rebuilt := data.get("rebuilt"):
-        _print_rebuilt(rebuilt)
-    if not failed_only:
-        table = Table(title=printable(data["work"]), title_justify="left")
-        states = list(next(iter(data["stages"].values()), ()))
-        for name in ("stage", *states):
-            table.add_column(name, justify="left" if name == "stage" else "right")
-        for stage, counts in data["stages"].items():
-            table.add_row(stage, *(str(counts[name]) for name in states))
-        _console().print(table)
-        if numbers := data.get("splits_not_counted"):
-            click.echo(f"{name_splits(numbers)} of an earlier run and not counted")
-        if data["held"]:
-            click.echo(printable(f"at work now: {data['holder']}"))
-        for state in ("running", "interrupted"):
-            for one in data[state]:
-                click.echo(printable(f"{state}: {one['stage']} {one['item']}, begun {one['since']}"))
-        if data["interrupted"]:
-            click.echo("the next run goes on from there")
-        if "compared" in data:
-            _print_compared(data["compared"])
-    for failure in data["failed"]:
-        click.echo(printable(f"{failure['stage']} {failure['item']}: {failure['error']} ({failure['failure']})"))
-
-
-def _print_compared(data: dict[str, Any]) -> None:
-    if "error" in data:
-        click.echo(printable(f"not compared with {data['config']}: {data['error']}"))
-        return
-    click.echo(printable(f"compared with {data['config']}:"))
-    for stage, one in data["stages"].items():
-        of = f" of {one['wanted']}" if one["wanted"] > 1 else ""
-        lines = [f"{count}{of} stale: {reason}" for reason, count in one["why"].items()]
-        lines += [f"{one['not_done']}{of} not done"] if one["not_done"] else []
-        lines += [f"{one['current']}{of} as it would be made now"] if one["current"] else []
-        for line in lines:
-            click.echo(printable(f"  {stage}: {line if of else line.removeprefix('1 ')}"))
-
-
-def _print_rebuilt(data: dict[str, Any]) -> None:
-    said = f"manifest made anew: {data['verified']} items verified, {len(data['dropped'])} dropped"
-    said += f", {data['failures']} failures kept" if data["failures"] else ""
-    said += f", {data['unreadable']} unreadable lines left out" if data["unreadable"] else ""
-    click.echo(said + (f"; the old one is {data['old']}" if data["old"] else ""))
-    for item in data["dropped"]:
-        click.echo(f"  dropped, its files are missing or others: {printable(item)}")
 
 
 @contextmanager

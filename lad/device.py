@@ -12,6 +12,7 @@ from lad.errors import LadError
 
 # Threads of torch where their number moves the last digits, unless configured: no matter how many cores there are.
 STEADY_THREADS = 2
+ALL_GPUS = "cuda:all"
 
 
 class DeviceError(LadError):
@@ -20,16 +21,33 @@ class DeviceError(LadError):
 
 @cache
 def resolve_device(device: str) -> str:
-    """`auto` -> `cuda` where the NVIDIA driver shows a device, else `cpu`. Asks the driver, not torch: it is quick."""
+    """`auto` -> `cuda` where the NVIDIA driver shows a device, else `cpu`. Asks the driver, not torch: it is quick.
+
+    `cuda:all` -> `cuda`: only extraction uses several (`extraction_devices`).
+    """
+    if device == ALL_GPUS:
+        return "cuda"
     if device != "auto":
         return device
+    return "cuda" if _count_gpus() else "cpu"
+
+
+def extraction_devices(device: str) -> list[str]:
+    """Where feature networks run: `cuda:all` -> `cuda:0`, `cuda:1`, ...; another one alone."""
+    if device == ALL_GPUS and (count := _count_gpus()):
+        return [f"cuda:{number}" for number in range(count)]
+    return [resolve_device(device)]
+
+
+def _count_gpus() -> int:
+    """Those that the NVIDIA driver shows this process."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return "cpu"
+        return 0
     count = ctypes.c_int(0)
-    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
-    return "cuda" if found else "cpu"
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return count.value if found else 0
 
 
 def kind_of(device: str) -> str:

@@ -18,6 +18,7 @@ from lad.text import did_you_mean, shortened
 if TYPE_CHECKING:
     from lad.config import Config
     from lad.console import ConsoleReporter
+    from lad.engine.ray_cluster import OnRay
     from lad.pipeline.project import Asked, Project
     from lad.pipeline.reporter import StageResult
     from lad.work.layout import Work
@@ -109,7 +110,11 @@ DATA = click.option(
     help="Data root: where the videos lie, a folder, or a URL (docs/datasets.md).",
 )
 OVERRIDES = click.option("-o", "overrides", multiple=True, metavar="KEY=VALUE", help="Set any configuration key.")
-DEVICE = click.option("--device", metavar="auto|cpu|cuda[:i]", help="Where networks run [default: auto].")
+DEVICE = click.option(
+    "--device",
+    metavar="auto|cpu|cuda[:i]",
+    help="Where networks run [default: auto]. cuda:all: features are extracted on all GPUs of this machine.",
+)
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors.")
 COMMON = (
     CONFIG,
@@ -124,6 +129,37 @@ COMMON = (
     VERBOSE,
     QUIET,
 )
+
+
+ENGINE = (
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where features are extracted: on this machine, or by actors of Ray.",
+    ),
+    click.option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="The Ray cluster; auto: the one that this machine belongs to [default: $RAY_ADDRESS, else a Ray of this "
+        "machine's own].",
+    ),
+    click.option("--actors", type=click.IntRange(min=1), help="How many [default: what the cluster has room for]."),
+    click.option(
+        "--gpus-per-actor",
+        type=click.FloatRange(min=0),
+        metavar="G",
+        help="A part of one is fine [default: 1 where networks run on a GPU].",
+    ),
+)
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where features are extracted."""
+    for option in reversed(ENGINE):
+        command = option(command)
+    return command
 
 
 def common_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -254,9 +290,27 @@ def begin(
         config,
         shard.folder(work) if shard else work,
         reporter,
-        Asked(options["force"], options["verify"], options.get("alarm") or "", shard),
+        Asked(options["force"], options["verify"], options.get("alarm") or "", shard, _on_ray(options)),
         options["as_json"],
     )
+
+
+def _on_ray(options: dict[str, Any]) -> OnRay | None:
+    """What was asked of Ray; None: nothing.
+
+    Raises:
+        click.UsageError: options of Ray without it.
+        EngineError: Ray is not installed.
+    """
+    from lad.engine.ray_cluster import OnRay, check_ray
+
+    given = [name for name in ("ray_address", "actors", "gpus_per_actor") if options.get(name) is not None]
+    if options.get("engine") != "ray":
+        if given:
+            raise click.UsageError(f"--{given[0].replace('_', '-')} goes with --engine ray")
+        return None
+    check_ray()
+    return OnRay(options["ray_address"], options["actors"], options["gpus_per_actor"])
 
 
 def _has_detector(options: dict[str, Any]) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 VERSION = "0.1.0"
 PACKAGE = Path(__file__).resolve().parent
 COMMIT_DIGITS, HASH_DIGITS = 7, 8
+COMPUTES = ("torch", "av", "decord")
 
 
 @cache
@@ -21,6 +23,17 @@ def code_version() -> str:
     commit = _commit(PACKAGE.parent)
     sources = _hash_of_sources(PACKAGE)[:HASH_DIGITS]
     return f"{VERSION}+{f'g{commit[:COMMIT_DIGITS]}.' if commit else ''}s{sources}"
+
+
+def versions() -> dict[str, str]:
+    """Of what decodes and computes: `lad` itself by a hash of its sources, packages by their number."""
+    found = {"lad": f"{VERSION}+s{_hash_of_sources(PACKAGE)[:HASH_DIGITS]}"}
+    for package in COMPUTES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
 
 
 def _hash_of_sources(package: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from lad.remote.room import Room
 from lad.remote.store import Stopped, in_a_line
 
 FILES_AHEAD = 4  # fetched, or being fetched, that no decoder has yet
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,27 @@ class _Fetch:
 
 
 class Ahead:
-    """Jobs that wait. It belongs to one thread."""
+    """Jobs that wait. It belongs to one thread.
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self._waiting = deque(jobs)
+    Args:
+        jobs: the videos. None among them: there is none now, and there will be more.
+    """
+
+    def __init__(self, jobs: Iterable[Job | None]) -> None:
+        self._source, self._has_more = iter(jobs), True
+        self._waiting: deque[Job] = deque()
         self._fetches: list[_Fetch] = []  # in the order of their jobs
         self._fetched: dict[str, Path] = {}  # of jobs that a decoder has
         self._room: Room | None = None
         self._stop, self._news = threading.Event(), threading.Event()
 
     def __bool__(self) -> bool:
-        """Whether any is left."""
-        return bool(self._waiting or self._fetches)
+        """Whether any is left, or may come."""
+        return bool(self._has_more or self._waiting or self._fetches)
 
     def next(self) -> Job | Unfetched | None:
         """The first that a decoder can have, its file in `path`; or one whose file cannot be had; None: not yet."""
+        self._read()
         try:
             self._begin()
         except OSError as error:  # there is no room for it
@@ -64,6 +70,18 @@ class Ahead:
         if self._waiting and self._waiting[0].remote is None:
             return self._waiting.popleft()
         return None
+
+    def _read(self) -> None:
+        """Take the jobs that are there now, as many as may be fetched ahead."""
+        while self._has_more and len(self._waiting) < FILES_AHEAD:
+            try:
+                job = next(self._source)
+            except StopIteration:
+                self._has_more = False
+                return
+            if job is None:
+                return
+            self._waiting.append(job)
 
     def _begin(self) -> None:
         """Let come what is next, as far as there is room.
@@ -108,7 +126,7 @@ class Ahead:
             self._room.free(path)
 
     def wait(self) -> None:
-        """Until a file is there or cannot be had, or a second has passed."""
+        """Until a file is there or cannot be had, or a moment has passed."""
         self._news.wait(LOOK_SECONDS)
         self._news.clear()
 

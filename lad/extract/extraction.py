@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,7 +48,7 @@ _Waiting = Future[_Result] | Event
 
 
 def extract_videos(
-    jobs: Sequence[Job], extractor: FeatureExtractor, *, workers: int, stall_seconds: float
+    jobs: Iterable[Job | None], extractor: FeatureExtractor, *, batch_clips: int, workers: int, stall_seconds: float
 ) -> Iterator[Event]:
     """Decode videos in `workers` processes and yield what comes of them, the features of a video in order.
 
@@ -56,19 +56,20 @@ def extract_videos(
     `Started` again, and what was computed before is void if `skip_clips` is 0.
 
     Args:
-        jobs: the videos.
+        jobs: the videos; None among them: there is none now, and there will be more.
         extractor: their networks.
+        batch_clips: that their batches have at most.
         workers: decoding processes.
         stall_seconds: a process that shows no progress for so long is ended.
 
     Raises:
         DeviceBroken: nothing can be computed any more; the video that broke it has `Failed` before.
     """
-    at_once = max((extractor.batches_at_once(job.spec.batch_clips) for job in jobs), default=1)
-    return compute(decode_videos(jobs, workers=workers, stall_seconds=stall_seconds), extractor, at_once)
+    messages = decode_videos(jobs, workers=workers, stall_seconds=stall_seconds)
+    return compute(messages, extractor, extractor.batches_at_once(batch_clips))
 
 
-def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: int) -> Iterator[Event]:
+def compute(messages: Iterator[Message | None], extractor: FeatureExtractor, at_once: int) -> Iterator[Event]:
     """The messages in their order, features in the place of clips, of `at_once` batches at a time.
 
     A video of which the network gives no features has `Failed`, and nothing more comes of it.
@@ -104,7 +105,7 @@ def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: i
                         first = first_clip.get(item, 0)
                         first_clip[item] = first + message.count
                         waiting.append(network.submit(_features, extractor, message, first))
-                    case Clips():
+                    case Clips() | None:
                         pass
                     case Started(item):
                         first_clip[item] = message.skip_clips

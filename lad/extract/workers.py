@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -43,12 +43,17 @@ class _Worker:
     given: int = 0  # clips of its job, those of earlier runs included
 
 
-def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) -> Iterator[Message]:
+def decode_videos(jobs: Iterable[Job | None], *, workers: int, stall_seconds: float) -> Iterator[Message | None]:
     """Decode `jobs` in `workers` processes and yield what they send, a video's messages always in order.
 
     A reader that gives up, dies or stalls gets a second chance with PyAV alone before its video counts as failed. One
     that was killed by somebody else, as for want of memory, continues after what it gave, once. The file of a video at
     a URL is fetched before its turn comes, and removed when it is done.
+
+    Args:
+        jobs: the videos. None among them: there is none now, and there will be more; it is answered by None.
+        workers: processes.
+        stall_seconds: one that shows no progress for so long is ended.
     """
     ahead = Ahead(jobs)
     again: list[Job] = []  # whose decoder gave up or died
@@ -57,20 +62,24 @@ def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) ->
     events = _events(crew, stall_seconds)
     try:
         while again or ahead or any(worker.job for worker in crew):
-            while (again or ahead) and (worker := _idle(crew, workers)):
+            while (again or ahead) and _has_room(crew, workers):
                 match again.pop() if again else ahead.next():
                     case Job() as waiting:
-                        yield _assign(worker, waiting)
+                        yield _assign(_idle(crew), waiting)
                     case Unfetched(waiting, reason):
                         yield Started(waiting.item, waiting.choice, waiting.skip_clips)
                         yield Failed(waiting.item, "io", reason)
                     case None:
+                        yield None
                         break
             if not any(worker.job for worker in crew):
                 if ahead:
                     ahead.wait()
                 continue
-            worker, event = next(events)
+            heard = next(events)
+            if heard is None:
+                continue
+            worker, event = heard
             job = worker.job
             assert job is not None
             match event:
@@ -102,13 +111,16 @@ def decode_videos(jobs: Sequence[Job], *, workers: int, stall_seconds: float) ->
         ahead.close()
 
 
-def _idle(crew: list[_Worker], most: int) -> _Worker | None:
-    """A worker without a job: one of the crew, or a new one while there is room."""
+def _has_room(crew: Sequence[_Worker], most: int) -> bool:
+    """Whether a worker has no job, or there may be one more."""
+    return len(crew) < most or any(worker.job is None for worker in crew)
+
+
+def _idle(crew: list[_Worker]) -> _Worker:
+    """A worker without a job: one of the crew, or a new one."""
     for worker in crew:
         if worker.job is None:
             return worker
-    if len(crew) == most:
-        return None
     process, connection = children.start("lad.extract.worker")
     pipe = socket.socket(fileno=os.dup(connection.fileno()))
     connection.close()
@@ -127,8 +139,8 @@ def _with_pyav(job: Job) -> Job:
     return replace(job, choice="pyav", skip_clips=0)
 
 
-def _events(crew: list[_Worker], stall_seconds: float) -> Iterator[tuple[_Worker, Answer | Died]]:
-    """What comes of the crew, for ever; one that died is not in it any more."""
+def _events(crew: list[_Worker], stall_seconds: float) -> Iterator[tuple[_Worker, Answer | Died] | None]:
+    """What comes of the crew, for ever; one that died is not in it any more. None: nothing came for a second."""
     looked = time.monotonic()
     while True:
         busy = [worker for worker in crew if worker.job]
@@ -150,6 +162,8 @@ def _events(crew: list[_Worker], stall_seconds: float) -> Iterator[tuple[_Worker
             elif worker.silent > stall_seconds:
                 crew.remove(worker)
                 yield worker, Died(_bury(worker))
+        if not ready:
+            yield None
 
 
 def _ready(busy: Sequence[_Worker]) -> list[_Worker]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,16 +186,41 @@ def _convert_and_store(name: str, path: Path, sources: tuple[Source, ...]) -> Ca
         reason = next(iter(str(error).splitlines()), "")
         raise WeightsError(f"the file cannot be read ({type(error).__name__}: {reason})") from error
     check_layout(tensors, entry.backbone, NETWORKS[entry.backbone, entry.stream])
-    content = save(tensors)
+    return _store(name, save(tensors), {"source": source.title, "source_checksum": checksum})
+
+
+def _store(name: str, content: bytes, origin: Mapping[str, str]) -> CachedWeights:
+    """Put converted weights into the cache."""
     final = cache_folder() / f"{name}.safetensors"
-    cached = CachedWeights(name, final, hashlib.sha256(content).hexdigest(), source.title)
-    record = {"name": name, "sha256": cached.sha256, "bytes": len(content), "source": cached.source}
-    record["source_checksum"] = checksum
+    cached = CachedWeights(name, final, hashlib.sha256(content).hexdigest(), origin["source"])
+    record = {"name": name, "sha256": cached.sha256, "bytes": len(content), **origin}
     final.with_suffix(".json").unlink(missing_ok=True)  # never a record beside tensors that it does not describe
     with replacing(final) as temporary:
         temporary.write_bytes(content)
     write_json(final.with_suffix(".json"), record)
     return cached
+
+
+def packed(name: str) -> tuple[bytes, dict[str, str]]:
+    """Cached weights for the cache of another machine: what `install` takes there.
+
+    Raises:
+        WeightsError: they are not in the cache.
+    """
+    cached = _cached(name)
+    record = json.loads(cached.path.with_suffix(".json").read_text(encoding="utf-8"))
+    return cached.path.read_bytes(), {key: record[key] for key in ("source", "source_checksum") if key in record}
+
+
+def install(name: str, content: bytes, origin: Mapping[str, str]) -> None:
+    """Put weights of another machine into the cache, unless they are there by now; `load` checks what they are.
+
+    Raises:
+        OSError: the cache cannot be written to.
+    """
+    with download.workspace(cache_folder(), lambda *_: None):
+        if find(name) is None:
+            _store(_entry(name).derived_from or name, content, origin)
 
 
 def _fetch_from_sources(name: str, workspace: Path, report: Progress) -> CachedWeights:

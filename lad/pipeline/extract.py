@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lad.dataset import Video
-from lad.device import STEADY_THREADS, repeatable
+from lad.device import STEADY_THREADS, extraction_devices, repeatable
+from lad.engine.messages import Fleet, Made, PoolEvent, Progressed
 from lad.extract.clips import count_clips
-from lad.extract.extraction import Computed, extract_videos
+from lad.extract.extraction import Computed, Event, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Reached, Started
 from lad.extract.video import Limits, VideoInfo
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe, load_extractor
-from lad.files import replacing
+from lad.files import replacing, write_json
+from lad.ours import FLEET
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import Plan, check_splits, features_facts, plan, take_given
 from lad.pipeline.pace import Pace
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
-from lad.pipeline.shards import Merged, read_merged
+from lad.pipeline.shards import Merged, bytes_of, read_merged
 from lad.remote.fetch import Remote
 from lad.remote.url import Url
 from lad.version import code_version
@@ -52,7 +56,6 @@ def extract_features(
         if reason := today.unreadable.get(video.id):
             stage.record_unreadable(video, reason)
     jobs = [job for video in project.videos if video.id not in result.failed for job in stage.jobs(video, today)]
-    jobs.sort(key=stage.has_failed)  # a video that breaks a GPU must not keep others from it again
     if jobs:
         stage.run(jobs, today)
     return result
@@ -133,9 +136,8 @@ class _Extraction:
         return Remote(url, self.work.manifest.contents.facts(url), self.project.room)
 
     def run(self, jobs: list[Job], today: Plan) -> None:
-        """Do the jobs: decoding processes beside the networks, one event after the other."""
-        config = self.project.config
-        self.reporter.say(f"extract: {self.recipe.describe()}, {config.workers} decoders")
+        """Do the jobs, one event after the other."""
+        jobs.sort(key=self.has_failed)  # a video that breaks a GPU must not keep others from it again
         partials: dict[str, Partial] = {}
         for number, job in enumerate(jobs):
             items = [f"{stream}/{job.item}" for stream in job.spec.streams]
@@ -144,10 +146,11 @@ class _Extraction:
             if not self.asked.force:
                 jobs[number] = replace(job, choice=partial.reader, skip_clips=partial.clips)
         pace = Pace(jobs)
-        with repeatable(self.recipe.device, STEADY_THREADS), self.reporter.progress("extract", len(jobs)) as bar:
-            extractor = load_extractor(self.recipe)
-            events = extract_videos(jobs, extractor, workers=config.workers, stall_seconds=config.extract.stall_seconds)
+        with self.reporter.progress("extract", len(jobs)) as bar, closing(self._events(jobs)) as events:
             for event in events:
+                if isinstance(event, Fleet):
+                    self._write_fleet(event, pace)
+                    continue
                 item, partial = event.item, partials[event.item]
                 match event:
                     case Started(skip_clips=0):
@@ -161,16 +164,79 @@ class _Extraction:
                         clips = next(iter(event.batch.values())).shape[-2]
                         pace.computed(item, event.reached, clips, partial.clips)
                         bar.show(share=pace.share, speed=pace.speed, note=_where(item, event.reached))
-                    case Failed() | Finished() if not self._is_as_it_was(item):
+                    case Progressed():
+                        pace.computed(item, event.reached, event.clips, event.all_clips)
+                        bar.show(share=pace.share, speed=pace.speed, note=_where(item, event.reached))
+                    case Failed() | Finished() | Made() if not self._is_as_it_was(item):
                         self._fail(partial, item, "io", CHANGED)
                     case Failed():
                         self._fail(partials.pop(item), item, event.failure, event.error)
                     case Finished():
                         self._finish(partials.pop(item), item, event.info)  # so that its features leave memory
-                if isinstance(event, Failed | Finished):
+                    case Made():
+                        partial.take(event.clips, event.files)
+                        self._finish(partials.pop(item), item, event.info)
+                if isinstance(event, Failed | Finished | Made):
                     pace.ended(item)
                     bar.advance()
                     bar.show(share=pace.share)
+
+    def _events(self, jobs: list[Job]) -> Generator[Event | PoolEvent, None, None]:
+        """What comes of the jobs: by this process with its decoders, by one for each of several GPUs, or by Ray."""
+        config, recipe, home, say = self.project.config, self.recipe, self.work.home, self.reporter.say
+        workers, stall_seconds = config.workers, config.extract.stall_seconds
+        devices = extraction_devices(config.device)
+        if self.asked.ray is None and len(devices) == 1:
+            say(f"extract: {recipe.describe()}, {workers} decoders")
+            with repeatable(recipe.device, STEADY_THREADS):
+                yield from extract_videos(
+                    jobs,
+                    load_extractor(recipe),
+                    batch_clips=recipe.clips.batch_clips,
+                    workers=workers,
+                    stall_seconds=stall_seconds,
+                )
+            return
+        # The longest first, as far as bytes tell.
+        jobs = sorted(jobs, key=lambda job: (self.has_failed(job), -bytes_of(self.videos[job.item].path)))
+        try:
+            if self.asked.ray is None:
+                from lad.engine.processes import extract_on_devices
+
+                say(f"extract: {recipe.describe()}, {len(devices)} processes of {workers} decoders")
+                yield from extract_on_devices(
+                    jobs, recipe, home, devices, workers=workers, stall_seconds=stall_seconds, say=say
+                )
+            else:
+                from lad.engine.ray_crew import extract_on_ray
+
+                threads = config.threads or 1
+                say(f"extract: {replace(recipe, threads=threads).describe()}, actors of {workers} decoders")
+                yield from extract_on_ray(
+                    jobs,
+                    recipe,
+                    home,
+                    self.asked.ray,
+                    workers=workers,
+                    threads=threads,
+                    stall_seconds=stall_seconds,
+                    say=say,
+                )
+        finally:
+            (home / FLEET).unlink(missing_ok=True)
+
+    def _write_fleet(self, fleet: Fleet, pace: Pace) -> None:
+        """Say for `lad status` who is at work."""
+        state = {
+            "at": time.time(),
+            "nodes": dict(fleet.nodes),
+            "away": fleet.away,
+            "in_flight": dict(fleet.in_flight),
+            "clips_per_second": pace.clips_per_second,
+            "share": pace.share,
+            "seconds_left": pace.seconds_left,
+        }
+        write_json(self.work.home / FLEET, state)
 
     def _is_as_it_was(self, item: str) -> bool:
         """Whether a video's file did not change from when it was hashed to now: else nobody knows what was decoded.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from lad.detector.included import card_of
 from lad.features.recipe import FeatureRecipe
+from lad.ours import FLEET
 from lad.pipeline.facts import FACTS
 from lad.pipeline.inventory import find_features
 from lad.pipeline.project import Asked, Project
@@ -124,7 +126,17 @@ def status_data(manifest: Manifest) -> dict[str, Any]:
         "interrupted": running if who is None else [],
         "failed": failed,
         **({"splits_not_counted": there} if there else {}),
+        **({"fleet": fleet} if who is not None and (fleet := _read_fleet(manifest.work)) else {}),
     }
+
+
+def _read_fleet(work: Path) -> dict[str, Any] | None:
+    """What an extraction by several processes last said of itself; None: there is none."""
+    try:
+        fleet: dict[str, Any] = json.loads((work / FLEET).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return fleet
 
 
 def rebuilt_data(rebuilt: Rebuilt) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from lad.dataset import MAX_PROBLEMS, DatasetError, Video, class_names, read_dat
 from lad.datasets import BENCHMARKS, Listing, Options
 from lad.datasets.folder import read_folder
 from lad.datasets.released import read_released
+from lad.engine.ray_cluster import OnRay
 from lad.events import Reviewed
 from lad.features.labels import with_review
 from lad.finding import find_videos
@@ -33,12 +34,14 @@ class Asked:
         verify: trust no size and no time stamp, hash again.
         alarm: a command to run for each event of each video that is scored; empty: none.
         shard: the part of the videos to work on; None: all.
+        ray: where features are extracted; None: on this machine.
     """
 
     force: bool = False
     verify: bool = False
     alarm: str = ""
     shard: Shard | None = None
+    ray: OnRay | None = None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Shard:
 
     def videos(self, videos: Sequence[Video]) -> list[Video]:
         """The videos of this part. The largest are dealt first, to and fro, so that parts have about as many bytes."""
-        ranked = sorted(videos, key=lambda video: (-_size(video.path), video.id))
+        ranked = sorted(videos, key=lambda video: (-bytes_of(video.path), video.id))
         mine = {video.id for rank, video in enumerate(ranked) if self._is_mine(rank)}
         return [video for video in videos if video.id in mine]
 
@@ -67,7 +67,7 @@ def read_merged(folder: Path) -> Merged:
     return Merged(home, finished_items(home))
 
 
-def _size(path: Location) -> int:
+def bytes_of(path: Location) -> int:
     """Bytes of a video; of a folder of images about that; 0 of one that is not there, or at a URL without a listing."""
     if isinstance(path, Url):
         return (path.told.size if path.told else None) or 0

@@ -29,6 +29,7 @@ SAVE_BYTES = 64 << 20  # held in memory make one due earlier
 BLOCK_BYTES = 8 << 20  # read at a time
 FORMAT = 1
 STATE = "state.json"
+PARTIAL = "partial"  # the folder of the work directory in which each half-done video has its own
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Partial:
         shapes: stream -> what one clip comes to, `[dim]` or `[crops, dim]`.
         checksums: stream -> CRC-32 of what is saved.
         held: stream -> batches since the last save, `(n, dim)` or `(n, crops, dim)` float32.
+        files: stream -> complete `.npy`, where somebody else made all of them.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Partial:
     checksums: dict[str, int] = field(default_factory=dict)
     held: dict[str, list[np.ndarray]] = field(default_factory=dict)
     held_bytes: int = 0
+    files: Mapping[str, Path] = field(default_factory=dict)
     saved_at: float = field(default_factory=time.monotonic)
 
     def restart(self, reader: Choice) -> None:
@@ -61,6 +64,10 @@ class Partial:
         self.reader, self.clips, self.held_bytes, self.saved_at = reader, 0, 0, time.monotonic()
         for facts in (self.shapes, self.checksums, self.held):
             facts.clear()
+
+    def take(self, clips: int, files: Mapping[str, Path]) -> None:
+        """Take all features of the video as they are: stream -> complete `.npy` on the same disk, moved by `write`."""
+        self.clips, self.files = clips, files
 
     def add(self, features: Mapping[str, np.ndarray]) -> None:
         """Take the next batch of every stream, `(n, dim)` or `(crops, n, dim)`, and save where that is due."""
@@ -96,6 +103,10 @@ class Partial:
 
     def write(self, stream: str, path: Path) -> None:
         """Write a stream's `.npy`, `(clips, dim)` or `(crops, clips, dim)`, as `np.save` would, block by block."""
+        if stream in self.files:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.files[stream].replace(path)
+            return
         *crops, dim = self.shapes[stream]
         header = {
             "descr": np.lib.format.dtype_to_descr(np.dtype(np.float32)),
@@ -152,7 +163,7 @@ def resume(home: Path, video_id: str, fingerprints: Mapping[str, str]) -> Partia
     Args:
         fingerprints: today's, item -> fingerprint, of all streams that are to be extracted.
     """
-    folder = _folder(home, video_id)
+    folder = folder_of(home, video_id)
     nothing = Partial(folder, fingerprints)
     try:
         saved = json.loads((folder / STATE).read_text(encoding="utf-8"))
@@ -169,10 +180,10 @@ def resume(home: Path, video_id: str, fingerprints: Mapping[str, str]) -> Partia
 
 def sweep(home: Path, unfinished: Collection[str]) -> None:
     """Remove what was saved of all videos but these: a process killed just after a video's end leaves that behind."""
-    root = home / "partial"
+    root = home / PARTIAL
     if not root.is_dir():
         return
-    kept = {_folder(home, video_id).name for video_id in unfinished}
+    kept = {folder_of(home, video_id).name for video_id in unfinished}
     for folder in root.iterdir():
         if folder.name not in kept and re.fullmatch("[0-9a-f]{32}", folder.name):  # nobody else's
             shutil.rmtree(folder, ignore_errors=True)
@@ -180,5 +191,6 @@ def sweep(home: Path, unfinished: Collection[str]) -> None:
         root.rmdir()
 
 
-def _folder(home: Path, video_id: str) -> Path:
-    return home / "partial" / hashlib.sha256(os.fsencode(video_id)).hexdigest()[:32]
+def folder_of(home: Path, video_id: str) -> Path:
+    """Where what is saved of a half-done video lies in the work directory `home`."""
+    return home / PARTIAL / hashlib.sha256(os.fsencode(video_id)).hexdigest()[:32]

@@ -1,0 +1,184 @@
+"""What a process that extracts is told, wherever it runs, what it answers, and what comes of it for the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lad.errors import LadError
+from lad.extract.jobs import Failed, Job, Reached, Started
+from lad.extract.video import VideoInfo
+from lad.features.recipe import FeatureRecipe
+
+
+class EngineError(LadError):
+    """Nothing can be extracted where it was to be."""
+
+
+class NotReceived(LadError):
+    """Features are not there as they were made."""
+
+
+def one_line(error: BaseException) -> str:
+    """What is to be said of an error that nobody foresaw: its first line and its last, which say most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(dict.fromkeys([lines[0], lines[-1]]))[:300]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a process needs to know before its first video.
+
+    Attributes:
+        recipe: of the features, with the device as this process is to call it.
+        workers: its decoding processes.
+        stall_seconds: without progress a decoder is ended.
+        home: the driver's work directory.
+        token: a file in it, by which a process finds out whether it sees the same directory.
+        word: what stands in that file.
+        versions: the driver's, by the name of the package.
+        weights: name -> SHA-256 of all that are needed, as the driver's cache has them.
+    """
+
+    recipe: FeatureRecipe
+    workers: int
+    stall_seconds: float
+    home: Path
+    token: Path
+    word: str
+    versions: Mapping[str, str]
+    weights: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One try at a video.
+
+    Attributes:
+        name: of the try: what comes of an earlier one, which was given up, has another.
+        video_id: of the video.
+        job: how it is cut into clips.
+        size: bytes of its file, as the driver sees it; None of what has no size of its own.
+    """
+
+    name: str
+    video_id: str
+    job: Job
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Doing:
+    """How far a try is: clips that are computed, frames that are decoded."""
+
+    name: str
+    clips: int = 0
+    reached: Reached = field(default_factory=Reached)
+
+
+@dataclass(frozen=True)
+class File:
+    """Features of one stream as a complete `.npy`.
+
+    Attributes:
+        path: where it lies, for a driver that sees it.
+        sha256: of its bytes.
+        blocks: the bytes themselves, as references for Ray, for a driver that does not.
+    """
+
+    path: Path
+    sha256: str
+    blocks: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """A try is over, and all of the video's features are there: a file for each stream; none of no clips."""
+
+    name: str
+    clips: int
+    info: VideoInfo
+    files: Mapping[str, File]
+
+
+Result = Extracted | Failed  # the item of `Failed` is the try's name
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A process takes videos, from now on or again. `node`: where it is, a node of Ray or a device of this machine."""
+
+    node: str
+
+
+@dataclass(frozen=True)
+class Alive:
+    """It answers; its tries are so far."""
+
+    doing: Sequence[Doing]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """One try came to nothing, and it was not the video's fault as far as anybody knows."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A process is dead or cannot be reached: what it was doing is lost, and it takes nothing until it is `Ready`."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A process cannot extract as the driver would, and never will."""
+
+    node: str
+    why: str
+
+
+Word = Ready | Alive | Extracted | Failed | Lost | Gone | Refused
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """So many more clips of a video are computed, `all_clips` by now, by a process that keeps them until the end."""
+
+    item: str
+    clips: int
+    all_clips: int
+    reached: Reached
+
+
+@dataclass(frozen=True)
+class Made:
+    """A video's features are there as files, stream -> complete `.npy`, beside what is saved of half-done videos."""
+
+    item: str
+    clips: int
+    info: VideoInfo
+    files: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Who is at work.
+
+    Attributes:
+        nodes: node -> how many of its processes take videos.
+        away: processes that do not, or not yet.
+        in_flight: videos that are being extracted: video id -> node.
+    """
+
+    nodes: Mapping[str, int]
+    away: int
+    in_flight: Mapping[str, str]
+
+
+PoolEvent = Started | Progressed | Made | Failed | Fleet

@@ -1,0 +1,265 @@
+"""Actors of Ray that extract, as the driver sees them: https://docs.ray.io/en/latest/ray-core/actors.html
+
+Ray starts them, and starts them again elsewhere when they or their node are lost. Whether one takes videos is asked of
+the actor itself: it has, once it has answered.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lad.device import kind_of
+from lad.engine.handover import prepared, received
+from lad.engine.messages import (
+    EngineError,
+    Extracted,
+    Gone,
+    Lost,
+    NotReceived,
+    PoolEvent,
+    Ready,
+    Refused,
+    Setup,
+    Task,
+    Word,
+    one_line,
+)
+from lad.engine.pool import extract_elsewhere, in_flight_of
+from lad.engine.ray_cluster import OnRay, connect
+from lad.extract.jobs import Job
+from lad.features.recipe import FeatureRecipe
+from lad.models import weights
+
+if TYPE_CHECKING:
+    import ray
+
+ASK_SECONDS, MOST_ASKED = 1.0, 50  # from one question to an actor to the next; so many actors a second are asked
+GROW_SECONDS = 5.0  # from one look at the cluster's size to the next
+CLOSE_SECONDS = 3.0
+FETCH_SECONDS = 120.0  # for a block of features
+DEATHS = 3  # of an actor that never took a video before it is given up
+CALLS_BESIDE = 2  # of an actor, beside its videos: how far it is, and whether it is there
+
+
+def extract_on_ray(
+    jobs: Sequence[Job],
+    recipe: FeatureRecipe,
+    home: Path,
+    asked: OnRay,
+    *,
+    workers: int,
+    threads: int,
+    stall_seconds: float,
+    say: Callable[[str], None],
+) -> Iterator[PoolEvent]:
+    """`extract_elsewhere` by actors of Ray.
+
+    Args:
+        jobs: the videos.
+        recipe: of their features.
+        home: the work directory of this process.
+        asked: which cluster, how many actors.
+        workers: decoding processes of each actor.
+        threads: of the networks of each actor, on a CPU. It takes so many CPUs, and beside a GPU one for each decoder.
+        stall_seconds: without progress, decoders and actors are ended.
+        say: gets a line for what is worth knowing.
+
+    Raises:
+        EngineError: there is no such cluster, or none of its nodes takes videos.
+    """
+    device = kind_of(recipe.device)
+    gpus = asked.gpus_per_actor if asked.gpus_per_actor is not None else float(device == "cuda")
+    if (gpus > 0) != (device == "cuda"):
+        raise EngineError(f"--gpus-per-actor {gpus:g} and --device {device} do not fit: networks run on a GPU or not")
+    recipe = replace(recipe, device=device, threads=threads)
+    connect(asked.address)
+    import ray
+
+    try:
+        with prepared(home, recipe, workers=workers, stall_seconds=stall_seconds) as setup:
+            in_flight = in_flight_of(workers)
+            cpus = workers if gpus else threads
+            crew = RayCrew(setup, asked, cpus=cpus, gpus=gpus, in_flight=in_flight, most=len(jobs))
+            yield from extract_elsewhere(jobs, crew, in_flight=in_flight, stall_seconds=stall_seconds, say=say)
+    except ray.exceptions.RayError as error:
+        raise EngineError(f"Ray is lost: {one_line(error)}; the same command goes on from here") from error
+    finally:
+        ray.shutdown()
+
+
+@dataclass
+class _Actor:
+    handle: Any
+    is_ready: bool = False
+    is_refused: bool = False
+    deaths: int = 0  # for good, since one in its place last was ready
+    asked: ray.ObjectRef | None = None  # what it answers to `hello` or `look`
+    asked_at: float = 0.0
+    tasks: dict[ray.ObjectRef, str] = field(default_factory=dict)  # its results -> the names of their tries
+
+    def forget(self) -> None:
+        """Wait for nothing of it any more."""
+        self.is_ready, self.asked = False, None
+        self.tasks.clear()
+
+
+class RayCrew:
+    """A `Crew` of actors.
+
+    Args:
+        setup: what they are told first.
+        asked: how many there are, and on what.
+        cpus: that an actor takes.
+        gpus: that an actor takes.
+        in_flight: videos that one has at a time.
+        most: actors that are of use.
+    """
+
+    def __init__(self, setup: Setup, asked: OnRay, *, cpus: int, gpus: float, in_flight: int, most: int) -> None:
+        import ray
+
+        from lad.engine.ray_actor import Actor
+
+        self._ray, self._setup = ray, setup
+        self._cpus, self._gpus, self._count, self._most = cpus, gpus, asked.actors, most
+        self._new = ray.remote(Actor).options(
+            num_cpus=cpus,
+            num_gpus=gpus,
+            max_restarts=-1,
+            max_task_retries=0,  # a video that was lost is given to another one, by the driver
+            max_concurrency=in_flight + CALLS_BESIDE,
+            scheduling_strategy="SPREAD",
+        )
+        self._actors: dict[str, _Actor] = {}
+        self._weights: dict[str, ray.ObjectRef] = {}  # those that a node lacks
+        self._grown = 0.0
+
+    def send(self, name: str, task: Task) -> None:
+        actor = self._actors[name]
+        actor.tasks[actor.handle.extract.remote(task)] = task.name
+
+    def listen(self, seconds: float) -> Iterator[tuple[str, Word]]:
+        self._grow()
+        self._ask()
+        names = {reference: name for name, actor in self._actors.items() for reference in actor.tasks}
+        names |= {actor.asked: name for name, actor in self._actors.items() if actor.asked is not None}
+        if not names:  # of an actor that was just lost nothing is waited for
+            time.sleep(seconds)
+            return
+        waiting = list(names)
+        some, _ = self._ray.wait(waiting, num_returns=1, timeout=seconds, fetch_local=False)
+        if some:
+            some, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)
+        for reference in some:
+            word = self._answer(self._actors[names[reference]], reference)
+            if word is not None:
+                yield names[reference], word
+
+    def _grow(self) -> None:
+        """Have as many actors as were asked for, or as the cluster has room for today."""
+        if time.monotonic() - self._grown < GROW_SECONDS:
+            return
+        self._grown = time.monotonic()
+        for number in range(len(self._actors), min(self._most, self._count or self._room())):
+            self._actors[f"actor {number}"] = _Actor(self._new.remote(self._setup))
+
+    def _room(self) -> int:
+        """How many actors the nodes have room for."""
+        resources = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        by_cpu = [int(one.get("CPU", 0) / self._cpus) for one in resources]
+        by_gpu = [int(one.get("GPU", 0) / self._gpus) if self._gpus else self._most for one in resources]
+        return sum(map(min, by_cpu, by_gpu))
+
+    def _ask(self) -> None:
+        """Ask those that are away whether they are there, and the others how far they are."""
+        now = time.monotonic()
+        seconds = max(ASK_SECONDS, len(self._actors) / MOST_ASKED)
+        for actor in self._actors.values():
+            if actor.asked is None and not actor.is_refused and now - actor.asked_at >= seconds:
+                if not actor.is_ready:
+                    actor.asked, actor.asked_at = actor.handle.hello.remote(self._weights), now
+                elif actor.tasks:
+                    actor.asked, actor.asked_at = actor.handle.look.remote(), now
+
+    def _answer(self, actor: _Actor, reference: ray.ObjectRef) -> Word | None:
+        """What came of a call."""
+        from lad.engine.ray_actor import Lacking
+
+        errors = self._ray.exceptions
+        task = actor.tasks.pop(reference, None)
+        if task is None:
+            if reference != actor.asked:  # from before it was lost
+                return None
+            actor.asked = None
+        try:
+            word = self._ray.get(reference)
+        except (errors.RayTaskError, errors.ObjectLostError) as error:  # the actor itself may be well
+            if task is None:
+                return self._lose(actor, error)
+            return Lost(task, one_line(error))
+        except errors.RayError as error:
+            return self._lose(actor, error)
+        match word:
+            case Lacking(names):
+                for name in names:
+                    if name not in self._weights:
+                        self._weights[name] = self._ray.put(weights.packed(name))
+                actor.asked_at = 0.0
+                return None
+            case Ready():
+                actor.is_ready, actor.deaths = True, 0
+            case Refused():
+                actor.is_refused = True
+            case Gone():
+                actor.forget()
+        return word
+
+    def _lose(self, actor: _Actor, error: Exception) -> Gone | Refused | None:
+        """An actor that cannot be reached; Ray starts it again, but for one that fails as it starts."""
+        was_ready = actor.is_ready
+        actor.forget()
+        if was_ready:
+            return Gone(one_line(error))
+        if isinstance(error, self._ray.exceptions.ActorDiedError):  # for good
+            actor.deaths += 1
+            if actor.deaths == DEATHS:
+                actor.is_refused = True
+                return Refused("an actor", f"it died {DEATHS} times before its first video: {one_line(error)}")
+            actor.handle = self._new.remote(self._setup)
+        return None
+
+    def collect(self, found: Extracted, video_id: str) -> Mapping[str, Path]:
+        def fetch(block: ray.ObjectRef) -> memoryview:
+            try:
+                return memoryview(self._ray.get(block, timeout=FETCH_SECONDS))
+            except self._ray.exceptions.RayError as error:
+                raise NotReceived(one_line(error)) from error
+
+        return received(found, self._setup.home, video_id, fetch)
+
+    def restart(self, name: str) -> None:
+        actor = self._actors[name]
+        self._ray.kill(actor.handle, no_restart=False)
+        actor.forget()
+
+    def size(self) -> int:
+        return max(1, len(self._actors))
+
+    def why_none(self) -> str:
+        has = self._ray.cluster_resources()
+        takes = f"{self._cpus} CPUs" + (f" and {self._gpus:g} GPUs" if self._gpus else "")
+        return f"an actor takes {takes}; the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
+
+    def close(self) -> None:
+        ended = [actor.handle.close.remote() for actor in self._actors.values() if actor.is_ready]
+        with suppress(self._ray.exceptions.RayError):
+            if ended:
+                self._ray.wait(ended, num_returns=len(ended), timeout=CLOSE_SECONDS)
+        for actor in self._actors.values():
+            with suppress(self._ray.exceptions.RayError):
+                self._ray.kill(actor.handle)
