@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -21,7 +22,12 @@ from lad.features.recipe import load_extractor
 from lad.files import file_sha256, leftover_name
 from lad.work.partial import Partial, resume
 
+CLOSE_SECONDS = 1.0  # for what was fetched to be removed, where no video is in work; what stays, the next one removes
 LAST_WORD_SECONDS = 1.0  # for what was said last to arrive
+
+
+class _StoppedError(Exception):
+    """No more is wanted."""
 
 
 class Extracting:
@@ -45,6 +51,7 @@ class Extracting:
         self._tasks: dict[str, Task] = {}  # by the names of tries
         self._partials: dict[str, Partial] = {}
         self._doing: dict[str, Doing] = {}
+        self._stop, self._over = threading.Event(), threading.Event()
         check_device(setup.recipe.device)
         self._extractor = load_extractor(setup.recipe)
         self._closing = ExitStack()
@@ -60,13 +67,18 @@ class Extracting:
 
     def close(self) -> None:
         """Leave nothing behind: the process is about to end."""
+        self._stop.set()
+        self._over.wait(CLOSE_SECONDS)
         self._closing.close()
 
     def run_to_the_end(self) -> None:
         """Extract what is added, until this process cannot do it any more: then it ends."""
         try:
             self._run()
+        except _StoppedError:
+            self._over.set()
         except Exception as error:
+            self._over.set()
             if not isinstance(error, DeviceBroken):  # of which a video that failed has told
                 traceback.print_exc()
             self.close()
@@ -93,6 +105,8 @@ class Extracting:
     def _jobs(self) -> Iterator[Job | None]:
         """The videos that were added; None while there is none."""
         while True:
+            if self._stop.is_set():
+                raise _StoppedError
             try:
                 task = self._waiting.get_nowait()
             except queue.Empty:

@@ -86,6 +86,22 @@ def test_features_are_those_of_the_files_and_nothing_is_left_behind(
     assert features(remote) == features(local)
 
 
+def test_several_processes_fetch_for_themselves(
+    lad: Lad, web: Web, videos: Path, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lad.pipeline.extract.extraction_devices", lambda _: ["cpu", "cpu"])
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    serve(web, videos)
+    listed = table(tmp_path, {name: web.url(f"{name}.mp4") for name in ("a", "b", "c", "none")})
+    remote, local = tmp_path / "remote", tmp_path / "local"
+    status, out, err = lad("extract", "--work", str(remote), "-o", f"data.dataset={listed}", *SMALL)
+    assert status == 1 and "3 done, 1 failed" in out, out + err
+    monkeypatch.setattr("lad.pipeline.extract.extraction_devices", lambda _: ["cpu"])
+    assert lad("extract", "--work", str(local), "--data", str(videos), *SMALL)[0] == 0
+    assert features(remote) == features(local)
+    assert not list(scratch.glob(f"{PREFIX}*"))
+
+
 def test_what_cannot_be_had_is_a_recorded_failure_and_the_rest_goes_on(
     lad: Lad, web: Web, videos: Path, tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
