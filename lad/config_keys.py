@@ -224,12 +224,12 @@ class TrainConfig(Section):
             "of whole videos; `normality`: for normal footage alone"
         ),
     )
-    supervision: Literal["auto", "frames", "videos", "normal"] = Field(
+    supervision: Literal["auto", "frames", "clicks", "videos", "normal"] = Field(
         "auto",
         description=(
-            "what labels are of: `frames`, where each event begins and ends; `videos`, whether there is one; `normal`: "
-            "there is no event at all; `auto`: the one that says more, if the labels of all training videos and the "
-            "detector allow it"
+            "what labels are of: `frames`, where each event begins and ends; `clicks`, one frame of each; `videos`, "
+            "whether there is one; `normal`: there is no event at all; `auto`: the one that says most, if the labels "
+            "of all training videos and the detector allow it"
         ),
     )
     motion_quantile: float = Field(
@@ -357,6 +357,13 @@ class ProtocolConfig(Section):
         description=(
             "also measure as the authors' code does: the best checkpoint by the *test* videos, overlapping "
             "windows merged by their maximum; optimistic, for comparison with published numbers only"
+        ),
+    )
+    by_test: bool = Field(
+        False,
+        description=(
+            "also measure as RTFM, UR-DMU, PEL4VAD and BN-WVAD do: the best evaluation by the *test* videos; "
+            "optimistic, for comparison with published numbers only"
         ),
     )
 

@@ -8,7 +8,9 @@ from pathlib import PurePosixPath
 from lad.footage import VIDEO_SUFFIXES
 
 # What stands behind a video's name in the lists and downloads of RTFM, S3R, MGFN, TEVAD and their followers.
-FEATURE_SUFFIXES = ("_i3d", "_c3d", "_clip", "_videomae", "_swin", "_rgb", "_flow", "_{stream}")
+CROP = "{crop}"  # stands for the number of a crop where each of them is a file
+CROP_SUFFIX = f"__{CROP}"  # Abuse001_x264__0.npy, Abuse001_x264__1.npy, ...: XD-Violence, VadCLIP and their followers
+FEATURE_SUFFIXES = ("_i3d", "_c3d", "_clip", "_videomae", "_swin", "_rgb", "_flow", "_{stream}", CROP_SUFFIX)
 FIELD_SUFFIXES = (*FEATURE_SUFFIXES, "_x264")
 
 

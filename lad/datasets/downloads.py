@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -11,12 +12,13 @@ from lad.dataset import FEATURES_SUFFIX, MAX_PROBLEMS, DatasetError, Video
 from lad.files import check_readable
 from lad.finding import video_ids
 from lad.footage import VIDEO_SUFFIXES
-from lad.names import plain_names, video_of_features
+from lad.names import CROP_SUFFIX, plain_names, video_of_features
 from lad.ours import is_work_directory
 
 Folders = dict[Path, list[str]]  # a folder -> the names of its files
 FileIndex = dict[str, list[Path]]  # a name without suffix, in lower case -> the files of that name
 MAX_LIST_BYTES = 256 << 20  # of a list of labels: many times the longest
+CROP_FILE = re.compile(rf"(.+)__[0-9]\{FEATURES_SUFFIX}")
 NOT_DATA = (".", "__MACOSX")  # names that begin so are hidden files, or what macOS leaves in archives
 
 
@@ -64,17 +66,22 @@ def footage_by_stem(folders: Folders) -> FileIndex:
     """The videos by their names without suffix; for a name that has none, the features that others made of it.
 
     These are recognised by what the field writes behind a video's name: `Abuse001_x264_i3d.npy`, `a_rgb.npy` beside
-    `a_flow.npy`.
+    `a_flow.npy`, `a__0.npy` beside `a__1.npy`. Of the latter the first may be called `a.npy`.
     """
     features: FileIndex = {}
     for folder, names in folders.items():
+        apart = {crop[1] for crop in map(CROP_FILE.fullmatch, names) if crop}
         for name in names:
             bare, suffix = os.path.splitext(name)  # noqa: PTH122  (there may be many)
+            if crop := CROP_FILE.fullmatch(name):
+                bare = f"{crop[1]}{CROP_SUFFIX}"
             called = plain_names(bare)
-            if suffix != FEATURES_SUFFIX or len(called) == 1:
+            if suffix != FEATURES_SUFFIX or len(called) == 1 or bare in apart:
                 continue
             stream = bare.rpartition("_")[2]
-            path = folder / (f"{video_of_features(bare)}_{{stream}}{suffix}" if stream in ("rgb", "flow") else name)
+            path = folder / f"{bare}{suffix}"
+            if stream in ("rgb", "flow"):
+                path = folder / f"{video_of_features(bare)}_{{stream}}{suffix}"
             for one in called:
                 there = features.setdefault(one.lower(), [])
                 there += [] if path in there else [path]
@@ -106,6 +113,11 @@ def stem(name: str) -> str:
     return str(path.with_suffix("") if path.suffix.lower() in VIDEO_SUFFIXES else path)
 
 
+def video_name(path: Path) -> str:
+    """What the video is called whose file this is, or whose features it holds."""
+    return video_of_features(path.stem) if path.suffix == FEATURES_SUFFIX else path.stem
+
+
 def name_below(root: Path, path: Path) -> str:
     """A path as it is shown in messages: relative to the root, `/`-separated."""
     return path.relative_to(root).as_posix()
@@ -115,10 +127,7 @@ def with_ids(videos: Iterable[Video], root: Path) -> list[Video]:
     """The videos in their order, with ids made of their paths below `root`."""
     found = list(videos)
     paths = [video.file.absolute() for video in found]
-    named = [
-        path.with_name(f"{video_of_features(path.stem)}{path.suffix}") if video.is_features else path
-        for video, path in zip(found, paths, strict=True)
-    ]
+    named = [path.with_name(f"{video_name(path)}{path.suffix}") for path in paths]
     ids = video_ids(named if len(set(named)) == len(named) else paths, root)
     return [replace(video, id=name) for video, name in zip(found, ids, strict=True)]
 

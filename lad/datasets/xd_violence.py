@@ -4,7 +4,8 @@ Detection under Weak Supervision", ECCV 2020).
 The download holds:
 
 - videos named `<film or upload>__#<piece>_label_<codes>.mp4` in the folders of the training and the test archives:
-  3,954 train and 800 test (500 violent, 300 normal). No file lists the normal test videos.
+  3,954 train and 800 test (500 violent, 300 normal). No file lists the normal test videos. Where a video is not there,
+  features that somebody made of it are (`..._label_B1-0-0__0.npy` to `__4.npy`, a file for each crop).
 - `annotations.txt`: `name start end start end ...` for the 500 violent test videos. Some names end in `.mp4`.
 
 The codes are A for normal, B1 fighting, B2 shooting, B4 riot, B5 abuse, B6 car accident and G explosion. A name has up
@@ -24,7 +25,17 @@ from pathlib import Path
 
 from lad.dataset import DatasetError, Video
 from lad.datasets.common import Listing, Options
-from lad.datasets.downloads import by_stem, find_below, folders_below, lines_of, name_below, refuse, stem, with_ids
+from lad.datasets.downloads import (
+    find_below,
+    folders_below,
+    footage_by_stem,
+    lines_of,
+    name_below,
+    refuse,
+    stem,
+    video_name,
+    with_ids,
+)
 from lad.events import WEAK, WHOLE_VIDEO, AnyEvent, Event
 
 NORMAL = "Normal"
@@ -50,7 +61,8 @@ def read_xd_violence(root: Path, options: Options) -> Listing:
             cannot be understood.
     """
     folders = folders_below(root)
-    here = [file for files in by_stem(folders).values() for file in files if "_label_" in file.stem]
+    named = ((file, name) for name, files in footage_by_stem(folders).items() for file in files)
+    here = [file for file, name in named if video_name(file).lower() == name and "_label_" in name]
     annotation = find_below(folders, ANNOTATION)
     if not here:
         only = f", only {ANNOTATION}: give a folder that holds both" if annotation else ""
@@ -58,16 +70,16 @@ def read_xd_violence(root: Path, options: Options) -> Listing:
     missing = [] if annotation is not None else [ANNOTATION]
     events = {} if annotation is None else _read_annotation(annotation)
     labels = _labels(here)
-    annotated = {file.parent for file in here if file.stem in events}
-    mixed = {file.parent for file in here if labels[file] != NORMAL and file.stem not in events}
+    annotated = {file.parent for file in here if video_name(file) in events}
+    mixed = {file.parent for file in here if labels[file] != NORMAL and video_name(file) not in events}
     trains = WHOLE_VIDEO if options.protocol == "paper" else WEAK
     videos: list[Video] = []
     for file in here:
         found: tuple[AnyEvent, ...]
         in_test = any("test" in folder.lower() for folder in file.relative_to(root).parts[:-1])
-        label, source = labels[file], file.stem.partition("__#")[0].strip()
-        if file.stem in events:
-            split, found = "test", events[file.stem]
+        label, source = labels[file], video_name(file).partition("__#")[0].strip()
+        if video_name(file) in events:
+            split, found = "test", events[video_name(file)]
         elif label == NORMAL:
             split, found = "test" if in_test or file.parent in annotated - mixed else "train", ()
         elif not in_test:
@@ -82,7 +94,7 @@ def read_xd_violence(root: Path, options: Options) -> Listing:
     normal = sum(video.split == "test" and not video.is_abnormal for video in videos)
     missing += [f"training videos: {train} of {TRAIN} are here"] if train != TRAIN else []
     missing += [f"normal test videos: {normal} of {TEST_NORMAL} are here"] if normal != TEST_NORMAL else []
-    stems = {file.stem for file in here}
+    stems = {video_name(file) for file in here}
     missing += [f"{name}.mp4" for name in events if name not in stems]
     return Listing(with_ids(videos, root), missing)
 
@@ -92,7 +104,7 @@ def _labels(files: list[Path]) -> dict[Path, str]:
     labels: dict[Path, str] = {}
     problems: list[str] = []
     for file in files:
-        text = file.stem.rpartition("_label_")[2]
+        text = video_name(file).rpartition("_label_")[2]
         codes = [code for code in text.split("-") if code != "0"]
         if codes == ["A"]:
             labels[file] = NORMAL

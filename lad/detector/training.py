@@ -13,11 +13,12 @@ import torch
 from lad.config import TrainConfig
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lad.detector.scoring import Merge
+from lad.detector.training_clicks import grow
 from lad.detector.training_videos import VideoSampler
 from lad.detector.training_windows import TrainingVideo, WindowSampler, feature_statistics
 from lad.detector.validation import Evaluation, best_evaluation, doubt, validate, validate_whole
 from lad.files import link
-from lad.models.registry import Supervision, build_detector
+from lad.models.registry import Supervision, build_detector, sees_videos
 
 KEPT_STEPS = 3  # step_*.pt files
 STD_FLOOR = 0.01  # of the mean deviation: a feature that never varies in training must not explode in testing
@@ -36,7 +37,9 @@ class Setup:
         config: the whole resolved configuration, for the checkpoints.
         weights: stream -> identity of the feature weights, for the checkpoints.
         selection: how the number of steps is chosen, for the checkpoints.
-        supervision: what labels are of: frames, which windows teach; or whole videos, whose best clips do.
+        supervision: what labels are of: frames, which windows teach; clicks, which become such labels; or whole
+            videos, whose best clips teach.
+        released, by_test: ask for these numbers of the test videos, too: see `ProtocolConfig`.
     """
 
     train: TrainConfig
@@ -48,6 +51,8 @@ class Setup:
     weights: dict[str, str] = field(default_factory=dict)
     selection: str = ""
     supervision: Supervision = "frames"
+    released: bool = False
+    by_test: bool = False
 
 
 class Fit:
@@ -61,7 +66,7 @@ class Fit:
         folder: for checkpoints.
         train: the videos to learn from.
         val: those to validate on; none: nothing is validated.
-        test: those of the released protocol, which looks at their AUC too.
+        test: those that `released` and `by_test` look at, for numbers that choose nothing.
         keep_best: keep the best checkpoint, and those of several steps.
         chosen: the evaluation whose threshold and calibration the checkpoints get; None: each gets its own.
         validated_on: videos of which validation was made: those with an event, and those without.
@@ -89,10 +94,13 @@ class Fit:
         self.setup, self.folder, self.val, self.test = setup, folder, val, test
         self.keep_best, self.chosen, self.validated_on = keep_best, chosen, validated_on
         self.sampler: WindowSampler | VideoSampler
-        if setup.supervision == "videos":
-            self.sampler, self.validate = VideoSampler(train, setup.device), validate_whole
+        if setup.supervision == "clicks":
+            train, self.val = grow(train, val, setup.train, setup.device)
+        self.validate = validate_whole if setup.supervision == "videos" else validate
+        if setup.supervision == "videos" or sees_videos(setup.train.detector):
+            self.sampler = VideoSampler(train, setup.device, located=setup.supervision != "videos")
         else:
-            self.sampler, self.validate = WindowSampler(train, setup.train.window, setup.device), validate
+            self.sampler = WindowSampler(train, setup.train.window, setup.device)
         torch.manual_seed(setup.train.seed)
         self.model: Any = _new_detector(setup, self.sampler)
         self.optimizer = torch.optim.Adam(
@@ -120,12 +128,22 @@ class Fit:
                 self.step,
                 torch.stack(losses).mean().item(),
                 self.validate(self.model, self.val, self.setup.merge) if self.val else None,
-                validate(self.model, self.test, "max").auc if self.test and self.keep_best else None,
+                **self._try(),
             )
             losses.clear()
             self.history.append(evaluation)
             self._save()
             yield evaluation
+
+    def _try(self) -> dict[str, float | None]:
+        """The numbers of the test videos that were asked for."""
+        tried: dict[str, float | None] = {}
+        if self.test and self.keep_best and self.setup.released:
+            tried["test_auc"] = validate(self.model, self.test, "max").auc
+        if self.test and self.keep_best and self.setup.by_test:
+            found = validate(self.model, self.test, self.setup.merge)
+            tried |= {"by_test_auc": found.auc, "by_test_ap": found.ap}
+        return tried
 
     def _resume(self) -> None:
         last = self.folder / "last.pt"

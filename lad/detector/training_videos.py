@@ -20,10 +20,19 @@ MAX_CLIPS = MIL.max_clips  # of a video in a batch
 
 @dataclass(frozen=True)
 class VideoBatch:
-    """Whole videos: `features` (batch, T, D), `real` (batch, T) bool, `abnormal` (batch,) 0 or 1, `labels` (batch,)."""
+    """Whole videos.
+
+    Attributes:
+        features: `(batch, T, D)` float32.
+        real: `(batch, T)` bool, false for what fills up a shorter video.
+        targets: `(batch, T)` float32, the share of a clip's labelled frames that are anomalous.
+        abnormal: `(batch,)` float32, 0 or 1.
+        labels: `(batch,)` int64, categories.
+    """
 
     features: torch.Tensor
     real: torch.Tensor
+    targets: torch.Tensor
     abnormal: torch.Tensor
     labels: torch.Tensor
 
@@ -34,13 +43,14 @@ class VideoSampler:
     Args:
         videos: all that may be drawn from, with the video's label on each of its frames.
         device: where batches are needed.
+        located: the labels are of frames, and clips learn from these, too.
 
     Raises:
         TrainingError: they are all of one kind.
     """
 
-    def __init__(self, videos: Sequence[TrainingVideo], device: str = "cpu") -> None:
-        self.videos, self.device = list(videos), device
+    def __init__(self, videos: Sequence[TrainingVideo], device: str = "cpu", *, located: bool = False) -> None:
+        self.videos, self.device, self.located = list(videos), device, located
         used = [video for video in self.videos if video.mask.any()]
         self.abnormal = [video for video in used if video.is_abnormal]
         self.normal = [video for video in used if not video.is_abnormal]
@@ -55,11 +65,16 @@ class VideoSampler:
     def loss(self, model: Any, config: TrainConfig) -> torch.Tensor:
         """What a batch of them says of a detector: binary cross-entropy of their scores, cross-entropy of categories.
 
-        The scores are those that stand for a video (`pool_top`); an unknown category counts for nothing.
+        The scores are those that stand for a video (`pool_top`) and, where frames are labelled, those of all clips. An
+        unknown category counts for nothing.
         """
         batch = self.draw(config.abnormal_windows, config.normal_windows)
-        scores, logits = pool_top(model.by_clip(batch.features, batch.real), batch.real)
+        by_clip = model.by_clip(batch.features, batch.real)
+        scores, logits = pool_top(by_clip, batch.real)
         score_loss = F.binary_cross_entropy(scores, batch.abnormal)
+        if self.located:
+            located = by_clip[..., -1][batch.real]
+            score_loss = score_loss + F.binary_cross_entropy_with_logits(located, batch.targets[batch.real])
         class_loss = F.cross_entropy(logits, batch.labels, ignore_index=UNKNOWN_CATEGORY, reduction="sum")
         class_loss = class_loss / (batch.labels != UNKNOWN_CATEGORY).sum().clamp(min=1)
         return config.class_weight * class_loss + config.score_weight * score_loss
@@ -69,21 +84,29 @@ class VideoSampler:
         drawn = [self.abnormal[draw(len(self.abnormal))] for _ in range(abnormal)]
         drawn += [self.normal[draw(len(self.normal))] for _ in range(normal)]
         clips = [_shortened(video, draw(video.features.crops) if video.features.crops > 1 else 0) for video in drawn]
-        features = np.zeros((len(drawn), max(map(len, clips)), self.feature_dim), dtype=np.float32)
+        features = np.zeros((len(drawn), max(len(rows) for rows, _ in clips), self.feature_dim), dtype=np.float32)
         real = np.zeros(features.shape[:2], dtype=bool)
-        for place, rows in enumerate(clips):
+        targets = np.zeros(features.shape[:2], dtype=np.float32)
+        for place, (rows, shares) in enumerate(clips):
             features[place, : len(rows)] = rows
+            targets[place, : len(rows)] = shares
             real[place, : len(rows)] = True
         truth = np.array([video.is_abnormal for video in drawn], dtype=np.float32)
         labels = np.array([video.label for video in drawn])
-        return VideoBatch(*(torch.from_numpy(array).to(self.device) for array in (features, real, truth, labels)))
+        arrays = (features, real, targets, truth, labels)
+        return VideoBatch(*(torch.from_numpy(array).to(self.device) for array in arrays))
 
 
-def _shortened(video: TrainingVideo, crop: int) -> np.ndarray:
-    """`(T, D)` float32 of its labelled clips, T <= 256: of a longer video, means of as many equal runs of clips."""
+def _shortened(video: TrainingVideo, crop: int) -> tuple[np.ndarray, np.ndarray]:
+    """`(T, D)` float32 of its labelled clips and the share of each that is anomalous, `(T,)`.
+
+    T <= 256: of a longer video, they are means of as many equal runs of clips.
+    """
     clips = np.arange(video.features.clips)[video.known_clips]
+    shares = (video.targets.sum(axis=1) / np.maximum(video.mask.sum(axis=1), 1))[clips]
     if len(clips) <= MAX_CLIPS:
-        return video.features.rows(crop, clips)
+        return video.features.rows(crop, clips), shares
     starts = np.arange(MAX_CLIPS) * len(clips) // MAX_CLIPS
     runs = np.split(clips, starts[1:])  # read one by one: a video may be days long
-    return np.stack([video.features.rows(crop, run).mean(axis=0) for run in runs])
+    rows = np.stack([video.features.rows(crop, run).mean(axis=0) for run in runs])
+    return rows, np.add.reduceat(shares, starts) / np.diff(np.append(starts, len(clips)))

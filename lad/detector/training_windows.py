@@ -14,6 +14,7 @@ from lad.clip import CLIP_FRAMES
 from lad.config import TrainConfig
 from lad.dataset import Video
 from lad.errors import LadError
+from lad.events import Click
 from lad.features.video import ClipFeatures, VideoFeatures
 from lad.files import READERS
 from lad.models.aed import UNKNOWN_CATEGORY, multi_task_loss
@@ -33,6 +34,8 @@ class TrainingVideo:
         frame_labels: `(frames,)` bool, true for anomalous.
         label: index of its category; `UNKNOWN_CATEGORY`: nobody said.
         labelled: `(frames,)` bool, false for the frames of which nobody knows what they show; None: all are known.
+        clicks: the frames that are labelled, where those are single ones inside events; empty: they are not.
+        group: videos of one group stay together when videos are divided.
         targets: `(clips, 16)` float32, 1 on anomalous frames.
         mask: `(clips, 16)` float32, 1 on real frames that are labelled: the last clip may reach beyond the video's end.
     """
@@ -42,6 +45,8 @@ class TrainingVideo:
     frame_labels: np.ndarray
     label: int
     labelled: np.ndarray | None = None
+    clicks: tuple[int, ...] = ()
+    group: str = ""
     targets: np.ndarray = field(init=False)
     mask: np.ndarray = field(init=False)
 
@@ -73,16 +78,24 @@ class TrainingVideo:
 def open_labelled(
     videos: Sequence[Video], features: Mapping[str, VideoFeatures], classes: Sequence[str], *, whole: bool = False
 ) -> Iterator[TrainingVideo]:
-    """The videos with their labels and features, in order; `whole`: each frame has the label of its video."""
+    """The videos with their labels and features, in order; `whole`: each frame has the label of its video.
+
+    Of a video with clicks, else, no other frame is labelled.
+    """
     for video in videos:
         source = features[video.id]
+        labelled = video.known_frames(source.frames) if video.unlabelled else None
+        clicks: tuple[int, ...] = ()
         if whole:
             truth = np.full(source.frames, video.is_abnormal)
+        elif clicks := tuple(min(one.frame, source.frames - 1) for one in video.events if isinstance(one, Click)):
+            truth = np.zeros(source.frames, dtype=bool)
+            truth[list(clicks)] = True
+            labelled = truth
         else:
             truth = video.frame_labels(source.frames)
         label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
-        labelled = video.known_frames(source.frames) if video.unlabelled else None
-        yield TrainingVideo(source, source.open(), truth, label, labelled)
+        yield TrainingVideo(source, source.open(), truth, label, labelled, clicks, video.group)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -45,6 +45,20 @@ class Validation:
         return Calibration(self.slope, self.offset) if known else Calibration()  # type: ignore[arg-type]
 
 
+class Grouped(Protocol):
+    """A video, for who divides videos: those of one group stay together."""
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def is_abnormal(self) -> bool: ...
+
+
+Kept = TypeVar("Kept", bound=Grouped)
+TRIED = ("test_auc", "by_test_auc", "by_test_ap")  # numbers of the test videos, by which nothing is chosen
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What is known of a detector after so many steps of training.
@@ -53,22 +67,24 @@ class Evaluation:
         step: steps done.
         loss: mean training loss since the evaluation before.
         validation: on the held-out videos; None: there are none.
-        test_auc: of the `test` videos, in the released protocol only.
+        test_auc: of the `test` videos, with `protocol.released` only.
+        by_test_auc, by_test_ap: of the `test` videos, with `protocol.by_test` only.
     """
 
     step: int
     loss: float | None
     validation: Validation | None = None
     test_auc: float | None = None
+    by_test_auc: float | None = None
+    by_test_ap: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, flat, as checkpoints and curves keep it."""
         data: dict[str, Any] = {"step": self.step, "loss": self.loss}
         if self.validation is not None:
             data |= asdict(self.validation)
-        if self.test_auc is not None:
-            data["test_auc"] = self.test_auc
-        return data
+        tried = {name: getattr(self, name) for name in TRIED}
+        return data | {name: value for name, value in tried.items() if value is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
@@ -79,7 +95,7 @@ class Evaluation:
         """
         names = [field.name for field in fields(Validation)]
         validation = Validation(**{name: data[name] for name in names}) if "auc" in data else None
-        return cls(data["step"], data["loss"], validation, data.get("test_auc"))
+        return cls(data["step"], data["loss"], validation, **{name: data.get(name) for name in TRIED})
 
     def describe(self) -> str:
         """It in a few words."""
@@ -89,18 +105,18 @@ class Evaluation:
         return ", ".join(f"{name} {value:.4f}" for name, value in numbers.items() if value is not None)
 
 
-def divide(videos: Sequence[Video], parts: int, seed: int) -> list[list[Video]]:
+def divide(videos: Sequence[Kept], parts: int, seed: int) -> list[list[Kept]]:
     """Deal videos into `parts` by source, so that each part gets its share of abnormal and of normal ones.
 
     Sources are shuffled by `seed` and dealt largest first to the part that has the fewest videos of their kind.
     """
-    groups: dict[str, list[Video]] = {}
+    groups: dict[str, list[Kept]] = {}
     for video in videos:
         groups.setdefault(video.group, []).append(video)
     order = sorted(groups)
     random.Random(seed).shuffle(order)
     order.sort(key=lambda group: -len(groups[group]))
-    dealt: list[list[Video]] = [[] for _ in range(parts)]
+    dealt: list[list[Kept]] = [[] for _ in range(parts)]
     kinds = [Counter[bool]() for _ in range(parts)]  # how many abnormal and normal videos each part has
     for group in order:
         kind = any(video.is_abnormal for video in groups[group])
@@ -223,6 +239,16 @@ def best_evaluation(history: Sequence[Evaluation]) -> Evaluation:
     if by_loss and len(by_loss) == len(history):
         return min(by_loss, key=lambda pair: pair[0])[1]
     return history[-1]
+
+
+def best_by_test(history: Sequence[Evaluation]) -> dict[str, Any]:
+    """The highest AUC and the highest AP of the test videos, each with its step; nothing where none was measured."""
+    best: dict[str, Any] = {}
+    for name in ("auc", "ap"):
+        tried = [(value, one.step) for one in history if (value := getattr(one, f"by_test_{name}")) is not None]
+        if tried:
+            best[name], best[f"{name}_step"] = max(tried, key=lambda pair: pair[0])
+    return best
 
 
 def mean_curve(curves: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:

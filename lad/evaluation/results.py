@@ -291,6 +291,10 @@ def summarise(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if optimistic:
         how = f"mean of {len(optimistic)} splits: {optimistic[0]['how']}"
         mean["released_protocol"] = {"auc": _mean([one["auc"] for one in optimistic]), "how": how}
+    if by_test := [split["selected_by_test"] for split in splits if "selected_by_test" in split]:
+        how = f"mean of {len(by_test)} splits: {by_test[0]['how']}"
+        mean["selected_by_test"] = {name: _mean([one.get(name) for one in by_test]) for name in ("auc", "ap")}
+        mean["selected_by_test"]["how"] = how
     return mean | {
         "undefined": {name: UNDEFINED[name] for name in names if mean[name] is None},
         "sd": {name: float(np.std(values, ddof=1)) if len(values) > 1 else None for name, values in known.items()},

@@ -64,8 +64,9 @@ def metrics_lines(metrics: Mapping[str, Any]) -> list[str]:
         interval = ", ".join(f"{end:.3g}" for end in budget["interval"] or ())
         hours = f"{budget['normal_hours']:.3g} h of normal footage"
         lines.append(f"alarms a day: {budget['asked']:g} asked for, {met} [{interval}] met in {hours}")
-    if optimistic := metrics.get("released_protocol"):
-        lines.append(f"released protocol: frame AUC {number_text(optimistic['auc'])} ({optimistic['how']})")
+    for name in filter(metrics.get, ("released_protocol", "selected_by_test")):
+        said = f"frame AUC {number_text(metrics[name]['auc'])} ({metrics[name]['how']})"
+        lines.append(f"{name.replace('_', ' ')}: {said}")
     return lines
 
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from lad.clip import CLIP_FRAMES
 from lad.dataset import Video
-from lad.features.layout import OWN, read_layout
+from lad.features.layout import CROPS, OWN, read_layout
 from lad.features.recipe import EXTRACT, stream_dim
-from lad.features.video import FeatureFile, feature_file, open_array
+from lad.features.video import CropFiles, FeatureFile, beside, feature_file, files_of, open_array
 from lad.files import read_npy
+from lad.names import CROP, CROP_SUFFIX
 
 GIVEN = "given"  # stands for the stream in the manifest's items of such features
 
@@ -23,12 +24,12 @@ class Headers:
     """What the headers of a video's given features say.
 
     Attributes:
-        files: one for each path.
+        files: of each stream, or one of all.
         layout: the order of their axes.
         why: why they are read in that order, where it is not lad's own and nobody asked for it; else empty.
     """
 
-    files: list[FeatureFile]
+    files: list[FeatureFile | CropFiles]
     layout: str
     why: str
 
@@ -52,10 +53,27 @@ class Checked:
     why: str = ""
 
 
+def given_parts(video: Video, streams: Sequence[str]) -> list[list[Path]]:
+    """The feature files of a video that comes as features.
+
+    One for each stream where its path says `{stream}`. Where it says `{crop}`, each of them is several: `a__{crop}.npy`
+    stands for `a__0.npy`, `a__1.npy`, ..., as XD-Violence has them, or with `a.npy` in the first one's place, as those
+    of UCF-Crime have it (Roc-Ng/DeepMIL).
+    """
+    paths = dict.fromkeys(Path(str(video.path).replace("{stream}", stream)) for stream in streams)
+    return [_crops(path) if CROP in path.name else [path] for path in paths]
+
+
+def _crops(path: Path) -> list[Path]:
+    first, plain = (path.with_name(path.name.replace(mark, with_)) for mark, with_ in ((CROP, "0"), (CROP_SUFFIX, "")))
+    others = [path.with_name(path.name.replace(CROP, str(number))) for number in range(1, max(CROPS))]
+    missing = next((number for number, other in enumerate(others) if not other.exists()), len(others))
+    return [plain if plain.exists() and not first.exists() else first, *others[:missing]]
+
+
 def given_paths(video: Video, streams: Sequence[str]) -> list[Path]:
-    """The feature files of a video that comes as features: one for each stream where its path says `{stream}`."""
-    paths = [Path(str(video.path).replace("{stream}", stream)) for stream in streams]
-    return list(dict.fromkeys(paths))
+    """All of a video's `given_parts`, one after the other."""
+    return [path for part in given_parts(video, streams) for path in part]
 
 
 def read_headers(video: Video, streams: Sequence[str], asked: str) -> Headers:
@@ -65,14 +83,22 @@ def read_headers(video: Video, streams: Sequence[str], asked: str) -> Headers:
         OSError: a file cannot be read.
         ValueError: it holds something else, or its axes cannot be told from each other; names it.
     """
-    paths = given_paths(video, streams)
+    parts = given_parts(video, streams)
+    paths, crops = [path for part in parts for path in part], len(parts[0])
     arrays = [open_array(path) for path in paths]
     try:
         layout, why = read_layout(arrays[0].shape, asked, video.n_frames)
     except ValueError as error:
         raise ValueError(f"{paths[0]}: {error}") from error
     files = [feature_file(path, array, layout) for path, array in zip(paths, arrays, strict=True)]
-    return Headers(files, layout, why)
+    if crops not in CROPS or {len(part) for part in parts} != {crops}:
+        raise ValueError(f"{video.path}: {crops} files of crops are there, and there can be 1, 5 or 10")
+    for file in files if crops > 1 else ():
+        if file.shape[0] > 1:
+            raise ValueError(f"{file.path}: holds {file.shape[0]} crops, and others are in files of their own")
+        if file.shape != files[0].shape:
+            raise ValueError(f"{file.path}: {file.shape[1:]} does not go with {paths[0]}: {files[0].shape[1:]}")
+    return Headers(beside(files, crops), layout, why)
 
 
 def given_layout(video: Video, streams: Sequence[str], asked: str) -> str:
@@ -96,7 +122,7 @@ def given_facts(video: Video, backbone: str, streams: Sequence[str], fps: float,
     return facts | ({"layout": layout} if layout != OWN else {})  # left out, as rows of an older lad have it
 
 
-def dim_misfit(files: Sequence[FeatureFile], backbone: str, streams: Sequence[str]) -> str:
+def dim_misfit(files: Sequence[FeatureFile | CropFiles], backbone: str, streams: Sequence[str]) -> str:
     """Why the features of one video are of another length than those of the backbone and streams; empty: they fit."""
     dims = [stream_dim(backbone, stream) for stream in streams]
     dim, wanted = sum(file.shape[2] for file in files), sum(dims)
@@ -124,7 +150,7 @@ def check_given(video: Video, backbone: str, streams: Sequence[str], asked: str)
         headers = read_headers(video, streams, asked)
         if misfit := dim_misfit(headers.files, backbone, streams):
             return Checked(refusal=misfit)
-        for file in headers.files:
+        for file in (one for part in headers.files for one in files_of(part)):
             numbers = file[:]
             if not np.isfinite(numbers.min() + numbers.max()):  # as they are not where any number is not
                 return Checked(refusal=f"{file.path}: holds numbers that are not finite")

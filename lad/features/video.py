@@ -70,6 +70,18 @@ def open_array(path: Path) -> np.memmap:
     return array
 
 
+def beside(files: Sequence[FeatureFile], crop_files: int) -> list[FeatureFile | CropFiles]:
+    """What stands side by side: the files, or so many of them each time as the crops of one."""
+    if crop_files == 1:
+        return list(files)
+    return [CropFiles(files[start : start + crop_files]) for start in range(0, len(files), crop_files)]
+
+
+def files_of(part: FeatureFile | CropFiles) -> Sequence[FeatureFile]:
+    """The files that it lies in."""
+    return part.files if isinstance(part, CropFiles) else [part]
+
+
 def open_features(path: Path, layout: str = OWN) -> FeatureFile:
     """Read the header of a feature file, two axes or three.
 
@@ -101,6 +113,32 @@ def feature_file(path: Path, array: np.memmap, layout: str) -> FeatureFile:
 
 
 @dataclass(frozen=True)
+class CropFiles:
+    """Features whose crops are files of their own, `(1, clips, dim)` each and all alike."""
+
+    files: Sequence[FeatureFile]
+
+    @property
+    def path(self) -> Path:
+        """The first file."""
+        return self.files[0].path
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        _, clips, dim = self.files[0].shape
+        return len(self.files), clips, dim
+
+    def __getitem__(self, place: tuple[int, Any]) -> np.ndarray:
+        """`(clips, dim)`: clips of a crop.
+
+        Raises:
+            OSError: as of a `FeatureFile`.
+        """
+        crop, clips = place
+        return self.files[crop][0, clips]
+
+
+@dataclass(frozen=True)
 class ClipFeatures:
     """The features of a video's clips.
 
@@ -108,7 +146,7 @@ class ClipFeatures:
         parts: `(crops, clips, dim)` float each, which stand side by side.
     """
 
-    parts: Sequence[FeatureFile | np.ndarray]
+    parts: Sequence[FeatureFile | CropFiles | np.ndarray]
 
     @property
     def crops(self) -> int:
@@ -133,7 +171,8 @@ class VideoFeatures:
     """The features of one video, as files, and the frames that they tell of.
 
     Attributes:
-        paths: `.npy` files of two or three axes, one for each configured stream or one of all.
+        paths: `.npy` files of two or three axes, one for each configured stream or one of all; or as many of these as
+            there are crops.
         times_path: `.npy`, `(frames,)` float64, seconds since the first frame; None: the frames are evenly spaced.
         frames: how many the video has.
         fps: average frames a second.
@@ -142,6 +181,7 @@ class VideoFeatures:
         fingerprint: of all files together.
         warnings: what was odd about the video.
         layout: the order of the files' axes.
+        crop_files: so many of the paths, one after the other, are the crops of a stream.
     """
 
     paths: list[Path]
@@ -153,6 +193,7 @@ class VideoFeatures:
     fingerprint: str = ""
     warnings: tuple[str, ...] = ()
     layout: str = OWN
+    crop_files: int = 1
 
     def open(self) -> ClipFeatures:
         """The features, which stay on the disk.
@@ -162,9 +203,10 @@ class VideoFeatures:
             FeaturesError: a file is not as it was made.
         """
         try:
-            return ClipFeatures([open_features(path, self.layout) for path in self.paths])
+            files = [open_features(path, self.layout) for path in self.paths]
         except ValueError as error:
             raise _damaged(error) from error
+        return ClipFeatures(beside(files, self.crop_files))
 
     def timeline(self) -> Timeline:
         """The video's frames and clips; read anew at each call, so that nothing of it is kept.

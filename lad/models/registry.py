@@ -119,12 +119,14 @@ DETECTORS: dict[str, tuple[str, dict[str, int]]] = {
     "normality": ("lad.models.normality:Normality", {}),
 }
 
-Supervision = Literal["frames", "videos", "normal"]  # what labels are of; the strongest first; or that there are none
+# What labels are of, the strongest first; or that there are none.
+Supervision = Literal["frames", "clicks", "videos", "normal"]
 
-# What a detector can learn from, where that is not frames alone: labels of videos need the method `by_clip`.
+# What a detector can learn from: labels of videos need the method `by_clip`; clicks become labels of frames.
+OF_FRAMES: tuple[Supervision, ...] = ("frames", "clicks")  # those that are not named here
 LEARNS_FROM: dict[str, tuple[Supervision, ...]] = {
-    "linear": ("frames", "videos"),
-    "mil": ("videos",),
+    "linear": (*OF_FRAMES, "videos"),
+    "mil": ("clicks", "videos"),
     "normality": ("normal",),
 }
 
@@ -150,6 +152,11 @@ def detector_class(name: str) -> type[Any]:
         return getattr(import_module(module), found)
     except (ImportError, AttributeError, ValueError) as error:
         raise DetectorMissing(f"train.detector {name}: it cannot be imported: {error}") from error
+
+
+def sees_videos(name: str) -> bool:
+    """Whether a detector takes whole videos, as a `VideoDetector`, and no windows."""
+    return hasattr(detector_class(name), "max_clips")
 
 
 def build_detector(name: str, **sizes: Any) -> Any:

@@ -111,5 +111,7 @@ def _split_problems(config: Config) -> Iterator[str]:
         yield f"protocol.official: only the official downloads of {known} have such a split beside the one that is used"
     if config.protocol.official and config.protocol.splits > 1:
         yield "protocol.splits: there is one official split: set it to 1"
+    if config.protocol.by_test and "normal" in LEARNS_FROM.get(config.train.detector, ()):
+        yield "protocol.by_test: a detector of normal footage alone learns in one go: there is no step to choose"
     if config.protocol.splits > 1 and data.layout == "released":
         yield "protocol.splits: the released layout comes with its own split: set it to 1"

@@ -85,6 +85,10 @@ def evaluate_videos(
     metrics["doubt"] = first.get("doubt", "") or _taught_by(project, work, usable)
     if not first.get("doubt") and metrics["doubt"]:
         reporter.say(f"warning: {metrics['doubt']}")
+    if by_test := facts.get("selected_by_test"):
+        metrics["selected_by_test"] = by_test | {
+            "how": "the best evaluations of the training by the test videos themselves: optimistic"
+        }
     if optimistic:
         metrics["released_protocol"] = {
             "auc": optimistic["test_auc"],
@@ -110,7 +114,7 @@ def metrics_facts(
     project: Project, work: Work, videos: Sequence[Video], rows: Mapping[str, Item], left_out: Iterable[str]
 ) -> dict[str, Any]:
     """What the metrics of these videos depend on, whose events are in frames; `rows`: of their scores."""
-    trained = work.manifest.get(TRAIN, work.item(DETECTOR))
+    trained, by_test = work.manifest.get(TRAIN, work.item(DETECTOR)), project.config.protocol.by_test
     configured = protocol(project, work, sorted(left_out))
     if trained:
         configured["selection"] = trained.info.get("selection", configured["selection"])
@@ -127,6 +131,8 @@ def metrics_facts(
             [v.id, v.label, pairs(v.events), row.fingerprint, row.outputs[0].sha256, *mended(row)]
             for v, row in ((v, rows[v.id]) for v in videos)
         ],
+        # As older results have it, where it is not asked for.
+        **({"selected_by_test": trained.info.get("selected_by_test")} if trained and by_test else {}),
     }
 
 

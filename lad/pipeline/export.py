@@ -122,8 +122,8 @@ def _arrays(features: VideoFeatures, recipe: FeatureRecipe) -> dict[str, np.ndar
             f"a row of this layout is {CLIP_FRAMES} frames of the video: "
             f"extract with extract.clip_stride={CLIP_FRAMES} and extract.fps=null"
         )
-    parts = [part[0] for part in opened.parts]
-    whole = parts[0] if len(parts) == 1 else np.hstack([part[: opened.clips] for part in parts])
+    parts = [part[0, : opened.clips] for part in opened.parts]
+    whole = parts[0] if len(parts) == 1 else np.hstack(parts)
     by_stream = dict(zip(recipe.streams, np.hsplit(whole, np.cumsum(recipe.dims)[:-1]), strict=True))
     if set(COMBINED_STREAMS) <= by_stream.keys():
         return {**by_stream, COMBINED: np.hstack([by_stream[stream] for stream in COMBINED_STREAMS])}

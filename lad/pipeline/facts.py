@@ -27,6 +27,8 @@ NAMES = {
     "alarms_per_day": "score.alarms_per_day",
     "events": "score.merge_seconds, score.min_seconds",
     "classes": "categories",
+    "clicks": "how intervals grow around clicks, version",
+    "by_test": "protocol.by_test",
 }
 GIVEN_NAMES = {  # of features that somebody else made
     "of": "extract.backbone, extract.streams",

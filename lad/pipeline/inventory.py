@@ -15,6 +15,7 @@ from lad.features.given import (
     dim_misfit,
     given_facts,
     given_layout,
+    given_parts,
     given_paths,
     read_headers,
 )
@@ -158,7 +159,7 @@ def take_given(
     with ThreadPoolExecutor(READERS) as readers:
         looked_at = list(readers.map(lambda one: check_given(one[0], recipe.backbone, recipe.streams, asked), todo))
     _say_layouts([video for video, _, _ in todo], looked_at, reporter)
-    if todo and len(recipe.streams) > 1 and len(given_paths(todo[0][0], recipe.streams)) == 1:
+    if todo and len(recipe.streams) > 1 and len(given_parts(todo[0][0], recipe.streams)) == 1:
         parts = zip(recipe.dims, recipe.streams, strict=True)
         both = " beside ".join(f"{dim} of {stream}" for dim, stream in parts)
         reporter.say(
@@ -280,9 +281,17 @@ def video_features(recipe: FeatureRecipe, work: Work, video: Video, rows: Sequen
     row, today = rows[0], _made_from(rows)
     frames, fps, warnings = row.info["frames"], row.info["fps"], tuple(row.info["warnings"])
     if video.is_features:
-        paths = given_paths(video, recipe.streams)
-        layout = row.info.get("layout", OWN)  # rows of an older lad knew no other
-        return VideoFeatures(paths, None, frames, fps, fingerprint=today, warnings=warnings, layout=layout)
+        parts = given_parts(video, recipe.streams)
+        return VideoFeatures(
+            paths=[path for part in parts for path in part],
+            times_path=None,
+            frames=frames,
+            fps=fps,
+            fingerprint=today,
+            warnings=warnings,
+            layout=row.info.get("layout", OWN),  # rows of an older lad knew no other
+            crop_files=len(parts[0]),
+        )
     return VideoFeatures(
         paths=[work.features(stream, video.id) for stream in recipe.streams],
         times_path=work.times(video.id),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lad.clip import CLIP_FRAMES
@@ -15,7 +16,7 @@ from lad.dataset import Video
 from lad.events import Click, Event, Somewhere, TimedEvent, last_frame
 from lad.extract.count import promised_frames
 from lad.features.labels import without_found
-from lad.models.registry import LEARNS_FROM, Supervision
+from lad.models.registry import LEARNS_FROM, OF_FRAMES, Supervision
 from lad.pipeline.checks import dataset_paths
 from lad.pipeline.reporter import StageError
 from lad.remote.url import is_missing
@@ -80,7 +81,8 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
             f"no training video has an event: there is nothing to learn from; {events_elsewhere['none']}; or, to learn "
             "from normal footage alone, -o train.detector=normality"
         )
-    if supervision == "videos" and all(video.is_abnormal for video in train):
+    compares = supervision == "videos" or "frames" not in LEARNS_FROM.get(config.train.detector, OF_FRAMES)
+    if compares and all(video.is_abnormal for video in train):
         raise StageError(
             "every training video has an event, and labels of whole videos teach by comparing them with normal ones; "
             f"{events_elsewhere['all']}"
@@ -112,12 +114,21 @@ def supervision_of(videos: Sequence[Video], train: TrainConfig) -> Supervision:
         StageError: the labels or the detector do not allow it.
     """
     weak = [video.id for video in videos if video.is_weak]
-    learns_from = LEARNS_FROM.get(train.detector, ("frames",))
+    nowhere = [video.id for video in videos if Somewhere() in video.events]
+    learns_from = LEARNS_FROM.get(train.detector, OF_FRAMES)
     if train.supervision == "frames" and weak:
         raise StageError(
             f"{_some(weak)}: training videos with ? or a single frame in the column events, and train.supervision is "
             "frames: write where each event begins and ends, or nothing in their column split, or set "
-            "train.supervision=videos"
+            f"train.supervision={'videos' if nowhere else 'clicks'}"
+        )
+    if train.supervision == "clicks" and (nowhere or not weak):
+        raise StageError(
+            f"{_some(nowhere)}: training videos with ? in the column events, and train.supervision is clicks: write a "
+            "frame of each event, or nothing in their column split, or set train.supervision=videos"
+            if nowhere
+            else "no training video has a single frame in the column events, and train.supervision is clicks: write a "
+            "frame of each event, or set train.supervision=auto"
         )
     abnormal = [video.id for video in videos if video.is_abnormal]
     if abnormal and (train.supervision == "normal" or (train.supervision, learns_from) == ("auto", ("normal",))):
@@ -129,7 +140,7 @@ def supervision_of(videos: Sequence[Video], train: TrainConfig) -> Supervision:
     if train.supervision != "auto":
         wanted = (train.supervision,)
     elif weak:
-        wanted = ("videos",)
+        wanted = ("videos",) if nowhere else ("clicks", "videos")
     elif not abnormal:
         wanted = ("normal", "frames", "videos")
     for supervision in wanted:
@@ -138,10 +149,17 @@ def supervision_of(videos: Sequence[Video], train: TrainConfig) -> Supervision:
     able = " or ".join(f"train.detector={name}" for name in LEARNS_FROM if wanted[0] in LEARNS_FROM[name])
     if train.supervision == "auto":
         raise StageError(
-            f"{_some(weak)}: training videos with ? or a single frame in the column events, and the detector "
-            f"{train.detector} learns from frames: set {able}"
+            f"{_some(nowhere or weak)}: training videos with {'?' if nowhere else 'a single frame'} in the column "
+            f"events, and the detector {train.detector} cannot learn from that: set {able}"
         )
     raise StageError(f"train.supervision {wanted[0]}: the detector {train.detector} cannot learn from that: set {able}")
+
+
+def grows(videos: Sequence[Video], train: TrainConfig) -> bool:
+    """Whether intervals are grown around clicks in these videos, those in the splits `train` and `val`."""
+    with suppress(StageError):
+        return supervision_of(videos, train) == "clicks"
+    return False
 
 
 def _taught_by(videos: Sequence[Video], train: TrainConfig) -> str:
@@ -150,6 +168,8 @@ def _taught_by(videos: Sequence[Video], train: TrainConfig) -> str:
         return "it learns from labels of frames (train.supervision frames)"
     if supervision == "normal":
         return "no training video has an event: it learns from normal footage alone (train.supervision normal)"
+    if supervision == "clicks":
+        return "it learns from intervals that it grows around single frames of events (train.supervision clicks)"
     known = sum(
         video.is_abnormal and any(not isinstance(event, Somewhere) for event in video.events) for video in videos
     )

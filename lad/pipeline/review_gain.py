@@ -31,7 +31,8 @@ from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
-from lad.pipeline.train import TrainingSet, detector_facts, find_training
+from lad.pipeline.train import detector_facts
+from lad.pipeline.training_set import TrainingSet, find_training
 from lad.work.layout import Work
 from lad.work.verdicts import counted
 

@@ -17,7 +17,7 @@ from lad.detector.review_order import (
     moments_of,
     order,
 )
-from lad.features.given import GIVEN, given_paths
+from lad.features.given import GIVEN, given_parts, given_paths
 from lad.features.labels import with_events_in_frames, with_review
 from lad.features.layout import OWN
 from lad.features.recipe import EXTRACT, configured_streams
@@ -109,7 +109,8 @@ def _features(work: Work, config: Config, one: ScoredVideo, video: Video) -> Vid
     if video.is_features:
         row = work.manifest.get(EXTRACT, f"{GIVEN}/{one.id}")
         layout = row.info.get("layout", OWN) if row else OWN
-        return VideoFeatures(given_paths(video, streams), None, one.frames, one.fps, layout=layout)
+        crops = len(given_parts(video, streams)[0])
+        return VideoFeatures(given_paths(video, streams), None, one.frames, one.fps, layout=layout, crop_files=crops)
     paths = [work.features(stream, one.id) for stream in streams]
     extract = config.extract
     return VideoFeatures(paths, work.times(one.id), one.frames, one.fps, extract.fps, extract.clip_stride)

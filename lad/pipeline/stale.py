@@ -32,7 +32,8 @@ from lad.pipeline.score import STAGE as SCORE
 from lad.pipeline.score import detector_repairs, score_facts
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
-from lad.pipeline.train import detector_facts, training_videos
+from lad.pipeline.train import detector_facts
+from lad.pipeline.training_set import training_videos
 from lad.work.layout import Work
 from lad.work.manifest import Item, Manifest
 

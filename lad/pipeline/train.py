@@ -7,7 +7,6 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +14,26 @@ from rich import filesize
 
 from lad.config import TrainConfig
 from lad.dataset import Video
-from lad.detector.validation import Evaluation, best_evaluation, divide, divide_normal, doubt, hold_out, mean_curve
+from lad.detector.validation import (
+    Evaluation,
+    best_by_test,
+    best_evaluation,
+    divide,
+    divide_normal,
+    doubt,
+    hold_out,
+    mean_curve,
+)
 from lad.device import detector_threads, numerics, repeatable
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, link, naming, write_json, write_text
 from lad.models.registry import detector_source
 from lad.pipeline.facts import FACTS, kept, pairs
-from lad.pipeline.inventory import check_labels, check_splits, find_features
-from lad.pipeline.labels import check_training, supervision_of, teaching_videos
+from lad.pipeline.labels import grows, supervision_of
 from lad.pipeline.project import Asked, Project
-from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.pipeline.reporter import Reporter, StageResult
+from lad.pipeline.training_set import find_training
 from lad.work.layout import Work
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ STAGE = "train"
 ITEM = "detector"
 EVENT = "event"  # the only category of a detector of normal footage alone
 CODE_VERSION = 6  # `train.val_fraction` holds out what it says, to one source
+CLICKS_CODE = 1  # of `lad.detector.training_clicks`: raised when other intervals grow around the same clicks
 
 
 def train_detector(
@@ -72,73 +81,13 @@ def train_detector(
     return result
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """What a detector can learn from.
-
-    Attributes:
-        features: of each video.
-        videos: to train and to validate on, with their events in frames.
-        test: those that the released protocol tries it on.
-        copies: the id of a video that holds the same as another one -> the other one's source.
-    """
-
-    features: dict[str, VideoFeatures]
-    videos: list[Video]
-    test: list[Video]
-    copies: dict[str, str]
-
-    def grouped(self) -> list[Video]:
-        """The videos, where copies are of one source: else one would validate what the other taught."""
-        return [replace(video, source=self.copies.get(video.id, video.source)) for video in self.videos]
-
-
-def find_training(
-    project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter, result: StageResult
-) -> TrainingSet:
-    """The videos that can be used; `result` gets those that cannot.
-
-    Raises:
-        StageError: there is nothing to train on, or its features are not there.
-    """
-    chosen, test = training_videos(project)
-    check_training(chosen, project.classes, project.config)
-    features, failed = find_features(project, recipe, work, asked, reporter, chosen + test)
-    copies: dict[str, str] = {}
-    for copy, other in check_splits(project, recipe, work, asked):
-        if copy.split == "train":
-            copies[copy.id] = other.group
-            reporter.say(
-                f"warning: {copy.id} holds the same as {other.id}: what it shows counts twice in training; "
-                "the two count as one source"
-            )
-    result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
-    fitting = check_labels(work, chosen + test, features, result)
-    usable = [video for video in fitting if video.split != "test"]
-    if not usable and result.failed:
-        raise StageError(f"no training video can be used: {next(iter(result.failed.values()))}")
-    found = TrainingSet(features, usable, [video for video in fitting if video.split == "test"], copies)
-    with_frames = [replace(video, n_frames=features[video.id].frames) for video in found.grouped()]
-    _check(with_frames, project, result.failed)
-    return found
-
-
-def training_videos(project: Project) -> tuple[list[Video], list[Video]]:
-    """The videos that a detector is trained and validated on; and those that it is tried on, too.
-
-    The released protocol looks at the test videos for a number that is not used.
-    """
-    chosen = teaching_videos(project.videos, project.config.train)
-    tried = [video for video in project.videos if video.split == "test" and not video.is_weak]
-    return chosen, tried if project.config.protocol.released else []
-
-
 def detector_facts(
     project: Project, recipe: FeatureRecipe, videos: Sequence[Video], features: Mapping[str, VideoFeatures]
 ) -> dict[str, Any]:
     """What a detector depends on that is trained on these videos, whose events are in frames."""
     config = project.config
     auto = {"supervision"} if config.train.supervision == "auto" else set()
+    grown = grows([video for video in videos if video.split != "test"], config.train)
     return {
         "stage": STAGE,
         "code": CODE_VERSION,
@@ -155,28 +104,15 @@ def detector_facts(
             for v in videos
         ],
         "numerics": numerics(recipe.device, detector_threads(config.threads)),
+        # As older results have it, where they are not asked for.
+        **({"clicks": CLICKS_CODE} if grown else {}),
+        **({"by_test": True} if config.protocol.by_test else {}),
     }
 
 
 def unused_keys(train: TrainConfig) -> set[str]:
     """Keys that a detector does not depend on."""
     return set() if train.detector == "normality" else {"motion_quantile", "smooth_seconds"}
-
-
-def _check(videos: Sequence[Video], project: Project, failed: Mapping[str, str]) -> None:
-    """Whether a detector can learn from the videos that can be used; if not, the reason is first what the others lack.
-
-    Raises:
-        StageError: it cannot.
-    """
-    try:
-        check_training(videos, project.classes, project.config)
-    except StageError as error:
-        if not failed:
-            raise
-        reason = next(iter(failed.values()))
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise StageError(f"{reason}{more}; of the other videos: {error}") from error
 
 
 class _Training:
@@ -212,6 +148,8 @@ class _Training:
             weights=dict(recipe.identities),
             selection=self.selection,
             supervision=supervision,
+            released=project.config.protocol.released,
+            by_test=project.config.protocol.by_test,
         )
         whole = supervision == "videos"
         self.loaded: dict[str, TrainingVideo] = {}
@@ -291,6 +229,8 @@ class _Training:
         tested = [(one.test_auc, one) for one in history if one.test_auc is not None]
         if tested:
             outcome["released_protocol"] = max(tested, key=lambda pair: pair[0])[1].as_dict()
+        if by_test := best_by_test(history):
+            outcome["selected_by_test"] = by_test
         return outcome
 
     def _fold_curve(self, number: int, folds: int, train: list[Video], val: list[Video]) -> list[Evaluation]:

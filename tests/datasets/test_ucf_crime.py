@@ -146,6 +146,17 @@ def test_features_of_the_field_stand_for_videos_that_are_not_there(tmp_path: Pat
     assert {video.is_features for video in listing.videos} == {True, False}
 
 
+@pytest.mark.parametrize("first", ["Arson011_x264__0.npy", "Arson011_x264.npy"])
+def test_crops_that_are_files_of_their_own_stand_for_one_video(tmp_path: Path, first: str) -> None:
+    small(tmp_path)
+    (tmp_path / TEST[0]).unlink()
+    before = {video.id for video in read_ucf_crime(tmp_path, Options()).videos}
+    touch(tmp_path / "crops" / first, *(tmp_path / "crops" / f"Arson011_x264__{crop}.npy" for crop in range(1, 10)))
+    listing = read_ucf_crime(tmp_path, Options())
+    (video,) = [video for video in listing.videos if video.id not in before]
+    assert video.id == "crops/Arson011_x264" and video.path == tmp_path / "crops" / "Arson011_x264__{crop}.npy"
+
+
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
     small(tmp_path)
     (tmp_path / "Anomaly_Train.txt").unlink()

@@ -172,3 +172,17 @@ def test_a_tree_with_the_official_annotation_and_counts_lacks_nothing(shared_dat
 def test_the_official_annotation_without_videos_is_not_the_benchmark(shared_data: Path) -> None:
     with pytest.raises(DatasetError, match=r"only annotations\.txt: give a folder that holds both"):
         read_xd_violence(shared_data / "annotations" / "xd_violence", Options())
+
+
+def test_features_of_crops_stand_for_videos_that_are_not_there(tmp_path: Path) -> None:
+    small(tmp_path)
+    said = {v.id: (v.split, v.label, v.events) for v in read_xd_violence(tmp_path, Options()).videos}
+    for video in (TRAIN[0], TEST[1], TEST[2]):
+        (tmp_path / f"{video}.mp4").unlink()
+        touch(*(tmp_path / f"{video}__{crop}.npy" for crop in range(5)))
+    touch(*(tmp_path / f"{TRAIN[1]}__{crop}.npy" for crop in range(5)))  # of a video that is there
+    listing = read_xd_violence(tmp_path, Options())
+    assert {video.id: (video.split, video.label, video.events) for video in listing.videos} == said
+    paths = {video.id: video.path for video in listing.videos}
+    assert paths[TRAIN[0]] == tmp_path / f"{TRAIN[0]}__{{crop}}.npy" and paths[TRAIN[1]].suffix == ".mp4"
+    assert set(listing.missing) == SHORT

@@ -429,6 +429,53 @@ def test_crops_that_come_second_are_turned_and_said_once_or_named(lad, root, tmp
     assert status == 2 and "(6, 10, 1024) as crops,clips,dim has 6 crops: there can be 1, 5 or 10" in err
 
 
+@pytest.mark.parametrize("first", ["feature__0.npy", "feature.npy"])
+def test_crops_may_be_files_of_their_own(lad, root, tmp_path, first):
+    shutil.rmtree(root)
+    write_layout(root, lambda array: array * TEN_CROPS)
+    for number, change in enumerate((lambda row: row["path"], apart(root, first))):
+        prepared(lad, root, *(["--force"] if number else []))
+        change_rows(root, path=change)
+        for command in ("train", "score"):
+            status, out, err = lad(command, *dataset(root, tmp_path / f"{number}"))
+            assert status == 0, out + err
+    assert same_tensors(tensors(tmp_path / "0" / BEST), tensors(tmp_path / "1" / BEST))
+    np.testing.assert_array_equal(scores(tmp_path / "0", "crash_4"), scores(tmp_path / "1", "crash_4"))
+
+
+def apart(root: Path, first: str) -> Callable[[dict[str, str]], str]:
+    """What becomes of a path when each crop is written into a file of its own, the first one so called."""
+
+    def write(row: dict[str, str]) -> str:
+        for stream in ("rgb", "flow"):
+            path = root / row["path"].replace("{stream}", stream)
+            for crop, array in enumerate(np.load(path)):
+                np.save(path.with_name(f"feature__{crop}.npy" if crop else first), array)
+            if first != path.name:
+                path.unlink()
+        return row["path"].replace("feature.npy", "feature__{crop}.npy")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        ([(6, 128)] * 4, "a__{crop}.npy: 4 files of crops are there, and there can be 1, 5 or 10"),
+        ([*[(6, 128)] * 4, (5, 128)], "a__4.npy: (5, 128) does not go with"),
+        ([(5, 6, 128)] * 5, "a__0.npy: holds 5 crops, and others are in files of their own"),
+        ([], "a__0.npy: cannot be read: No such file"),
+    ],
+)
+def test_files_of_crops_that_do_not_fit_are_refused_in_one_line(lad, tmp_path, shapes, reason):
+    for crop, shape in enumerate(shapes):
+        np.save(tmp_path / f"a__{crop}.npy", np.zeros(shape, np.float32))
+    (tmp_path / "dataset.csv").write_text("video,path\na,a__{crop}.npy\n")
+    words = ["-o", "data.dataset=dataset.csv", "-o", "extract.backbone=tiny", "-o", "extract.streams=[rgb]"]
+    status, out, err = lad("extract", "--data", str(tmp_path), "--work", str(tmp_path / "work"), *words)
+    assert status in (1, 2) and reason in out + err, out + err
+
+
 @pytest.mark.parametrize(
     ("shape", "frames", "reason"),
     [

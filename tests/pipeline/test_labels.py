@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.work import BEST, same_tensors, tensors
 
 from lad.config import TrainConfig, override
 from lad.dataset import Video
@@ -187,6 +188,7 @@ def test_a_dataset_beside_nothing_is_still_found_as_given(lad, clips, tmp_path, 
 # Labels of whole videos -----------------------------------------------------------------------------------------------
 
 WEAK = changed(a="8-30>?", c="8-30>12")
+CLICKS = changed(a="8-30>12", c="8-30>20")
 NORMAL = changed(a="8-30>", c="8-30>")
 MIL = ("-o", "train.detector=mil", "-o", "train.dropout=0.5")
 
@@ -198,9 +200,12 @@ def setting(text: str) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("rows", "settings", "said"),
     [
-        (WEAK, [], "a, c: training videos with ? or a single frame in the column events, and the detector aed_t"),
+        (WEAK, [], "a: training videos with ? in the column events, and the detector aed_t cannot learn from that"),
         (WEAK, [], "set train.detector=linear or train.detector=mil"),
         (WEAK, ["supervision=frames", "detector=linear"], "or set train.supervision=videos"),
+        (CLICKS, ["supervision=frames", "detector=linear"], "or set train.supervision=clicks"),
+        (WEAK, ["supervision=clicks"], "a: training videos with ? in the column events, and train.supervision is clic"),
+        (GOOD, ["supervision=clicks"], "no training video has a single frame in the column events, and train.superv"),
         (GOOD, ["supervision=videos"], "the detector aed_t cannot learn from that: set train.detector=linear"),
         (GOOD, ["supervision=frames", "detector=mil"], "the detector mil cannot learn from that"),
         (WEAK[:1] + WEAK[2:3] + WEAK[4:], ["detector=mil"], "every training video has an event"),
@@ -227,6 +232,7 @@ def test_a_budget_of_alarms_for_a_detector_that_keeps_none_is_refused(lad_run, t
     ("rows", "detector", "taught_by"),
     [
         *((GOOD, "linear", "frames"), (GOOD, "mil", "videos"), (GOOD, "aed", "frames"), (WEAK, "linear", "videos")),
+        *((CLICKS, detector, "clicks") for detector in ("linear", "mil", "aed", "package.module:Class")),
         (NORMAL, "normality", "normal"),
     ],
 )
@@ -259,3 +265,44 @@ def test_weak_labels_train_and_frames_are_measured(lad_run, selection, tmp_path)
     status, _, err = lad_run("run", changed(a="8-30>?", c="8-30>?"), *words)
     assert status == 0 and "more is known" not in err
     assert (tmp_path / "work" / "checkpoints" / "best.pt").read_bytes() != before, "other labels, another detector"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("selection", ["validation", "cross-validation"])
+def test_clicks_train_and_frames_are_measured(lad_run, selection, tmp_path) -> None:
+    best = tmp_path / "work" / "checkpoints" / "best.pt"
+    words = (*setting("detector=linear"), *setting(f"selection={selection}"))
+    status, _, err = lad_run("run", CLICKS, *words)
+    assert status == 0, err
+    assert "train: it learns from intervals that it grows around single frames of events (train.superv" in err
+    metrics = json.loads((tmp_path / "work" / "metrics.json").read_text())
+    assert 0 <= metrics["auc"] <= 1 and metrics["protocol"]["supervision"] == "clicks"
+    assert (load_checkpoint(best).config or {})["train"]["supervision"] == "clicks"
+    first = best.read_bytes()
+    status, out, err = lad_run("run", CLICKS, *words)
+    assert status == 0 and "train: nothing to do" in out
+    status, _, err = lad_run("run", CLICKS, *words, "--force")
+    assert status == 0 and best.read_bytes() == first, "the same bytes again"
+    status, _, err = lad_run("run", changed(a="8-30>12", c="8-30>2"), *words)
+    assert status == 0 and best.read_bytes() != first, "another click, another detector"
+
+
+@pytest.mark.slow
+def test_the_best_step_by_the_test_videos_is_a_number_more_and_changes_no_other(lad_run, tmp_path) -> None:
+    work = tmp_path / "work"
+    assert lad_run("run", WEAK, *MIL)[0] == 0
+    before, detector = json.loads((work / "metrics.json").read_text()), tensors(work / BEST)
+    assert "selected_by_test" not in before
+    status, out, err = lad_run("run", WEAK, *MIL, "-o", "protocol.by_test=true")
+    assert status == 0, err
+    metrics = json.loads((work / "metrics.json").read_text())
+    extra = metrics.pop("selected_by_test")
+    curve = [json.loads(line) for line in (work / "logs/train/metrics.jsonl").read_text().splitlines()]
+    for name in ("auc", "ap"):
+        best = max(curve, key=lambda entry: entry[f"by_test_{name}"])
+        assert (extra[name], extra[f"{name}_step"]) == (best[f"by_test_{name}"], best["step"])
+    assert "by the test videos themselves: optimistic" in extra["how"]
+    assert f"selected by test: frame AUC {extra['auc']:.4f}" in out
+    assert metrics == before and same_tensors(tensors(work / BEST), detector)
+    assert lad_run("evaluate", WEAK, *MIL)[0] == 0
+    assert "selected_by_test" not in json.loads((work / "metrics.json").read_text())
