@@ -5,25 +5,17 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from lad.clip import CLIP_FRAMES, MAX_PIECE_CLIPS
-from lad.files import path_problem
+from lad.config_section import Place, Section, Seed, possible
 
 Stream = Literal["rgb", "flow"]
 AUTO_LAYOUT = "auto"
-IMPOSSIBLE = "impossible"  # pydantic's name for an error of values that do not go together
-
-
-def _possible(path: Any) -> Any:
-    if problem := path_problem(path):
-        raise PydanticCustomError("path", "{problem}", {"problem": problem})
-    return path
 
 
 def _device(name: str) -> str:
@@ -38,25 +30,6 @@ def _layout(text: str) -> str:
     if text != AUTO_LAYOUT and not known:
         raise PydanticCustomError("layout", "name each axis once, as in clips,crops,dim or dim,clips; or auto")
     return ",".join(names)
-
-
-# Numbers have upper limits far beyond what anybody needs, so that a slip of the finger gets a line, not the machine.
-Place = Annotated[Path, AfterValidator(_possible)]
-Seed = Annotated[int, Field(ge=-(2**62), le=2**62)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    def problems(self) -> dict[str, str]:
-        """Keys whose values do not go together, and why; files and registries are looked at elsewhere."""
-        return {}
-
-    @model_validator(mode="after")
-    def _goes_together(self) -> Self:
-        if problems := self.problems():
-            raise PydanticCustomError(IMPOSSIBLE, "impossible", {"problems": problems})
-        return self
 
 
 class DataConfig(Section):
@@ -124,6 +97,13 @@ class ExtractConfig(Section):
         description=(
             "beside the streams, how fast things move: 9 quantiles over the picture for each frame, 144 numbers a "
             "clip, without a network; with it `streams` may be empty"
+        ),
+    )
+    layers: list[str] = Field(
+        default=[],
+        description=(
+            "beside the streams, blocks that I3D passes on the way, such as `Mixed_3c`: of each, mean and deviation "
+            "over a clip's time, in an array of its own; `Mixed_3b`, `3c`, `4b` to `4f`, `5b`, `5c`"
         ),
     )
     weights: dict[Stream, str] = Field(
@@ -202,6 +182,10 @@ class ExtractConfig(Section):
             found["extract.streams"] = "a stream stands twice"
         if not self.streams and not self.motion:
             found["extract.streams"] = "there is none: name rgb or flow, or set extract.motion=true"
+        if len(set(self.layers)) != len(self.layers):
+            found["extract.layers"] = "a layer stands twice"
+        if self.layers and not self.streams:
+            found["extract.layers"] = "no network passes them: name rgb or flow in extract.streams"
         if self.crops > 1 and self.rgb_short_side:
             found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
         if self.context == "batch" and self.clip_stride != CLIP_FRAMES:
@@ -227,6 +211,13 @@ class TrainConfig(Section):
             "what labels are of: `frames`, where each event begins and ends; `videos`, whether there is one; `normal`: "
             "there is no event at all; `auto`: the one that says more, if the labels of all training videos and the "
             "detector allow it"
+        ),
+    )
+    cameras: Literal["each", "one"] = Field(
+        "each",
+        description=(
+            "of `normality`, where the column `source` names cameras: a detector for `each` of them, in one file, or "
+            "`one` of all footage"
         ),
     )
     motion_quantile: float = Field(
@@ -285,6 +276,14 @@ class ScoreConfig(Section):
     """Features and a detector to scores."""
 
     checkpoint: Place | None = Field(None, description="`--checkpoint`: the detector; the run's own best.pt by default")
+    source: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "`--source`: which camera filmed the videos, where the detector has one for each; by default what the "
+            "column `source` says"
+        ),
+    )
     merge: Literal["mean", "max"] = Field("mean", description="how the scores of overlapping windows become one")
     threshold: float | None = Field(
         None,
@@ -361,7 +360,7 @@ class ProtocolConfig(Section):
 class Config(Section):
     """Everything that a run depends on."""
 
-    name: Annotated[str, AfterValidator(_possible)] = Field(
+    name: Annotated[str, AfterValidator(possible)] = Field(
         "run", description="of the run: its work directory is runs/<name>; the configuration file's name by default"
     )
     data: DataConfig = DataConfig()
