@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +26,10 @@ class DeviceBroken(LadError):
 
 @dataclass(frozen=True)
 class Computed:
-    """The features of a video's next batch of clips: stream -> `(clips, dim)` or `(crops, clips, dim)`, float32."""
+    """The features of a video's next batch of clips: stream -> `(clips, dim)` or `(crops, clips, dim)`, float32.
+
+    Of every layer of the extractor there are some, asked for or not: the network passed there.
+    """
 
     item: str
     batch: dict[str, np.ndarray]
@@ -42,6 +45,7 @@ class _NetworkFailed:
     broken: bool = False
 
 
+Network = Callable[[str, np.ndarray], Mapping[str, np.ndarray]]  # as `FeatureExtractor.by_layer`
 Event = Started | Computed | Finished | Failed
 _Result = Event | _NetworkFailed
 _Waiting = Future[_Result] | Event
@@ -65,10 +69,10 @@ def extract_videos(
         DeviceBroken: nothing can be computed any more; the video that broke it has `Failed` before.
     """
     at_once = max((extractor.batches_at_once(job.spec.batch_clips) for job in jobs), default=1)
-    return compute(decode_videos(jobs, workers=workers, stall_seconds=stall_seconds), extractor, at_once)
+    return compute(decode_videos(jobs, workers=workers, stall_seconds=stall_seconds), extractor.by_layer, at_once)
 
 
-def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: int) -> Iterator[Event]:
+def compute(messages: Iterator[Message], network: Network, at_once: int) -> Iterator[Event]:
     """The messages in their order, features in the place of clips, of `at_once` batches at a time.
 
     A video of which the network gives no features has `Failed`, and nothing more comes of it.
@@ -92,7 +96,7 @@ def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: i
         if result.broken:
             raise DeviceBroken(f"{result.error}: the GPU can do nothing more for this process; run the command again")
 
-    with ThreadPoolExecutor(at_once, thread_name_prefix="network") as network:
+    with ThreadPoolExecutor(at_once, thread_name_prefix="network") as threads:
         try:
             for message in messages:
                 match message:
@@ -103,7 +107,7 @@ def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: i
                             largest = size
                         first = first_clip.get(item, 0)
                         first_clip[item] = first + message.count
-                        waiting.append(network.submit(_features, extractor, message, first))
+                        waiting.append(threads.submit(_features, network, message, first))
                     case Clips():
                         pass
                     case Started(item):
@@ -117,13 +121,15 @@ def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: i
             while waiting:
                 yield from next_event()
         finally:
-            network.shutdown(cancel_futures=True)
+            threads.shutdown(cancel_futures=True)
 
 
-def _features(extractor: FeatureExtractor, clips: Clips, first: int) -> _Result:
+def _features(network: Network, clips: Clips, first: int) -> _Result:
     """What comes of a batch whose first clip is the video's `first`."""
     try:
-        features = {stream: extractor(stream, batch) for stream, batch in clips.batch.items()}
+        features: dict[str, np.ndarray] = {}
+        for stream, batch in clips.batch.items():
+            features |= network(stream, batch)
         return Computed(clips.item, features, clips.reached)
     except NotFinite as error:
         said = f"the {error.stream} features of clip {first + error.clip} are not finite"

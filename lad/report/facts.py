@@ -46,7 +46,7 @@ def run_facts(work: Work, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
     made = {
         "scored by": info.get("lad", ""),
         "detector (SHA-256)": info.get("checkpoint", ""),
-        "threshold": f"{videos[0].threshold:.6g}",
+        "threshold": ", ".join(sorted({f"{video.threshold:.6g}" for video in videos})),
         "page made by": code_version(),
     }
     config = work.home / CONFIG
@@ -66,8 +66,8 @@ def _evaluation(work: Work) -> dict[str, Any]:
     beside, undefined = metrics.get("at_0.5", {}), metrics.get("undefined", {})
     numbers = [[name, metrics.get(key), beside.get(key), undefined.get(key, "")] for key, name in NUMBERS]
     for kind in ("precision", "recall"):
-        for iou, value in metrics["events"][kind].items():
-            fixed = beside.get("events", {}).get(kind, {}).get(iou)
+        for iou, value in (metrics["events"] or {}).get(kind, {}).items():  # several cameras have no one threshold
+            fixed = (beside.get("events") or {}).get(kind, {}).get(iou)
             numbers.append([f"Event {kind} at temporal IoU {iou}", value, fixed, ""])
     protocol = {key: value for key, value in metrics.get("protocol", {}).items() if key != "config"}
     fingerprints = {"evaluation": evaluated.fingerprint} if evaluated else {}
