@@ -235,18 +235,24 @@ def _frames(chosen: Sequence[ScoredVideo]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def alarm_budget(
-    scored: Sequence[ScoredVideo], asked: float, threshold: float, merge_seconds: float, min_seconds: float
+    scored: Sequence[ScoredVideo],
+    asked: float,
+    thresholds: Mapping[str, float],
+    merge_seconds: float,
+    min_seconds: float,
 ) -> dict[str, Any]:
     """How often normal footage alarms, against how often it was to; the interval is a bootstrap over sources.
 
     Args:
         scored: videos that the threshold was not chosen on; their events, and what overlaps these, count for nothing.
-        asked: alarms a day.
-        threshold, merge_seconds, min_seconds: of events.
+        asked: alarms a day, of each camera.
+        thresholds: of events, by video id.
+        merge_seconds, min_seconds: of events.
     """
     by_source: dict[str, np.ndarray] = {}  # alarms, days
     for one in scored:
-        alarms = false_alarms(intervals(one.truth), _found_events(one, threshold, merge_seconds, min_seconds))
+        found_events = _found_events(one, thresholds[one.video.id], merge_seconds, min_seconds)
+        alarms = false_alarms(intervals(one.truth), found_events)
         days = one.seconds * float((~one.truth).mean()) / SECONDS_A_DAY
         by_source[one.video.group] = by_source.get(one.video.group, np.zeros(2)) + np.array([alarms, days])
     counts = np.array(list(by_source.values()))
