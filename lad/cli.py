@@ -25,12 +25,14 @@ from lad.cli_watch import watch
 from lad.cli_weights import weights
 from lad.errors import LadError
 from lad.options import (
+    ADD,
     ALARM,
     EXIT_DONE,
     EXIT_SOME_FAILED,
     EXIT_USAGE,
     PLACE,
     QUIET,
+    SOURCE,
     TRACEBACK_VERBOSITY,
     VERBOSITY,
     VERSION,
@@ -168,6 +170,7 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
 
 @cli.command()
 @common_options
+@ADD
 def train(**options: Any) -> int:
     """Train a detector on the features of the `train` videos: checkpoints/best.pt.
 
@@ -177,6 +180,7 @@ def train(**options: Any) -> int:
     Examples:
       lad train -c surveillance --data ~/my_videos
       lad train --work runs/yard
+      lad train --work runs/yard --add gate
     """
     return _run_stages(["train"], (), begin(options, again=True))
 
@@ -189,6 +193,7 @@ def train(**options: Any) -> int:
     help="Detector: a file, or a name that `lad detectors list` has [default: the run's best.pt; where nothing was "
     "trained, surveillance].",
 )
+@SOURCE
 @ALARM
 @REPORT
 @click.argument("videos", nargs=-1, type=Place())
@@ -205,6 +210,7 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, report: bool, **opti
       lad score --checkpoint best.pt street.mp4
       lad score --checkpoint best.pt ~/footage --work ~/footage_scores --report
       lad score --checkpoint best.pt street.mp4 --alarm "python tell_me.py"
+      lad score --checkpoint best.pt --source gate today.mp4
     """
     session = begin(options, videos, checkpoint, scores=True)
     ready = session.config.score.checkpoint and not options["config_path"]

@@ -29,12 +29,14 @@ class Asked:
         verify: trust no size and no time stamp, hash again.
         alarm: a command to run for each event of each video that is scored; empty: none.
         shard: the part of the videos to work on; None: all.
+        add: the camera to add to a detector of several; empty: none, all footage teaches.
     """
 
     force: bool = False
     verify: bool = False
     alarm: str = ""
     shard: Shard | None = None
+    add: str = ""
 
 
 @dataclass(frozen=True)
