@@ -195,7 +195,7 @@ def _known(setup: Setup, train: Sequence[Stretch]) -> Normality:
 def _looks(extract: Mapping[str, Any], dim: int) -> list[tuple[int, int]]:
     """Start and length of each part of the first `dim` features that says what a clip looks like.
 
-    Where there are layers, it is each of them, and not the network's own features: these say least (docs/results.md).
+    Where there are layers, it is each of them, and not the network's own features.
     """
     if not extract.get("layers"):
         return [(0, dim)] if dim else []

@@ -27,6 +27,8 @@ MAX_POINTS = 4000  # of a curve: beyond that a picture shows no more
 MAX_PANELS = 60  # of an overview
 MAX_NUMBERED = 40  # categories: with more, a confusion matrix has colours only
 FRAME_TICKS = 6
+HOT = 1.0  # deviations above the normal speed: slower cells of a heat map stay as they are
+HEAT_OPACITY = 0.55
 
 
 def draw_evaluation(
@@ -39,24 +41,45 @@ def draw_evaluation(
 
     What the metrics leave undefined has no picture, or no mark in it.
     """
-    drawn = [save_figure(_detection(scored, metrics), folder / "roc.png")]
+    drawn = [_save(_detection(scored, metrics), folder / "roc.png")]
     if metrics["confusion_events"]:
-        drawn.append(save_figure(_confusion(metrics), folder / "confusion.png"))
+        drawn.append(_save(_confusion(metrics), folder / "confusion.png"))
     if metrics["reliability"]:
-        drawn.append(save_figure(_reliability(metrics), folder / "reliability.png"))
+        drawn.append(_save(_reliability(metrics), folder / "reliability.png"))
     for one in scored:
-        drawn.append(save_figure(_curve(one, metrics["threshold"]), folder / "scores" / f"{one.video.id}.png"))
+        drawn.append(_save(_curve(one, metrics["threshold"]), folder / "scores" / f"{one.video.id}.png"))
         on_plot()
     return drawn
 
 
 def draw_overview(path: Path, scored: Sequence[ScoredVideo], threshold: float | None, columns: int = 3) -> Path:
     """The score curves of several videos in one picture: of the first `MAX_PANELS`."""
-    return save_figure(_overview(scored, threshold, columns), path)
+    return _save(_overview(scored, threshold, columns), path)
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+def draw_heat(path: Path, picture: np.ndarray, excess: np.ndarray, title: str) -> Path:
+    """Draw a heat map over a frame; returns the file.
+
+    Args:
+        path: a PNG.
+        picture: `(height, width, 3)` uint8 RGB.
+        excess: `(rows, columns)` float, by how many deviations each cell of the picture is faster than normal frames.
+        title: above it.
+    """
+    height, width = picture.shape[:2]
+    figure = _new_figure(6, 6 * height / width + 0.5)
+    axes = figure.subplots()
+    axes.imshow(picture)
+    shown = np.ma.masked_less(excess, HOT)
+    highest = max(float(excess.max()), HOT + 1)
+    heat = axes.imshow(shown, extent=(0, width, height, 0), cmap="inferno", alpha=HEAT_OPACITY, vmin=HOT, vmax=highest)
+    figure.colorbar(heat, ax=axes, label="deviations above the normal speed", shrink=0.8)
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=10, parse_math=False)
+    return _save(figure, path)
+
+
+def _new_figure(width: float, height: float) -> Figure:
     _keep_matplotlib_within()
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
@@ -70,8 +93,7 @@ def _keep_matplotlib_within() -> None:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a cache that it cannot write
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG; returns the file."""
+def _save(figure: Figure, path: Path) -> Path:
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
     return path
@@ -79,7 +101,7 @@ def save_figure(figure: Figure, path: Path) -> Path:
 
 def _detection(scored: Sequence[ScoredVideo], metrics: dict[str, Any]) -> Figure:
     """The ROC and the precision-recall curve over frames, and where the threshold lies on them."""
-    figure = new_figure(10, 5)
+    figure = _new_figure(10, 5)
     roc, recall = figure.subplots(1, 2)
     truth = np.concatenate([one.truth for one in scored])
     scores = np.concatenate([one.scores for one in scored])
@@ -162,7 +184,7 @@ def _confusion(metrics: dict[str, Any]) -> Figure:
     names = [metrics["confusion_events"]["classes"][index] for index in shown]
     matrix = whole[np.ix_(shown, shown)]
     side = max(4.5, min(0.55 * len(names) + 2, 24))
-    figure = new_figure(side, side)
+    figure = _new_figure(side, side)
     axes = figure.subplots()
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -184,7 +206,7 @@ def _reliability(metrics: dict[str, Any]) -> Figure:
     bins = metrics["reliability"]
     scores = np.array([one["score"] for one in bins])
     frames = [one["frames"] for one in bins]
-    figure = new_figure(5.5, 6.5)
+    figure = _new_figure(5.5, 6.5)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1, label="a perfect probability")
     shares = [one["anomalous"] for one in bins]
@@ -210,7 +232,7 @@ def _short_count(count: int) -> str:
 
 
 def _curve(one: ScoredVideo, threshold: float | None) -> Figure:
-    figure = new_figure(7.5, 3)
+    figure = _new_figure(7.5, 3)
     axes = figure.subplots()
     _draw_scores(axes, one, threshold)
     _label_threshold(axes, threshold)
@@ -226,7 +248,7 @@ def _overview(scored: Sequence[ScoredVideo], threshold: float | None, columns: i
     shown = scored[:MAX_PANELS]
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
-    figure = new_figure(4 * columns, 0.5 + 1.7 * rows)
+    figure = _new_figure(4 * columns, 0.5 + 1.7 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for number, (axes, one) in enumerate(zip(panels, shown, strict=False), start=1):
         _draw_scores(axes, one, threshold)

@@ -13,7 +13,7 @@ import numpy as np
 
 from lad.clip import CLIP_FRAMES
 from lad.detector.checkpoint import Checkpoint, by_camera
-from lad.evaluation.heat import draw_heat
+from lad.evaluation.plots import draw_heat
 from lad.evaluation.results import ScoredVideo
 from lad.extract.clips import resize, short_side_shape
 from lad.extract.flow import FLOW_METHODS

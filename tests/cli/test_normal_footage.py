@@ -18,7 +18,7 @@ from helpers.projects import opened
 import lad as library
 from lad.config import load_config
 from lad.detector.checkpoint import load_checkpoint
-from lad.evaluation.heat import draw_heat
+from lad.evaluation.plots import draw_heat
 from lad.pipeline import heat
 from lad.work.manifest import read_manifest
 
