@@ -144,7 +144,7 @@ def scoring_config(
         kept = {key: made_with[key] for key in ("extract", "train", "threads")}
         # What a file from elsewhere says of features is needed; what protects this machine is not its to say.
         kept["extract"] = {key: value for key, value in kept["extract"].items() if key not in SAFEGUARDS}
-        kept["score"] = {**made_with["score"], "checkpoint": None, "max_memory": None}
+        kept["score"] = {**made_with["score"], "checkpoint": None, "max_memory": None, "source": None}
         if said.score.threshold is not None or said.score.alarms_per_day is not None:  # each takes the other's place
             kept["score"] |= {"threshold": None, "alarms_per_day": None}
         kept["threads"] = min(kept["threads"], cores()) if kept["threads"] else None
