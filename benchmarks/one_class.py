@@ -5,14 +5,14 @@ for a part of its length, in ways that nobody would call normal: it goes faster,
 than all others or stands still, or time runs backwards. A recipe is good if disturbed frames score higher than the
 undisturbed ones beside them: by the mean of the four frame AUC, each the mean over how much is disturbed.
 
-    python -m benchmarks.one_class --data DIR --work DIR [--rgb]
+    python -m benchmarks.one_class --data DIR --work DIR [--looks]
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lad.config import Config, load_config
+from lad.config import Config, ExtractConfig, load_config
 from lad.detector.scoring import score_features
 from lad.detector.tail import smoothed
 from lad.detector.training import Setup
@@ -29,9 +29,9 @@ from lad.detector.training_windows import TrainingVideo
 from lad.device import STEADY_THREADS, detector_threads, repeatable
 from lad.evaluation.metrics import roc_auc
 from lad.extract.clips import ClipSpec, clip_batches, with_flow
-from lad.extract.motion import BLUR, FLOW, SHARES, motion_of
+from lad.extract.motion import BLUR, FLOW, MOTION, SHARES, motion_of
 from lad.extract.readers import open_reader
-from lad.features.recipe import load_extractor, make_recipe
+from lad.features.recipe import configured_streams, load_extractor, make_recipe
 from lad.features.video import ClipFeatures, VideoFeatures
 from lad.pipeline.project import load_project
 from lad.tables import markdown_table
@@ -47,6 +47,8 @@ FASTER = (1.5, 2.0)
 SPEEDS = (1.25, 1.5, 2.0, 3.0)  # times that of the fastest thing, in the median frame
 SIZES = (1.0, 0.7)  # times that of a walking person
 THING = (48, 28)  # pixels: height and width of one
+LOOKED_AT = (0, 1, 5, 11, 13)  # of `kinds`, one of each, since a network takes its time
+LAYERS = ("Mixed_3c", "Mixed_4b", "Mixed_4f", "Mixed_5c")
 
 Frames = list[np.ndarray]
 
@@ -117,18 +119,38 @@ def _walker(frames: Frames, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Made:
-    """A clip as it was disturbed: `motion` blur -> `(clips, 144)`; `rgb` `(clips, D)`, or nothing."""
+    """A clip as it was disturbed: `motion` blur -> `(clips, 144)`; `looks` stream or layer -> `(clips, D)`."""
 
     clip: int
     kind: str
     touched: np.ndarray
     motion: dict[int, np.ndarray]
-    rgb: np.ndarray
+    looks: dict[str, np.ndarray]
 
-    def features(self, blur: int, rgb: bool) -> TrainingVideo:
-        parts = [self.rgb[None]] if rgb else []
+    def features(self, recipe: Recipe) -> TrainingVideo:
+        streams = configured_streams(recipe.extract)
+        parts = [(self.motion[recipe.blur] if stream == MOTION else self.looks[stream])[None] for stream in streams]
         source = VideoFeatures([], None, len(self.touched), FPS)
-        return TrainingVideo(source, ClipFeatures([*parts, self.motion[blur][None]]), self.touched, 0)
+        return TrainingVideo(source, ClipFeatures(parts), self.touched, 0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is tried: `looks` is what I3D gives beside motion, `rgb` or layers."""
+
+    blur: int
+    quantile: float
+    smooth: float
+    looks: tuple[str, ...] = ()
+
+    @property
+    def extract(self) -> ExtractConfig:
+        layers = [layer for layer in self.looks if layer != "rgb"]
+        return ExtractConfig(streams=["rgb"] if self.looks else [], layers=layers, motion=True)
+
+    @property
+    def name(self) -> str:
+        return " + ".join([MOTION, *self.looks])
 
 
 def motion_by_blur(frames: Frames) -> dict[int, np.ndarray]:
@@ -141,7 +163,7 @@ def motion_by_blur(frames: Frames) -> dict[int, np.ndarray]:
     return {blur: np.stack(rows + rows[-1:] * padding).reshape(-1, 16 * len(SHARES)) for blur, rows in found.items()}
 
 
-def make_all(config: Config, clips: Sequence[Frames], rgb: bool, work: Path) -> Iterator[Made]:
+def make_all(config: Config, clips: Sequence[Frames], work: Path) -> Iterator[Made]:
     """All disturbances of all clips; what was made once lies in `work`."""
     fastest = float(np.median([motion_by_blur(clip[:40])[REFERENCE_BLUR][:, -1] for clip in clips]))
     extractor = None
@@ -149,39 +171,42 @@ def make_all(config: Config, clips: Sequence[Frames], rgb: bool, work: Path) -> 
         rng = np.random.default_rng(number)
         for order, kind in enumerate(kinds(fastest)):
             frames, touched = kind.make(clip, clips[(number + 1) % len(clips)], rng)
-            motion, looks = (work / f"{number:02}_{order:02}_{name}.npz" for name in ("motion", "rgb"))
+            if config.extract.streams and order not in LOOKED_AT:
+                continue
+            motion, looks = (work / f"{number:02}_{order:02}_{name}.npz" for name in ("motion", "looks"))
             if not motion.is_file():
                 rows = {f"blur{blur}": rows for blur, rows in motion_by_blur(frames).items()}
                 np.savez(motion, **rows)  # type: ignore[arg-type]  # numpy's stub takes a name for its own option
-            if rgb and not looks.is_file():
+            if config.extract.streams and not looks.is_file():
                 extractor = extractor or load_extractor(make_recipe(config.extract, device="cpu", threads=2))
                 batches = clip_batches(frames, ClipSpec(("rgb",)))
-                np.savez(looks, rgb=np.concatenate([extractor("rgb", batch["rgb"]) for batch in batches]))
+                found = [extractor.by_layer("rgb", batch["rgb"]) for batch in batches]
+                rows = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+                np.savez(looks, **rows)  # type: ignore[arg-type]
             of_blur = {blur: np.load(motion)[f"blur{blur}"] for blur in BLURS}
-            yield Made(number, kind.name, touched, of_blur, np.load(looks)["rgb"] if rgb else np.zeros((0, 0)))
+            of_network = dict(np.load(looks)) if config.extract.streams else {}
+            yield Made(number, kind.name, touched, of_blur, of_network)
         print(f"clip {number + 1} of {len(clips)}", flush=True)
 
 
-def judge(
-    config: Config, made: Sequence[Made], blur: int, quantile: float, smooth: float, rgb: bool
-) -> dict[str, float]:
+def judge(config: Config, made: Sequence[Made], recipe: Recipe) -> dict[str, float]:
     """Kind of disturbance -> frame AUC, the mean over how much is disturbed."""
-    train = config.train.model_copy(update={"motion_quantile": quantile, "smooth_seconds": smooth})
-    setup = Setup(train, "mean", ["event"], "cpu", "", config={"extract": {"motion": True}})
+    train = config.train.model_copy(update={"motion_quantile": recipe.quantile, "smooth_seconds": recipe.smooth})
+    setup = Setup(train, "mean", ["event"], "cpu", "", config={"extract": recipe.extract.model_dump(mode="json")})
     clips = sorted({one.clip for one in made})
     variants: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     names: dict[int, str] = {}
     for fold in range(FOLDS):
         normal = [one for one in made if one.kind == "undisturbed" and one.clip % FOLDS != fold]
-        taught = stretches([one.features(blur, rgb) for one in normal])
+        taught = stretches([one.features(recipe) for one in normal])
         parts = [taught[part::FOLDS] for part in range(FOLDS)]
         model = learn(setup, taught, parts).model
         for clip in (clip for clip in clips if clip % FOLDS == fold):
             for order, one in enumerate(one for one in made if one.clip == clip and one.kind != "undisturbed"):
-                video = one.features(blur, rgb)
+                video = one.features(recipe)
                 timeline = video.source.timeline()
                 frames = timeline.by_frame(score_features(model, video.features).clips)
-                variants.setdefault(order, []).append((smoothed(frames, timeline.times, smooth), one.touched))
+                variants.setdefault(order, []).append((smoothed(frames, timeline.times, recipe.smooth), one.touched))
                 names[order] = one.kind
     found: dict[str, list[float]] = {}
     for order, pairs in variants.items():
@@ -190,30 +215,42 @@ def judge(
     return {kind: float(np.mean(aucs)) for kind, aucs in found.items()}
 
 
+def recipes(config: Config, looks: bool) -> Iterator[Recipe]:
+    """What is tried: every motion alone, or the default one with what I3D gives."""
+    if not looks:
+        yield from (Recipe(*values) for values in product(BLURS, QUANTILES, SMOOTH))
+        return
+    default = Recipe(BLUR, config.train.motion_quantile, config.train.smooth_seconds)
+    yield default
+    yield from (replace(default, looks=(one,)) for one in ("rgb", *LAYERS))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the download of UCSD Ped2")
     parser.add_argument("--work", type=Path, required=True, help="for what is made of the clips")
     parser.add_argument(
-        "--rgb", action="store_true", help="the default alone, without and with I3D's features beside it"
+        "--looks", action="store_true", help="motion as it is by default, and what I3D's features and layers add to it"
     )
+    parser.add_argument("--clips", type=int, help="take so many of the training clips alone")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    streams = "[rgb]" if args.rgb else "[]"
-    config = load_config(CONFIG, [f"extract.streams={streams}"], options={"data.root": args.data})
-    paths = [video.file for video in load_project(config).videos if video.split == "train"]
+    looks = ["extract.streams=[rgb]", f"extract.layers=[{','.join(LAYERS)}]"] if args.looks else []
+    config = load_config(CONFIG, looks, options={"data.root": args.data})
+    paths = [video.file for video in load_project(config).videos if video.split == "train"][: args.clips]
     clips = [[np.asarray(frame) for frame in open_reader(path, folder_fps=FPS)] for path in paths]
     with repeatable("cpu", STEADY_THREADS):
-        made = list(make_all(config, clips, args.rgb, args.work))
+        made = list(make_all(config, clips, args.work))
     rows = []
     with repeatable("cpu", detector_threads(None)):
-        default = ((BLUR,), (config.train.motion_quantile,), (config.train.smooth_seconds,), (False, True))
-        for blur, quantile, smooth, rgb in product(*(default if args.rgb else (BLURS, QUANTILES, SMOOTH, (False,)))):
-            by_kind = judge(config, made, blur, quantile, smooth, rgb)
+        for recipe in recipes(config, args.looks):
+            by_kind = judge(config, made, recipe)
             mean = float(np.mean(list(by_kind.values())))
             numbers = [f"{value:.4f}" for value in (*by_kind.values(), mean)]
-            rows.append((mean, [str(blur), f"{quantile:g}", f"{smooth:g}", "yes" if rgb else "no", *numbers]))
-    titles = ["blur, pixels", "quantile", "smoothing, s", "I3D", *by_kind, "mean"]
+            cells = [recipe.name, str(recipe.blur), f"{recipe.quantile:g}", f"{recipe.smooth:g}", *numbers]
+            rows.append((mean, cells))
+            print(*cells, flush=True)
+    titles = ["what", "blur, pixels", "quantile", "smoothing, s", *by_kind, "mean"]
     rows.sort(key=lambda row: -row[0])
     print(markdown_table(titles, [cells for _, cells in rows]))
 

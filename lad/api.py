@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from lad.config import Config, ConfigError, load_config
-from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, scoring_config
+from lad.detector.cameras import UnknownCamera, of_camera
+from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features, scoring_config
 from lad.detector.included import find_detector
 from lad.detector.looks import looks_of
 from lad.detector.scoring import Event, EventRule, ScoreError, Scorer, Scores, make_scorer
@@ -157,6 +158,7 @@ def load(
     threads: int | None = None,
     threshold: float | None = None,
     max_memory: float | None = None,
+    source: str | None = None,
 ) -> Detector:
     """Load a detector, and the feature networks that it needs; their weights are fetched if they are not here yet.
 
@@ -169,15 +171,17 @@ def load(
             detector.
         threshold: of events; None: the checkpoint's.
         max_memory: GiB that the features which the checkpoint asks for may take; None: half of the machine's.
+        source: the camera that filmed the videos, where the checkpoint has a detector for each of several.
 
     Raises:
-        CheckpointError: the checkpoint is missing, damaged, not one, or asks for more than that.
+        CheckpointError: the checkpoint is missing, damaged, not one, asks for more than that, or does not know the
+            camera.
         LadError: the weights cannot be had, or the device is not there.
     """
     path = find_detector(checkpoint)
     options = {"device": device, "workers": workers, "threads": threads, "score.max_memory": max_memory}
     config = scoring_config(path, [], options)
-    loaded = load_checkpoint(path)
+    loaded = _of_source(load_checkpoint(path), path, source)
     extractor = _open_extractor(config)
     recipe = extractor.recipe
     scorer = make_scorer(
@@ -194,6 +198,20 @@ def load(
     return Detector(
         scorer, extractor, warnings + ([f"it may be worth nothing: {loaded.doubt}"] if loaded.doubt else [])
     )
+
+
+def _of_source(checkpoint: Checkpoint, path: Path, source: str | None) -> Checkpoint:
+    """The detector of a camera.
+
+    Raises:
+        CheckpointError: there is none, or one for all cameras.
+    """
+    if source and not checkpoint.cameras:
+        raise CheckpointError(f"{path}: has one detector, whatever the camera: leave source out")
+    try:
+        return of_camera(checkpoint, source or "")
+    except UnknownCamera as error:
+        raise UnknownCamera(f"{path}: {error}") from error
 
 
 def extract_features(

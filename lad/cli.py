@@ -19,6 +19,7 @@ from lad.cli_detectors import detectors
 from lad.cli_evaluate import evaluate_detections, evaluate_scores
 from lad.cli_events import clips, export
 from lad.cli_merge import SHARD, merge
+from lad.cli_prepare import prepare
 from lad.cli_report import REPORT, print_report, report, report_data, write_report
 from lad.cli_review import review
 from lad.cli_status import status
@@ -26,12 +27,14 @@ from lad.cli_watch import watch
 from lad.cli_weights import weights
 from lad.errors import LadError
 from lad.options import (
+    ADD,
     ALARM,
     EXIT_DONE,
     EXIT_SOME_FAILED,
     EXIT_USAGE,
     PLACE,
     QUIET,
+    SOURCE,
     TRACEBACK_VERBOSITY,
     VERBOSITY,
     VERSION,
@@ -42,7 +45,7 @@ from lad.options import (
     common_options,
     engine_options,
 )
-from lad.text import did_you_mean, printable, shortened
+from lad.text import shortened
 
 
 def run() -> int:
@@ -95,61 +98,6 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("name")
-@click.option("--root", type=PLACE, required=True, help="Folder of the official download.")
-@click.option("--out", type=PLACE, default=Path("dataset.csv"), show_default=True, help="File to write.")
-@click.option("--seed", default=0, show_default=True, help="Of a random split.")
-@click.option(
-    "--layout",
-    type=click.Choice(["official", "released"]),
-    default="official",
-    show_default=True,
-    help="released: features and labels as the authors' code keeps them.",
-)
-@click.option("--streams", default="rgb,flow", show_default=True, help="Of released features.")
-@click.option("--normal", default="*normal*", show_default=True, help="folder: names that mean a normal video.")
-@click.option(
-    "--protocol",
-    type=click.Choice(["official", "paper"]),
-    default="official",
-    show_default=True,
-    help="paper: of the abnormal training videos of UCF-Crime, ShanghaiTech and XD-Violence the frames that the "
-    "LAD2000 paper trains on, and not just that there is an event (?).",
-)
-@click.option("--allow-missing", is_flag=True, help="Do without what the download lacks.")
-@click.option("--force", is_flag=True, help="Replace the file where it is there with other content.")
-def prepare(name: str, root: Path, out: Path, seed: int, streams: str, force: bool, **options: Any) -> None:
-    """Turn a benchmark's official download, or another program's labels, into a dataset.csv.
-
-    NAME is lad2000, ucf_crime, shanghaitech, avenue, ped1, ped2, xd_violence, or folder: any tree of videos with one
-    folder for each category; or eaf or fiftyone: labels that were made with ELAN or FiftyOne, maybe from what
-    `lad export` wrote. What is missing is listed by name. docs/datasets.md says where each comes from and how it must
-    lie.
-
-    \b
-    Example:
-      lad prepare ped2 --root ~/data/UCSD_Anomaly_Dataset.v1p2 --out ped2.csv
-    """
-    from lad.config import load_config
-    from lad.datasets import BENCHMARKS
-    from lad.pipeline.prepare import prepare_dataset
-
-    if name not in BENCHMARKS:
-        known = sorted(BENCHMARKS)
-        meant = did_you_mean(name, known)
-        raise click.BadParameter(f"{name!r} is not one of {', '.join(known)}{meant}", param_hint="NAME")
-    if not root.is_dir():
-        raise click.BadParameter(f"{root} is not a folder", param_hint="--root")
-    data = {"benchmark": name, "root": root, **options}
-    extract = {"streams": [stream.strip() for stream in streams.split(",")]}
-    config = load_config(None, [], base={"data": data, "protocol": {"seed": seed}, "extract": extract})
-    try:
-        click.echo(prepare_dataset(config, out, lambda text: click.echo(printable(text), err=True), force=force))
-    except OSError as error:
-        raise click.BadParameter(f"{out} cannot be written: {error.strerror}", param_hint="--out") from error
-
-
-@cli.command()
 @common_options
 @engine_options
 @SHARD
@@ -172,6 +120,7 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
 
 @cli.command()
 @common_options
+@ADD
 def train(**options: Any) -> int:
     """Train a detector on the features of the `train` videos: checkpoints/best.pt.
 
@@ -181,6 +130,7 @@ def train(**options: Any) -> int:
     Examples:
       lad train -c surveillance --data ~/my_videos
       lad train --work runs/yard
+      lad train --work runs/yard --add gate
     """
     return _run_stages(["train"], (), begin(options, again=True))
 
@@ -194,6 +144,7 @@ def train(**options: Any) -> int:
     help="Detector: a file, or a name that `lad detectors list` has [default: the run's best.pt; where nothing was "
     "trained, surveillance].",
 )
+@SOURCE
 @ALARM
 @REPORT
 @click.argument("videos", nargs=-1, type=Place())
@@ -210,6 +161,7 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, report: bool, **opti
       lad score --checkpoint best.pt street.mp4
       lad score --checkpoint best.pt ~/footage --work ~/footage_scores --report
       lad score --checkpoint best.pt street.mp4 --alarm "python tell_me.py"
+      lad score --checkpoint best.pt --source gate today.mp4
     """
     session = begin(options, videos, checkpoint, scores=True)
     ready = session.config.score.checkpoint and not options["config_path"]
@@ -331,7 +283,7 @@ def config_command(key: str) -> None:
     click.echo(describe_keys(key))
 
 
-for command in (clips, compare, detectors, export, merge, report, review, status, watch, weights):
+for command in (clips, compare, detectors, export, merge, prepare, report, review, status, watch, weights):
     cli.add_command(command)
 
 

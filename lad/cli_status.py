@@ -31,7 +31,8 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
     While several processes or machines extract, it says which, how fast, and how long still.
 
     With -c, say too what of it is stale: not as this configuration would make it today, and why. Nothing is hashed or
-    written. Exit status: 1 where something failed, 0 after a --rebuild that succeeded.
+    written. Where a detector of normal footage scored, it says how far recent footage has moved from what that learned
+    from, and when to train it again. Exit status: 1 where something failed, 0 after a --rebuild that succeeded.
 
     \b
     Examples:
@@ -40,6 +41,7 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
       lad status -c ped2 --data ~/data/ped2 -o extract.fps=10
     """
     from lad import console
+    from lad.pipeline.drift import drift_data, drift_lines
     from lad.pipeline.outcome import rebuilt_data, status_data
     from lad.work.manifest import read_manifest
     from lad.work.rebuild import rebuild_manifest
@@ -55,6 +57,8 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
             rebuilt = rebuild_manifest(place, on_progress)
     with read_manifest(place) as manifest:
         data = status_data(manifest)
+        if drift := drift_data(manifest):
+            data["drift"] = drift
         if config_path is not None and not failed:
             data["compared"] = {"config": str(config_path), **_compared(manifest, config_path, options)}
     if rebuilt:
@@ -63,6 +67,8 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
         click.echo(json.dumps(data, indent=2))
     else:
         _print_status(data, failed_only=failed)
+        for line in [] if failed else drift_lines(data.get("drift", [])):
+            click.echo(printable(line))
     return EXIT_SOME_FAILED if data["failed"] and not rebuilt else EXIT_DONE
 
 

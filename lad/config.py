@@ -8,13 +8,13 @@ import textwrap
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
 
 from lad.config_keys import (
-    IMPOSSIBLE,
     Config,
     DataConfig,
     ExtractConfig,
@@ -24,6 +24,7 @@ from lad.config_keys import (
     TrainConfig,
     all_keys,
 )
+from lad.config_section import IMPOSSIBLE
 from lad.errors import LadError
 from lad.remote.url import Url
 from lad.text import did_you_mean
@@ -53,7 +54,13 @@ NOT_YAML = (yaml.YAMLError, ValueError, RecursionError, LookupError, AttributeEr
 MAX_CHARACTERS, MAX_NODES = 1_000_000, 10_000  # of a file or value; a configuration has about a hundred
 MAX_DEPTH = 4  # sections in sections; an alias may nest without end
 # How the command line's options are called that stand for keys.
-OPTIONS = {"data.root": "--data", "device": "--device", "workers": "--workers", "score.checkpoint": "--checkpoint"}
+OPTIONS = {
+    "data.root": "--data",
+    "device": "--device",
+    "workers": "--workers",
+    "score.checkpoint": "--checkpoint",
+    "score.source": "--source",
+}
 # What became of keys since they were written: the key of today (None: there is none), and why. Every renaming goes
 # through this table: checkpoints, work directories and files of an older lad are read all the same.
 BECAME: dict[str, tuple[str | None, str]] = {"extract.runtime": (None, "torch runs every network by now")}
@@ -161,7 +168,8 @@ def _is_text(parts: tuple[str, ...], text: str) -> bool:
         if part not in fields:
             return False
         kind = fields[part].annotation
-    kinds = {get_args(one)[0] if get_origin(one) is Annotated else one for one in get_args(kind) or (kind,)}
+    several = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    kinds = {get_args(one)[0] if get_origin(one) is Annotated else one for one in several}
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
     plain = not quoted and text == text.strip() and text not in ("", "~", "null")
     return plain and kinds <= {str, Path, Url, type(None)}

@@ -5,114 +5,23 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from lad.clip import CLIP_FRAMES, MAX_PIECE_CLIPS
-from lad.config_root import Root
-from lad.files import path_problem
+from lad.config_data import DataConfig
+from lad.config_section import Place, Section, Seed, possible
 
 Stream = Literal["rgb", "flow"]
-AUTO_LAYOUT = "auto"
-IMPOSSIBLE = "impossible"  # pydantic's name for an error of values that do not go together
-
-
-def _possible(path: Any) -> Any:
-    if problem := path_problem(path):
-        raise PydanticCustomError("path", "{problem}", {"problem": problem})
-    return path
 
 
 def _device(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:([0-9]{1,3}|all))?", name):
         raise PydanticCustomError("device", "choose auto, cpu, cuda, cuda:<number> or cuda:all")
     return name
-
-
-def _layout(text: str) -> str:
-    names = [name.strip() for name in text.split(",")]
-    known = {"clips", "dim"} <= set(names) <= {"crops", "clips", "dim"} and len(set(names)) == len(names)
-    if text != AUTO_LAYOUT and not known:
-        raise PydanticCustomError("layout", "name each axis once, as in clips,crops,dim or dim,clips; or auto")
-    return ",".join(names)
-
-
-# Numbers have upper limits far beyond what anybody needs, so that a slip of the finger gets a line, not the machine.
-Place = Annotated[Path, AfterValidator(_possible)]
-Seed = Annotated[int, Field(ge=-(2**62), le=2**62)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-    def problems(self) -> dict[str, str]:
-        """Keys whose values do not go together, and why; files and registries are looked at elsewhere."""
-        return {}
-
-    @model_validator(mode="after")
-    def _goes_together(self) -> Self:
-        if problems := self.problems():
-            raise PydanticCustomError(IMPOSSIBLE, "impossible", {"problems": problems})
-        return self
-
-
-class DataConfig(Section):
-    """Which videos.
-
-    Exactly one of `benchmark` and `dataset` is set, or neither: then every video below `root`, without labels.
-    """
-
-    benchmark: str | None = Field(
-        None,
-        description="name of a benchmark whose official download lies below `root` (`lad prepare --help` lists them)",
-    )
-    layout: Literal["official", "released"] = Field(
-        "official", description="`released`: features and labels as the authors' code keeps them"
-    )
-    protocol: Literal["official", "paper"] = Field(
-        "official",
-        description=(
-            "what is said of the abnormal training videos of UCF-Crime, ShanghaiTech and XD-Violence. `official`: that "
-            "there is an event somewhere (`?`). `paper`: what the LAD2000 paper trains on, which of UCF-Crime is each "
-            "frame of such a video, and of ShanghaiTech the true frames"
-        ),
-    )
-    allow_missing: bool = Field(False, description="go on without what the benchmark's download lacks")
-    normal: str = Field(
-        "*normal*", description="benchmark `folder`: which names of files and folders mean a normal video"
-    )
-    dataset: Place | None = Field(None, description="a dataset.csv: below `root`, else as given")
-    root: Root | None = Field(None, description="`--data`: the videos' folder or URL; the dataset.csv's by default")
-    download_dir: Place | None = Field(None, description="where videos at URLs are kept while decoded; or $TMPDIR")
-    download_gb: float = Field(20.0, gt=0, le=1e6, description="that they may take there at a time, in GB")
-    classes: list[str] | None = Field(
-        None, description="the labels in the order of their index; alphabetical by default"
-    )
-    npy_layout: Annotated[str, AfterValidator(_layout)] = Field(
-        AUTO_LAYOUT,
-        description=(
-            "order of the axes of features that somebody else made: `clips,dim`, `crops,clips,dim`, `clips,crops,dim` "
-            "(RTFM's), `dim,clips`, ...; by default `crops,clips,dim`, or `clips,crops,dim` where only that gives 1, "
-            "5 or 10 crops"
-        ),
-    )
-    frame_folder_fps: float = Field(
-        25.0, ge=1e-6, le=100_000, description="frames a second of a folder of frames that has none of its own"
-    )
-
-    def problems(self) -> dict[str, str]:
-        found = {}
-        if self.benchmark and self.dataset:
-            found["data.benchmark"] = "data.dataset is there too: give one of them"
-        if self.layout == "released" and self.benchmark in (None, "folder"):
-            found["data.layout"] = "released features are those of a data.benchmark of the authors' code"
-        if self.classes is not None and len(set(self.classes)) != len(self.classes):
-            found["data.classes"] = "a class stands twice"
-        return found
 
 
 class ExtractConfig(Section):
@@ -127,6 +36,13 @@ class ExtractConfig(Section):
         description=(
             "beside the streams, how fast things move: 9 quantiles over the picture for each frame, 144 numbers a "
             "clip, without a network; with it `streams` may be empty"
+        ),
+    )
+    layers: list[str] = Field(
+        default=[],
+        description=(
+            "beside the streams, blocks that I3D passes on the way, such as `Mixed_3c`: of each, mean and deviation "
+            "over a clip's time, in an array of its own; `Mixed_3b`, `3c`, `4b` to `4f`, `5b`, `5c`"
         ),
     )
     weights: dict[Stream, str] = Field(
@@ -205,6 +121,10 @@ class ExtractConfig(Section):
             found["extract.streams"] = "a stream stands twice"
         if not self.streams and not self.motion:
             found["extract.streams"] = "there is none: name rgb or flow, or set extract.motion=true"
+        if len(set(self.layers)) != len(self.layers):
+            found["extract.layers"] = "a layer stands twice"
+        if self.layers and not self.streams:
+            found["extract.layers"] = "no network passes them: name rgb or flow in extract.streams"
         if self.crops > 1 and self.rgb_short_side:
             found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
         if self.context == "batch" and self.clip_stride != CLIP_FRAMES:
@@ -230,6 +150,13 @@ class TrainConfig(Section):
             "what labels are of: `frames`, where each event begins and ends; `clicks`, one frame of each; `videos`, "
             "whether there is one; `normal`: there is no event at all; `auto`: the one that says most, if the labels "
             "of all training videos and the detector allow it"
+        ),
+    )
+    cameras: Literal["each", "one"] = Field(
+        "each",
+        description=(
+            "of `normality`, where the column `source` names cameras: a detector for `each` of them, in one file, or "
+            "`one` of all footage"
         ),
     )
     motion_quantile: float = Field(
@@ -288,6 +215,14 @@ class ScoreConfig(Section):
     """Features and a detector to scores."""
 
     checkpoint: Place | None = Field(None, description="`--checkpoint`: the detector; the run's own best.pt by default")
+    source: str | None = Field(
+        None,
+        min_length=1,
+        description=(
+            "`--source`: which camera filmed the videos, where the detector has one for each; by default what the "
+            "column `source` says"
+        ),
+    )
     merge: Literal["mean", "max"] = Field("mean", description="how the scores of overlapping windows become one")
     threshold: float | None = Field(
         None,
@@ -371,7 +306,7 @@ class ProtocolConfig(Section):
 class Config(Section):
     """Everything that a run depends on."""
 
-    name: Annotated[str, AfterValidator(_possible)] = Field(
+    name: Annotated[str, AfterValidator(possible)] = Field(
         "run", description="of the run: its work directory is runs/<name>; the configuration file's name by default"
     )
     data: DataConfig = DataConfig()

@@ -96,6 +96,17 @@ ALARM = click.option(
     help="Run this for each event that is found in a newly scored video; it gets the event as JSON on its stdin. No "
     "shell runs it: for pipes write \"sh -c '...'\". One that fails is run again by the next command; exit status 1.",
 )
+SOURCE = click.option(
+    "--source",
+    metavar="CAMERA",
+    help="Which camera filmed the videos, where the detector has one for each [default: the dataset's column source].",
+)
+ADD = click.option(
+    "--add",
+    metavar="SOURCE",
+    help="Learn the normal footage of this camera alone, and put it into the run's detector of several cameras: the "
+    "others stay as they are.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 VERBOSE = click.option(
     "-v",
@@ -275,6 +286,7 @@ def begin(
         "device": options["device"],
         "workers": options["workers"],
         "score.checkpoint": checkpoint,
+        "score.source": options.get("source"),
     }
     given = {key: value for key, value in given.items() if value is not None}
     overrides = list(options["overrides"])
@@ -290,7 +302,14 @@ def begin(
         config,
         shard.folder(work) if shard else work,
         reporter,
-        Asked(options["force"], options["verify"], options.get("alarm") or "", shard, _on_ray(options)),
+        Asked(
+            force=options["force"],
+            verify=options["verify"],
+            alarm=options.get("alarm") or "",
+            shard=shard,
+            ray=_on_ray(options),
+            add=options.get("add") or "",
+        ),
         options["as_json"],
     )
 

@@ -6,7 +6,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ class Checkpoint:
         calibration: slope and offset of Platt's scaling of the scores, fitted on the validation videos.
         threshold: of the calibrated scores, chosen on the validation videos.
         weights: stream -> identity of the feature weights.
-        network: the detector's `name` in `train.detector`, and its `sizes`; empty in older files and the authors'.
+        network: the detector's `name` in `train.detector`, and its `sizes`; empty in older files and the authors'. Of
+            several cameras, `cameras`: what each has of its own, its sizes among it; see `lad.detector.cameras`.
         selection: how the number of training steps was chosen.
         doubt: why the detector may be worth nothing; empty: nothing speaks against it.
         fingerprint: of the training run; another run's checkpoint is never resumed.
@@ -82,6 +83,11 @@ class Checkpoint:
         """The detector's class where that is somebody else's code, which is run only if the user names it too."""
         name = str(self.network.get("name", ""))
         return name if is_outside(name) else ""
+
+    @property
+    def cameras(self) -> list[str]:
+        """The cameras that it has a detector for each; none: one for all."""
+        return list(self.network.get("cameras", ()))
 
     def detector(self, allowed: str = "") -> Any:
         """The network, ready for scoring.
@@ -131,12 +137,14 @@ def scoring_config(
     if made_with is None:
         base = {"name": "score", **_released_config(path, checkpoint)}
         return load_config(None, overrides, base, options, say)
-    said = load_config(None, overrides, {"name": "score"}, options)
+    # Motion is free, and without it nobody could ask for no stream.
+    alone = {"name": "score", "extract": {"motion": bool(made_with["extract"].get("motion"))}}
+    said = load_config(None, overrides, alone, options)
     try:
         kept = {key: made_with[key] for key in ("extract", "train", "threads")}
         # What a file from elsewhere says of features is needed; what protects this machine is not its to say.
         kept["extract"] = {key: value for key, value in kept["extract"].items() if key not in SAFEGUARDS}
-        kept["score"] = {**made_with["score"], "checkpoint": None, "max_memory": None}
+        kept["score"] = {**made_with["score"], "checkpoint": None, "max_memory": None, "source": None}
         if said.score.threshold is not None or said.score.alarms_per_day is not None:  # each takes the other's place
             kept["score"] |= {"threshold": None, "alarms_per_day": None}
         kept["threads"] = min(kept["threads"], cores()) if kept["threads"] else None
@@ -191,7 +199,7 @@ def other_features(
         return []
     now = extract.model_dump(mode="json")
     then = ExtractConfig().model_dump(mode="json") | checkpoint.config["extract"]  # it may be older than a key
-    keys = ["backbone", "preset", "context"] if now["streams"] else []  # motion alone sees no network
+    keys = ["backbone", "preset", "context", "layers"] if now["streams"] else []  # motion alone sees no network
     keys += ["motion", "crops", "fps", "clip_stride"]
     keys += [key for key, stream in (("rgb_short_side", "rgb"), ("flow", "flow")) if stream in now["streams"]]
     found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
@@ -230,6 +238,28 @@ def _equal_by_value(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_equal_by_value(inner) for inner in value)
     return value
+
+
+CAMERAS_OWN = ("metrics", "threshold", "selection", "fingerprint")  # of a camera's detector, beside tensors and sizes
+
+
+def by_camera(checkpoint: Checkpoint) -> dict[str, Checkpoint]:
+    """The detector of each camera, as if it were alone; one for all footage under the empty name.
+
+    Raises:
+        LookupError, TypeError, AttributeError: its parts are not those of several cameras.
+    """
+    if not checkpoint.cameras:
+        return {"": checkpoint}
+    found = {}
+    for number, (camera, own) in enumerate(checkpoint.network["cameras"].items()):
+        if not isinstance(camera, str):
+            raise TypeError("its cameras have no names")
+        start = f"{number}."
+        tensors = {name.removeprefix(start): x for name, x in checkpoint.model.items() if name.startswith(start)}
+        network = {"name": checkpoint.network["name"], "sizes": own["sizes"]}
+        found[camera] = replace(checkpoint, model=tensors, network=network, **{part: own[part] for part in CAMERAS_OWN})
+    return found
 
 
 def _check_parts(checkpoint: Checkpoint, classes: int) -> None:
@@ -302,12 +332,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         by = ": a newer lad wrote it: update this one" if newer else ""
         raise CheckpointError(f"{path}: its format is {data['format']}, lad {VERSION} reads {FORMAT}{by}")
     try:
-        classes = len(checkpoint.classes)
-        if not checkpoint.outside:
-            with torch.device("meta"), warnings.catch_warnings():  # its sizes take no memory before they fit each other
-                warnings.simplefilter("ignore")
-                classes = checkpoint.detector().classes
-        _check_parts(checkpoint, classes)
+        for one in by_camera(checkpoint).values():
+            classes = len(one.classes)
+            if not one.outside:
+                with torch.device("meta"), warnings.catch_warnings():  # sizes take no memory before they fit each other
+                    warnings.simplefilter("ignore")
+                    classes = one.detector().classes
+            _check_parts(one, classes)
     except (ValueError, AttributeError, TypeError, LookupError, RuntimeError, DetectorMissing) as error:
         raise CheckpointError(f"{path}: it cannot be used: {' '.join(str(error).split())[:300]}") from error
     return checkpoint

@@ -8,6 +8,7 @@ and quantile estimation for the generalized Pareto distribution", Technometrics 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,6 @@ SECONDS_A_DAY = 86_400.0
 PEAK_SHAPES = (0.0, 0.5)
 FRAME_SHAPES = (0.1, 0.5)
 ALARMS_PER_DAY = 2.0  # that a threshold is for, where nobody says how many
-GAP_SECONDS = 0.5  # runs with a shorter gap are one, as events are by default
 KERNEL_SIGMAS = 4.0
 LONG_KERNEL = 2001  # numbers: from here on a Fourier transform is faster, and needed for long videos
 
@@ -61,8 +61,8 @@ class Tail:
     Attributes:
         levels: `(n,)` float64, rising: quantiles of its frames, of shares from 0 to `1 - TAIL_SHARE`.
         frames: of the frames above the last of them.
-        peaks: of the highest frame of each run above it.
-        peaks_a_day: how many of those runs there are.
+        peaks: of the levels above it up to which there is an event, of each event above it.
+        peaks_a_day: how many of those events there are.
         smooth_seconds: sigma of the Gaussian by which the frames were smoothed.
     """
 
@@ -89,18 +89,31 @@ class Tail:
         return float(self.scores(np.array(self.start + self.peaks.exceeded_by(share))))
 
 
-def fit_tail(videos: Sequence[np.ndarray], seconds: Sequence[float], smooth_seconds: float = 0.0) -> Tail:
+def fit_tail(
+    videos: Sequence[np.ndarray],
+    seconds: Sequence[float],
+    smooth_seconds: float = 0.0,
+    *,
+    merge_seconds: float = 0.0,
+    min_seconds: float = 0.0,
+) -> Tail:
     """What unseen normal footage shows.
 
     Args:
         videos: `(frames,)` float64 of each, smoothed.
         seconds: how long each lasts.
         smooth_seconds: by which they were smoothed.
+        merge_seconds, min_seconds: of events, as `intervals.events_above` has them: what is told as one event is one
+            alarm, and what is too short to be told is none.
     """
     frames = np.concatenate(videos)
     levels = np.quantile(frames, np.linspace(0, 1 - TAIL_SHARE, LEVELS))
     start = float(levels[-1])
-    peaks = [peak - start for one, length in zip(videos, seconds, strict=True) for peak in _peaks(one, length, start)]
+    peaks = [
+        peak - start
+        for one, length in zip(videos, seconds, strict=True)
+        for peak in _peaks(one, length, start, merge_seconds, min_seconds)
+    ]
     days = sum(seconds) / SECONDS_A_DAY
     of_frames = fit_pareto(frames[frames > start] - start, FRAME_SHAPES)
     of_peaks = fit_pareto(np.array(peaks), PEAK_SHAPES)
@@ -120,11 +133,28 @@ def fit_pareto(excesses: np.ndarray, shapes: tuple[float, float]) -> Pareto:
     return Pareto(mean * (1 - shape), shape)
 
 
-def _peaks(numbers: np.ndarray, seconds: float, start: float) -> list[float]:
-    """The highest number of each run of frames above `start`."""
+def _peaks(numbers: np.ndarray, seconds: float, start: float, merge_seconds: float, min_seconds: float) -> list[float]:
+    """Of each event above `start` the level up to which there is one in it: thresholds below it alarm."""
     edges = np.linspace(0, seconds, len(numbers) + 1)
-    runs = events_above(numbers, start, times=edges[:-1], ends=edges[1:], merge_seconds=GAP_SECONDS, min_seconds=0.0)
-    return [float(numbers[first:end].max()) for first, end in runs]
+
+    def told(first: int, end: int, level: float) -> list[tuple[int, int]]:
+        """The events that reach `level`, of so many frames."""
+        return events_above(
+            numbers[first:end],
+            np.nextafter(level, -np.inf),
+            times=edges[first:end],
+            ends=edges[first + 1 : end + 1],
+            merge_seconds=merge_seconds,
+            min_seconds=min_seconds,
+        )
+
+    peaks = []
+    for first, end in told(0, len(numbers), np.nextafter(start, np.inf)):
+        levels = np.unique(numbers[first:end])
+        levels = levels[levels > start]
+        # The higher the level, the less is above it: from some level on there is no event any more.
+        peaks.append(float(levels[bisect_left(levels, True, key=lambda level: not told(first, end, level)) - 1]))
+    return peaks
 
 
 def smoothed(numbers: np.ndarray, times: np.ndarray, sigma: float) -> np.ndarray:

@@ -7,7 +7,7 @@ the footage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,13 @@ import numpy as np
 import torch
 
 from lad.clip import CLIP_FRAMES
+from lad.config import ExtractConfig, ScoreConfig
 from lad.detector.checkpoint import Checkpoint
 from lad.detector.tail import ALARMS_PER_DAY, LEVELS, SECONDS_A_DAY, Tail, fit_tail, keep_tail, smoothed
 from lad.detector.training import STD_FLOOR, Setup
 from lad.detector.training_windows import TrainingError, TrainingVideo
 from lad.extract import motion
+from lad.features.recipe import configured_streams, stream_dim
 from lad.models.normality import CLIPS_A_BLOCK, MOTION_DIM, QUANTILES, Normality, log_speed
 from lad.models.registry import build_detector
 
@@ -80,6 +82,7 @@ class Learned:
             "motion": int(model.has_motion),
             "bank": len(model.bank),
             "levels": len(self.tail.levels),
+            **({"looks": model.looks} if setup.config["extract"].get("layers") else {}),
         }
         return Checkpoint(
             model=model.state_dict(),
@@ -125,7 +128,7 @@ def learn(setup: Setup, train: Sequence[Stretch], held_out: Sequence[Sequence[St
         own = set(part)
         teacher = model if own.isdisjoint(train) else _known(setup, [one for one in train if one not in own])
         for one in part:
-            nothing = np.zeros((one.video.features.clips, CLIP_FRAMES, 2))
+            nothing = np.zeros((one.video.features.clips, CLIP_FRAMES, len(model.part_mean)))
             _, of_video = found.setdefault(id(one.video), (one.video, nothing))
             of_video[one.clips] = _distances(teacher, one)
     _standardise(model, [video_distances[video.mask > 0] for video, video_distances in found.values()])
@@ -143,7 +146,14 @@ def learn(setup: Setup, train: Sequence[Stretch], held_out: Sequence[Sequence[St
         raise TrainingError(
             f"{count} frames of normal footage are held out, and {MIN_FRAMES} at least say what is usual: add footage"
         )
-    tail = fit_tail(numbers, seconds, setup.train.smooth_seconds)
+    rule = ScoreConfig.model_validate(setup.config.get("score", {}))
+    tail = fit_tail(
+        numbers,
+        seconds,
+        setup.train.smooth_seconds,
+        merge_seconds=rule.merge_seconds,
+        min_seconds=rule.min_seconds,
+    )
     keep_tail(model, tail)
     return Learned(model, tail, count, sum(seconds) / SECONDS_A_DAY)
 
@@ -152,31 +162,50 @@ def _known(setup: Setup, train: Sequence[Stretch]) -> Normality:
     """A detector that knows footage, and not yet what is usual."""
     features = train[0].video.features
     has_motion = bool(setup.config["extract"]["motion"])
-    looks_dim = features.dim - has_motion * MOTION_DIM
+    looks = _looks(setup.config["extract"], features.dim - has_motion * MOTION_DIM)
     rows = _rows(train, MAX_BANK)
     model: Normality = build_detector(
         setup.train.detector,
         feature_dim=features.dim,
         classes=len(setup.classes),
         motion=int(has_motion),
-        bank=len(rows) if looks_dim else 0,
+        bank=len(rows) if looks else 0,
         levels=LEVELS,
+        looks=looks,
     )
-    looks = torch.from_numpy(rows[:, :looks_dim].copy())
-    if looks_dim:
-        deviation = looks.std(dim=0, unbiased=False)
-        model.feature_mean[:looks_dim] = looks.mean(dim=0)
-        model.feature_std[:looks_dim] = deviation.clamp(min=max(float(deviation.mean()) * STD_FLOOR, 1e-12))
-        model.bank.copy_((looks - model.feature_mean[:looks_dim]) / model.feature_std[:looks_dim])
+    known = model.bank.split([length for _, length in looks], dim=1)
+    for (start, length), bank in zip(looks, known, strict=True):
+        place = slice(start, start + length)
+        part = torch.from_numpy(rows[:, place].copy())
+        deviation = part.std(dim=0, unbiased=False)
+        model.feature_mean[place] = part.mean(dim=0)
+        model.feature_std[place] = deviation.clamp(min=max(float(deviation.mean()) * STD_FLOOR, 1e-12))
+        bank.copy_((part - model.feature_mean[place]) / model.feature_std[place])
     if has_motion:
         quantile = motion.SHARES.index(setup.train.motion_quantile)
-        speeds = rows[:, looks_dim:].reshape(-1, QUANTILES)[:, quantile]
+        speeds = rows[:, model.motion_from :].reshape(-1, QUANTILES)[:, quantile]
         of_frames = log_speed(torch.from_numpy(speeds.astype(np.float64)))
         model.motion_quantile.fill_(quantile)
         model.motion_mean.copy_(of_frames.mean())
         model.motion_std.copy_(of_frames.std(unbiased=False).clamp(min=STD_FLOOR))
     model.smooth_seconds.fill_(setup.train.smooth_seconds)
     return model.to(setup.device).eval()
+
+
+def _looks(extract: Mapping[str, Any], dim: int) -> list[tuple[int, int]]:
+    """Start and length of each part of the first `dim` features that says what a clip looks like.
+
+    Where there are layers, it is each of them, and not the network's own features.
+    """
+    if not extract.get("layers"):
+        return [(0, dim)] if dim else []
+    found, start = [], 0
+    for stream in configured_streams(ExtractConfig.model_validate(extract)):
+        length = stream_dim(extract.get("backbone", "i3d"), stream)
+        if "." in stream:
+            found.append((start, length))
+        start += length
+    return found
 
 
 def _rows(train: Sequence[Stretch], most: int) -> np.ndarray:
@@ -202,7 +231,7 @@ def _not_finite(video: TrainingVideo) -> TrainingError:
 
 
 def _distances(model: Normality, stretch: Stretch) -> np.ndarray:
-    """`(clips, 16, 2)` float64 of its clips, the mean over crops."""
+    """`(clips, 16, parts + 1)` float64 of its clips, the mean over crops."""
     features, clips = stretch.video.features, stretch.clips
     found: list[np.ndarray] = []
     with torch.inference_mode():
@@ -218,7 +247,7 @@ def _distances(model: Normality, stretch: Stretch) -> np.ndarray:
 
 
 def _standardise(model: Normality, unseen: Sequence[np.ndarray]) -> None:
-    """Make z-scores of distances, by those of unseen normal frames, `(frames, 2)` each."""
+    """Make z-scores of distances, by those of unseen normal frames, `(frames, parts + 1)` each."""
     frames = np.concatenate(unseen)
     deviation = frames.std(axis=0)
     model.part_mean.copy_(torch.from_numpy(frames.mean(axis=0)))

@@ -128,7 +128,8 @@ class Extracting:
             case Started():  # its decoder was killed, and another one continues
                 pass
             case Computed():
-                partial.add(event.batch)
+                wanted = self._tasks[event.item].job.spec.streams
+                partial.add({one: rows for one, rows in event.batch.items() if one in wanted})
                 self._doing[event.item] = Doing(event.item, partial.clips, event.reached)
             case Finished():
                 self._end(self._extracted(self._tasks[event.item], partial, event.info))

@@ -27,6 +27,8 @@ MAX_POINTS = 4000  # of a curve: beyond that a picture shows no more
 MAX_PANELS = 60  # of an overview
 MAX_NUMBERED = 40  # categories: with more, a confusion matrix has colours only
 FRAME_TICKS = 6
+HOT = 1.0  # deviations above the normal speed: slower cells of a heat map stay as they are
+HEAT_OPACITY = 0.55
 
 
 def draw_evaluation(
@@ -53,6 +55,28 @@ def draw_evaluation(
 def draw_overview(path: Path, scored: Sequence[ScoredVideo], threshold: float | None, columns: int = 3) -> Path:
     """The score curves of several videos in one picture: of the first `MAX_PANELS`."""
     return _save(_overview(scored, threshold, columns), path)
+
+
+def draw_heat(path: Path, picture: np.ndarray, excess: np.ndarray, title: str) -> Path:
+    """Draw a heat map over a frame; returns the file.
+
+    Args:
+        path: a PNG.
+        picture: `(height, width, 3)` uint8 RGB.
+        excess: `(rows, columns)` float, by how many deviations each cell of the picture is faster than normal frames.
+        title: above it.
+    """
+    height, width = picture.shape[:2]
+    figure = _new_figure(6, 6 * height / width + 0.5)
+    axes = figure.subplots()
+    axes.imshow(picture)
+    shown = np.ma.masked_less(excess, HOT)
+    highest = max(float(excess.max()), HOT + 1)
+    heat = axes.imshow(shown, extent=(0, width, height, 0), cmap="inferno", alpha=HEAT_OPACITY, vmin=HOT, vmax=highest)
+    figure.colorbar(heat, ax=axes, label="deviations above the normal speed", shrink=0.8)
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=10, parse_math=False)
+    return _save(figure, path)
 
 
 def _new_figure(width: float, height: float) -> Figure:

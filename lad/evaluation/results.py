@@ -254,28 +254,32 @@ def _frames(chosen: Sequence[ScoredVideo]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def alarm_budget(
-    scored: Sequence[ScoredVideo], asked: float, threshold: float, merge_seconds: float, min_seconds: float
+    scored: Sequence[ScoredVideo],
+    asked: float,
+    thresholds: Mapping[str, float],
+    merge_seconds: float,
+    min_seconds: float,
 ) -> dict[str, Any]:
     """How often normal footage alarms, against how often it was to; the interval is a bootstrap over sources.
 
     Args:
         scored: videos that the threshold was not chosen on; their events, and what overlaps these, count for nothing.
-        asked: alarms a day.
-        threshold, merge_seconds, min_seconds: of events.
+        asked: alarms a day, of each camera.
+        thresholds: of events, by video id.
+        merge_seconds, min_seconds: of events.
     """
     by_source: dict[str, np.ndarray] = {}  # alarms, days
     for one in scored:
-        alarms = false_alarms(
-            intervals(one.truth), found_events(one.scores, one.seconds, threshold, merge_seconds, min_seconds)
-        )
+        found = found_events(one.scores, one.seconds, thresholds[one.video.id], merge_seconds, min_seconds)
+        alarms = false_alarms(intervals(one.truth), found)
         days = one.seconds * float((~one.truth).mean()) / SECONDS_A_DAY
         by_source[one.video.group] = by_source.get(one.video.group, np.zeros(2)) + np.array([alarms, days])
     counts = np.array(list(by_source.values()))
     total = counts.sum(axis=0)
-    found = {"asked": asked, "alarms": int(total[0]), "normal_hours": float(total[1]) * 24, "sources": len(counts)}
+    told = {"asked": asked, "alarms": int(total[0]), "normal_hours": float(total[1]) * 24, "sources": len(counts)}
     if not total[1]:
-        return found | {"met": None, "interval": None}
-    return found | {"met": float(total[0] / total[1]), "interval": rate_interval(counts)}
+        return told | {"met": None, "interval": None}
+    return told | {"met": float(total[0] / total[1]), "interval": rate_interval(counts)}
 
 
 def summarise(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

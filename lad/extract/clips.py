@@ -45,7 +45,8 @@ class ClipSpec:
     whole frames that keep their shape.
 
     Attributes:
-        streams: which of `rgb`, `flow` and `motion`.
+        streams: which of `rgb`, `flow` and `motion`, and of the layers that a network passes on the way from one of
+            these, such as `rgb.Mixed_3c`.
         flow: a name of `FLOW_METHODS`.
         tail: `pad` fills the last clip by repeating its last frame (and flow); `drop` leaves an incomplete one out.
         batch_clips: clips in a batch; the last batch may hold fewer.
@@ -80,6 +81,11 @@ class ClipSpec:
                 "crops are taken of frames with a short side of 256: choose one of crops and rgb_short_side"
             )
 
+    @property
+    def pixels(self) -> tuple[str, ...]:
+        """The streams that clips are cut of: a layer has none of its own."""
+        return tuple(dict.fromkeys(stream.partition(".")[0] for stream in self.streams))
+
 
 def clip_batches(
     frames: Iterable[ArrayLike], spec: ClipSpec, skip_clips: int = 0, pixel_aspect: float = 1.0
@@ -101,10 +107,10 @@ def clip_batches(
     for clip in _cut(images, spec, skip_frames, skip_clips):
         batch.append(clip)
         if len(batch) == spec.batch_clips:
-            yield _stacked(batch, spec.streams)
+            yield _stacked(batch, spec.pixels)
             batch.clear()
     if batch:
-        yield _stacked(batch, spec.streams)
+        yield _stacked(batch, spec.pixels)
 
 
 def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
@@ -116,9 +122,9 @@ def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
 def _images(frames: Iterable[ArrayLike], spec: ClipSpec, skip_frames: int, pixel_aspect: float) -> Iterator[Images]:
     """Each frame but the skipped ones, as each stream has it."""
     images = _scaled(frames, spec, skip_frames, pixel_aspect)
-    if "flow" in spec.streams:
+    if "flow" in spec.pixels:
         images = _flowing(images, "flow", spec.flow, spec.flow_device, spec.flow_weights)
-    if MOTION in spec.streams:
+    if MOTION in spec.pixels:
         images = ({**image, MOTION: motion_of(image[MOTION])} for image in _flowing(images, MOTION, FLOW))
     return images
 
@@ -155,7 +161,7 @@ def _stacked(clips: Sequence[Sequence[Images]], streams: Sequence[str]) -> ClipB
 
 def _scaled(frames: Iterable[ArrayLike], spec: ClipSpec, skip: int, pixel_aspect: float) -> Iterator[Images]:
     """Each frame as each stream takes it, or has its flow computed of it: the same array where both are of one size."""
-    sides = {stream: _kept_short_side(spec, stream) for stream in spec.streams}
+    sides = {stream: _kept_short_side(spec, stream) for stream in spec.pixels}
     shapes = {} if any(sides.values()) else dict.fromkeys(sides, (FRAME_SIZE, FRAME_SIZE))
     for number, frame in enumerate(frames):
         if not shapes:

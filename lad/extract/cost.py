@@ -34,12 +34,12 @@ def frame_pixels(spec: ClipSpec, stream: str) -> int:
 def clip_bytes(spec: ClipSpec) -> int:
     """Of a clip's pixels in all streams: three bytes a pixel of rgb, two float32 of flow."""
     sizes = {"rgb": 3, "flow": 8, MOTION: 0}
-    return CLIP_FRAMES * sum(frame_pixels(spec, stream) * sizes[stream] for stream in spec.streams)
+    return CLIP_FRAMES * sum(frame_pixels(spec, stream) * sizes[stream] for stream in spec.pixels)
 
 
 def piece_bytes(spec: ClipSpec, backbone: str, context: Context) -> int:
     """That a network takes while it computes one piece: a clip, or a batch of them, of the larger stream."""
-    seen = FRAME_SIZE**2 if spec.crops > 1 else max(frame_pixels(spec, stream) for stream in spec.streams)
+    seen = FRAME_SIZE**2 if spec.crops > 1 else max(frame_pixels(spec, stream) for stream in spec.pixels)
     clips = spec.batch_clips if context == "batch" else 1
     return PIXEL_BYTES.get(backbone, UNKNOWN_PIXEL_BYTES) * CLIP_FRAMES * seen * clips
 
@@ -61,5 +61,5 @@ def work(spec: ClipSpec) -> float:
 
     A video's own rate counts as 25.
     """
-    pixels = max(FRAME_SIZE**2 if spec.crops > 1 else frame_pixels(spec, stream) for stream in spec.streams)
+    pixels = max(FRAME_SIZE**2 if spec.crops > 1 else frame_pixels(spec, stream) for stream in spec.pixels)
     return (spec.fps or USUAL_FPS) / USUAL_FPS * CLIP_FRAMES / spec.stride * spec.crops * pixels / FRAME_SIZE**2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,7 +26,10 @@ class DeviceBroken(LadError):
 
 @dataclass(frozen=True)
 class Computed:
-    """The features of a video's next batch of clips: stream -> `(clips, dim)` or `(crops, clips, dim)`, float32."""
+    """The features of a video's next batch of clips: stream -> `(clips, dim)` or `(crops, clips, dim)`, float32.
+
+    Of every layer of the extractor there are some, asked for or not: the network passed there.
+    """
 
     item: str
     batch: dict[str, np.ndarray]
@@ -42,6 +45,7 @@ class _NetworkFailed:
     broken: bool = False
 
 
+Network = Callable[[str, np.ndarray], Mapping[str, np.ndarray]]  # as `FeatureExtractor.by_layer`
 Event = Started | Computed | Finished | Failed
 _Result = Event | _NetworkFailed
 _Waiting = Future[_Result] | Event
@@ -66,10 +70,10 @@ def extract_videos(
         DeviceBroken: nothing can be computed any more; the video that broke it has `Failed` before.
     """
     messages = decode_videos(jobs, workers=workers, stall_seconds=stall_seconds)
-    return compute(messages, extractor, extractor.batches_at_once(batch_clips))
+    return compute(messages, extractor.by_layer, extractor.batches_at_once(batch_clips))
 
 
-def compute(messages: Iterator[Message | None], extractor: FeatureExtractor, at_once: int) -> Iterator[Event]:
+def compute(messages: Iterator[Message | None], network: Network, at_once: int) -> Iterator[Event]:
     """The messages in their order, features in the place of clips, of `at_once` batches at a time.
 
     A video of which the network gives no features has `Failed`, and nothing more comes of it.
@@ -93,7 +97,7 @@ def compute(messages: Iterator[Message | None], extractor: FeatureExtractor, at_
         if result.broken:
             raise DeviceBroken(f"{result.error}: the GPU can do nothing more for this process; run the command again")
 
-    with ThreadPoolExecutor(at_once, thread_name_prefix="network") as network:
+    with ThreadPoolExecutor(at_once, thread_name_prefix="network") as threads:
         try:
             for message in messages:
                 match message:
@@ -104,7 +108,7 @@ def compute(messages: Iterator[Message | None], extractor: FeatureExtractor, at_
                             largest = size
                         first = first_clip.get(item, 0)
                         first_clip[item] = first + message.count
-                        waiting.append(network.submit(_features, extractor, message, first))
+                        waiting.append(threads.submit(_features, network, message, first))
                     case Clips() | None:
                         pass
                     case Started(item):
@@ -118,13 +122,15 @@ def compute(messages: Iterator[Message | None], extractor: FeatureExtractor, at_
             while waiting:
                 yield from next_event()
         finally:
-            network.shutdown(cancel_futures=True)
+            threads.shutdown(cancel_futures=True)
 
 
-def _features(extractor: FeatureExtractor, clips: Clips, first: int) -> _Result:
+def _features(network: Network, clips: Clips, first: int) -> _Result:
     """What comes of a batch whose first clip is the video's `first`."""
     try:
-        features = {stream: extractor(stream, batch) for stream, batch in clips.batch.items()}
+        features: dict[str, np.ndarray] = {}
+        for stream, batch in clips.batch.items():
+            features |= network(stream, batch)
         return Computed(clips.item, features, clips.reached)
     except NotFinite as error:
         said = f"the {error.stream} features of clip {first + error.clip} are not finite"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -33,6 +35,7 @@ class FeatureExtractor:
             makes of them.
         dtype: of weights and activations, see `runtime.choose_dtype`.
         threads: of a CPU, each with a piece of its own. They do not move features.
+        layers: blocks of the network, whose mean and deviation over a clip's time are features of their own.
     """
 
     def __init__(
@@ -46,9 +49,13 @@ class FeatureExtractor:
         context: Context = "clip",
         dtype: Dtype = "float32",
         threads: int = 1,
+        layers: Sequence[str] = (),
     ) -> None:
         if crops not in CROPS:
             raise ValueError(f"{crops} crops; choose from {CROPS}")
+        self.layers = {layer: 2 * BACKBONES[backbone].layers[layer] for layer in layers}  # how many numbers each has
+        for network in networks.values() if layers else ():
+            network.layers = tuple(layers)  # type: ignore[assignment]  # torch takes what is set for one of its own
         self.crops, self.context, self.dtype = crops, context, dtype
         self.device, self.threads = device, threads
         folded = {stream: fold_batch_norm(network.eval()) for stream, network in networks.items()}
@@ -72,7 +79,8 @@ class FeatureExtractor:
                 which no network takes: its numbers are features already, the same for all crops.
 
         Returns:
-            `(n, dim)` float32, or `(crops, n, dim)` where there are several: each as if it were the only one.
+            `(n, dim)` float32, or `(crops, n, dim)` where there are several: each as if it were the only one. What
+            layers give stands behind the network's own features.
 
         Raises:
             NotFinite: some of them are no numbers.
@@ -88,6 +96,16 @@ class FeatureExtractor:
             clip = int(np.flatnonzero(~np.isfinite(views).all(axis=(0, 2)))[0])
             raise NotFinite(stream, clip, self.dtype)
         return views[0] if self.crops == 1 else views
+
+    def by_layer(self, stream: str, clips: np.ndarray) -> dict[str, np.ndarray]:
+        """The same by what they are of: the stream, and each layer as `<stream>.<layer>`."""
+        rows = self(stream, clips)
+        if not self.layers or stream == MOTION:
+            return {stream: rows}
+        names = [stream, *(f"{stream}.{layer}" for layer in self.layers)]
+        own = rows.shape[-1] - sum(self.layers.values())
+        parts = np.split(rows, np.cumsum([own, *self.layers.values()])[:-1], axis=-1)
+        return {name: np.ascontiguousarray(part) for name, part in zip(names, parts, strict=True)}
 
     def batches_at_once(self, clips: int) -> int:
         """How many batches of so many clips are to be computed at a time."""

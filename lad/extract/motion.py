@@ -21,7 +21,12 @@ DIM = CLIP_FRAMES * len(SHARES)  # numbers of a clip
 
 
 def motion_of(flow: np.ndarray, blur: int = BLUR) -> np.ndarray:
-    """Flow `(height, width, 2)` float32 -> the quantiles `SHARES` of its cells' magnitude, `(9,)` float32, in pixels.
+    """Flow `(height, width, 2)` float32 -> the quantiles `SHARES` of its cells' speed, `(9,)` float32, in pixels."""
+    return np.quantile(speed_of_cells(flow, blur), SHARES).astype(np.float32)
+
+
+def speed_of_cells(flow: np.ndarray, blur: int = BLUR) -> np.ndarray:
+    """Flow `(height, width, 2)` float32 -> its largest magnitude in each cell, `(rows, columns)` float32, in pixels.
 
     The cells at the right and at the bottom may be smaller than the others. `blur`: pixels of the box.
     """
@@ -30,5 +35,4 @@ def motion_of(flow: np.ndarray, blur: int = BLUR) -> np.ndarray:
     magnitude = cv2.blur(cv2.magnitude(flow[..., 0], flow[..., 1]), (blur, blur))
     height, width = magnitude.shape
     rows = np.maximum.reduceat(magnitude, np.arange(0, height, CELL), axis=0)
-    cells = np.maximum.reduceat(rows, np.arange(0, width, CELL), axis=1)
-    return np.quantile(cells, SHARES).astype(np.float32)
+    return np.maximum.reduceat(rows, np.arange(0, width, CELL), axis=1)

@@ -45,7 +45,7 @@ def main() -> None:
 
 def run_job(pipe: int, job: Job) -> None:
     """Decode one video and send its clips, and last how it ended."""
-    if "flow" in job.spec.streams and FLOW_METHODS[job.spec.flow].in_torch:
+    if "flow" in job.spec.pixels and FLOW_METHODS[job.spec.flow].in_torch:
         process_setup.prepare_torch()
     progress = _Progress(pipe, job.item)
     try:

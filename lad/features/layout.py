@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lad.clip import CLIP_FRAMES
-from lad.config_keys import AUTO_LAYOUT
+from lad.config_data import AUTO_LAYOUT
 
 OWN = "crops,clips,dim"  # as lad writes them; the first axis is left out where there is one crop
 TURNED = "clips,crops,dim"  # as RTFM's extractors write them

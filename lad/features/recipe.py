@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CODE_VERSION = 2  # raised by hand when the same input gives other features, by more than rounding (1e-4)
 MOTION_CODE_VERSION = 1  # the same, of motion
+LAYER_CODE_VERSION = 1  # the same, of layers
 EXTRACT = "extract"  # the stage's name in fingerprints and the manifest
 UNKNOWN_WEIGHTS = "not known"
 
@@ -44,6 +45,7 @@ class FeatureRecipe:
         dtype: the precision that the networks run in.
         device: `cpu`, `cuda` or `cuda:<index>`.
         threads: of the networks on a CPU. No feature depends on them.
+        layers: blocks of the networks, whose mean and deviation over time are features of their own.
     """
 
     clips: ClipSpec
@@ -57,10 +59,11 @@ class FeatureRecipe:
     dtype: Dtype
     device: str
     threads: int
+    layers: tuple[str, ...] = ()
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """What a video has a file of features for each: `rgb`, `flow`, `motion`."""
+        """What a video has a file of features for each: `rgb`, `flow`, their layers as `rgb.Mixed_3c`, `motion`."""
         return self.clips.streams
 
     @property
@@ -72,6 +75,7 @@ class FeatureRecipe:
         """What the features of one stream depend on, as plain data."""
         if stream == motion.MOTION:
             return self._motion_facts()
+        stream, _, layer = stream.partition(".")
         # Every number of threads gives the features that two give, so those of an older lad with two stay valid.
         numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype}
         facts: dict[str, object] = {
@@ -92,6 +96,8 @@ class FeatureRecipe:
             facts["short_side"] = self.clips.rgb_short_side
         if self.context != "clip":
             facts["context"] = self.context
+        if layer:
+            facts |= {"layer": layer, "layer_code": LAYER_CODE_VERSION}
         return facts
 
     def _motion_facts(self) -> dict[str, object]:
@@ -110,19 +116,26 @@ class FeatureRecipe:
         flow = self.clips.flow
         of_networks = [f"{s} ({name}{', ' + flow if s == 'flow' else ''})" for s, name in self.weights.items()]
         parts = [f"{self.backbone} {' + '.join(of_networks)}"] if of_networks else []
-        streams = " + ".join([*parts, *(s for s in self.streams if s == motion.MOTION)])
+        streams = " + ".join([*parts, *(s for s in self.streams if s not in self.weights)])
         threads = f", {self.threads} threads" if self.device == "cpu" else ""
         return f"{streams}, {self.device}, {self.dtype}{threads}"
 
 
 def stream_dim(backbone: str, stream: str) -> int:
-    """How many numbers the features of a stream have for a clip."""
-    return motion.DIM if stream == motion.MOTION else BACKBONES[backbone].feature_dim
+    """How many numbers the features of a stream have for a clip; of a layer, its mean and deviation."""
+    if stream == motion.MOTION:
+        return motion.DIM
+    layer = stream.partition(".")[2]
+    return 2 * BACKBONES[backbone].layers[layer] if layer else BACKBONES[backbone].feature_dim
 
 
 def configured_streams(extract: ExtractConfig) -> tuple[str, ...]:
-    """The streams that a configuration has features of, in the order in which they stand side by side."""
-    return (*extract.streams, *([motion.MOTION] if extract.motion else []))
+    """The streams that a configuration has features of, in the order in which they stand side by side.
+
+    The layers that a network passes come behind its own features.
+    """
+    of_networks = [part for s in extract.streams for part in (s, *(f"{s}.{layer}" for layer in extract.layers))]
+    return (*of_networks, *([motion.MOTION] if extract.motion else []))
 
 
 def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: bool = False) -> FeatureRecipe:
@@ -155,6 +168,7 @@ def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: boo
         dtype=choose_dtype(extract.dtype, device, extract.preset),
         device=device,
         threads=threads,
+        layers=tuple(extract.layers),
     )
 
 
@@ -206,6 +220,13 @@ def recipe_problems(extract: ExtractConfig) -> Iterator[str]:
         yield from wrong
         return
     backbone = BACKBONES[extract.backbone]
+    wrong = [line for layer in extract.layers for line in unknown("extract.layers", layer, backbone.layers)]
+    if extract.layers and not backbone.layers:
+        known = ", ".join(name for name, one in BACKBONES.items() if one.layers)
+        wrong = [f"extract.layers: {extract.backbone} gives none: set extract.backbone to {known}, or leave them out"]
+    if wrong:
+        yield from wrong
+        return
     for stream in extract.streams:
         if stream not in backbone.streams:
             yield f"extract.streams: {extract.backbone} has no {stream} stream"
@@ -263,4 +284,5 @@ def load_extractor(recipe: FeatureRecipe) -> FeatureExtractor:
         context=recipe.context,
         dtype=recipe.dtype,
         threads=threads,
+        layers=recipe.layers,
     )

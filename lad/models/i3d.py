@@ -191,7 +191,12 @@ class ClipPooling(nn.Module):
 
     Args:
         net: the network, whose last one of `blocks` is its head.
+
+    Attributes:
+        layers: Inception blocks by name, whose `over_time` stands behind that in every row, in this order.
     """
+
+    layers: tuple[str, ...] = ()
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -199,9 +204,19 @@ class ClipPooling(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         frames = x.shape[2]
-        for block in list(self.net.blocks)[:-1]:
+        passed: dict[str, torch.Tensor] = {}
+        wanted = {INCEPTION_BLOCKS.index(layer): layer for layer in self.layers}
+        for number, block in enumerate(list(self.net.blocks)[:-1]):
             x = block(x)
-        return by_clip(x, frames).mean(dim=(2, 3, 4))
+            if number in wanted:
+                passed[wanted[number]] = over_time(by_clip(x, frames).mean(dim=(3, 4), dtype=torch.float32).mT)
+        pooled = by_clip(x, frames).mean(dim=(2, 3, 4))
+        return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1) if self.layers else pooled
+
+
+def over_time(maps: torch.Tensor) -> torch.Tensor:
+    """Mean and deviation over a clip's time: `(clips, time, channels)` -> `(clips, 2 channels)`, the means first."""
+    return torch.cat([maps.mean(dim=1), maps.std(dim=1, unbiased=False)], dim=1)
 
 
 def inception_i3d_features(input_channels: int) -> ClipPooling:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +28,7 @@ class Backbone:
         feature_dim: length of a feature vector of one stream.
         streams: the streams that it has a network for.
         rgb_mean, rgb_std: rgb pixels in [0,1] enter as `(pixel - mean) / std`.
+        layers: block on the way to the feature vector -> its channels; each gives twice as many numbers a clip.
     """
 
     build: Callable[[int], nn.Module]
@@ -35,6 +36,7 @@ class Backbone:
     streams: tuple[str, ...]
     rgb_mean: float = 0.5
     rgb_std: float = 0.5
+    layers: Mapping[str, int] = field(default_factory=dict)
 
 
 def _i3d(input_channels: int) -> nn.Module:
@@ -55,8 +57,21 @@ def _tiny(input_channels: int) -> nn.Module:
     return TinyNet(input_channels)
 
 
+# The sums of the branches in `lad.models.i3d.MIXED_CHANNELS`, known here without torch.
+INCEPTION_LAYERS = {
+    "Mixed_3b": 256,
+    "Mixed_3c": 480,
+    "Mixed_4b": 512,
+    "Mixed_4c": 512,
+    "Mixed_4d": 512,
+    "Mixed_4e": 528,
+    "Mixed_4f": 832,
+    "Mixed_5b": 832,
+    "Mixed_5c": 1024,
+}
+
 BACKBONES: dict[str, Backbone] = {
-    "i3d": Backbone(_i3d, 1024, ("rgb", "flow")),
+    "i3d": Backbone(_i3d, 1024, ("rgb", "flow"), layers=INCEPTION_LAYERS),
     # 0.45 and 0.225 are the mean and deviation that pytorchvideo's Kinetics models were trained with.
     "i3d_r50": Backbone(_i3d_r50, 2048, ("rgb",), rgb_mean=0.45, rgb_std=0.225),
     "tiny": Backbone(_tiny, 128, ("rgb", "flow")),

@@ -11,13 +11,14 @@ import numpy as np
 
 from lad.config import ScoreConfig
 from lad.dataset import SPLITS, Video
-from lad.detector.checkpoint import load_checkpoint
+from lad.detector.checkpoint import Checkpoint, load_checkpoint
 from lad.detector.included import card_of
-from lad.evaluation.results import ScoredVideo, alarm_budget, compute_metrics, label_indices
+from lad.evaluation.results import UNJUDGED, ScoredVideo, alarm_budget, compute_metrics, label_indices
 from lad.features.recipe import FeatureRecipe, configured_streams
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
 from lad.pipeline.facts import FACTS, kept, pairs
+from lad.pipeline.heat import draw_events
 from lad.pipeline.inventory import check_labels, find_features
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
@@ -70,13 +71,7 @@ def evaluate_videos(
         reporter.say(f"warning: {video_id}: {'; '.join(said)}")
     scored = read_scored(project, work, usable)
     first = rows[usable[0].id].info
-    score = project.config.score
-    metrics = compute_metrics(
-        scored, project.classes, first["threshold"], merge_seconds=score.merge_seconds, min_seconds=score.min_seconds
-    )
-    if asked_for := first.get("alarms_per_day"):
-        budget = alarm_budget(scored, asked_for, first["threshold"], score.merge_seconds, score.min_seconds)
-        metrics["alarms_per_day"] = budget
+    metrics = _measured(project, scored, rows)
     made_with = _protocol_of_detector(project, work, first["checkpoint"], configured)
     if made_with["supervision"] == "normal":
         metrics |= {"calibration_error": None, "reliability": None}
@@ -96,9 +91,39 @@ def evaluate_videos(
             "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
         }
     outputs = write_evaluation(work.folder, scored, metrics, reporter)
+    if made_with["supervision"] == "normal" and (checkpoint := _that_scored(project, work, first["checkpoint"])):
+        heat, fps = work.folder / "plots" / "heat", {one.video.id: project.folder_fps(one.video) for one in scored}
+        outputs += draw_events(heat, scored, rows, features, checkpoint, fps, reporter.say)
     manifest.finish(STAGE, item, outputs, {"videos": len(scored), FACTS: kept(facts)})
     result.done = 1
     return result
+
+
+def _measured(project: Project, scored: Sequence[ScoredVideo], rows: Mapping[str, Item]) -> dict[str, Any]:
+    """The numbers of the test videos; of several cameras also those of each, which has a threshold of its own.
+
+    Args:
+        project: of the videos.
+        scored: the videos.
+        rows: of their scores, by video id.
+    """
+    score = project.config.score
+    by_camera: dict[str, list[ScoredVideo]] = {}
+    for one in scored:
+        by_camera.setdefault(rows[one.video.id].info.get("camera", ""), []).append(one)
+    thresholds = {one.video.id: rows[one.video.id].info["threshold"] for one in scored}
+    threshold = thresholds[scored[0].video.id] if len(set(thresholds.values())) == 1 else None
+    metrics = compute_metrics(
+        scored, project.classes, threshold, merge_seconds=score.merge_seconds, min_seconds=score.min_seconds
+    )
+    if threshold is None:
+        own = "each camera has a threshold of its own: see `cameras`"
+        metrics["undefined"] |= {name: own for name, why in metrics["undefined"].items() if why == UNJUDGED}
+    if asked_for := rows[scored[0].video.id].info.get("alarms_per_day"):
+        metrics["alarms_per_day"] = alarm_budget(scored, asked_for, thresholds, score.merge_seconds, score.min_seconds)
+    if len(by_camera) > 1:
+        metrics["cameras"] = {camera: _measured(project, own, rows) for camera, own in sorted(by_camera.items())}
+    return metrics
 
 
 def remove_files(work: Work, paths: Sequence[str]) -> None:
@@ -165,7 +190,7 @@ def _scores_of_today(
         row = done[video.id]
         detector = row.info["checkpoint"]
         repairs = detector_repairs(work, detector)
-        today = score_facts(project, recipe, features[video.id], detector, repairs)
+        today = score_facts(project, recipe, video, features[video.id], detector, repairs)
         if row.fingerprint not in map(fingerprint, today):
             raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
         if not all(work.manifest.is_intact(output, verify=asked.verify) for output in row.outputs):
@@ -209,6 +234,14 @@ def _protocol_of_detector(
         made_with["window"] = checkpoint.detector().window
     made_with["config"] = {**configured["config"], "train": train}
     return made_with
+
+
+def _that_scored(project: Project, work: Work, checkpoint_sha256: str) -> Checkpoint | None:
+    """The detector that scored the test videos, where it is still there."""
+    path = project.config.score.checkpoint or work.best
+    if not path.is_file() or work.manifest.content_sha256(path) != checkpoint_sha256:
+        return None
+    return load_checkpoint(path)
 
 
 def _taught_by(project: Project, work: Work, videos: Sequence[Video]) -> str:

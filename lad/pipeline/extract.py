@@ -152,6 +152,7 @@ class _Extraction:
                     self._write_fleet(event, pace)
                     continue
                 item, partial = event.item, partials[event.item]
+                wanted = partial.fingerprints
                 match event:
                     case Started(skip_clips=0):
                         self._record_start(partial.fingerprints)
@@ -160,7 +161,7 @@ class _Extraction:
                         self._record_start(partial.fingerprints)
                         self.reporter.say(f"{item}: resumed at clip {event.skip_clips}")
                     case Computed():
-                        partial.add(event.batch)
+                        partial.add({one: rows for one, rows in event.batch.items() if f"{one}/{item}" in wanted})
                         clips = next(iter(event.batch.values())).shape[-2]
                         pace.computed(item, event.reached, clips, partial.clips)
                         bar.show(share=pace.share, speed=pace.speed, note=_where(item, event.reached))

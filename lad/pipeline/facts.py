@@ -12,6 +12,7 @@ from lad.text import shortened
 
 FACTS = "facts"  # key of an item's info
 WHOLE_LISTS = frozenset({"videos"})  # too long to keep: a hash of them stands there
+CAMERA = "cameras."  # of a detector for each camera, whose facts are a hash
 UNTOLD = frozenset({"stage"})
 # What facts are called where people set them; of the others the fact's own name says it.
 NAMES = {
@@ -25,6 +26,8 @@ NAMES = {
     "merge": "score.merge",
     "threshold": "score.threshold",
     "alarms_per_day": "score.alarms_per_day",
+    "camera": "score.source, source in the dataset:",
+    "layer": "extract.layers",
     "events": "score.merge_seconds, score.min_seconds",
     "classes": "categories",
     "clicks": "how intervals grow around clicks, version",
@@ -77,6 +80,8 @@ def differences(stage: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> 
 def _difference(stage: str, key: str, names: Mapping[str, str], then: Any, now: Any) -> str:
     if key == "code":
         return f"made with {stage} code {then}, today's is {now}"
+    if key.startswith(CAMERA):
+        return f"{'other' if then and now else 'new' if now else 'no'} footage of the camera {key.removeprefix(CAMERA)}"
     return HASHES.get(key) or f"{names.get(key, key.removeprefix('protocol.config.'))} {_shown(then)} -> {_shown(now)}"
 
 

@@ -35,6 +35,7 @@ class Asked:
         alarm: a command to run for each event of each video that is scored; empty: none.
         shard: the part of the videos to work on; None: all.
         ray: where features are extracted; None: on this machine.
+        add: the camera to add to a detector of several; empty: none, all footage teaches.
     """
 
     force: bool = False
@@ -42,6 +43,7 @@ class Asked:
     alarm: str = ""
     shard: Shard | None = None
     ray: OnRay | None = None
+    add: str = ""
 
 
 @dataclass(frozen=True)

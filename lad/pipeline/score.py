@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from lad.config import Config
 from lad.dataset import Video
+from lad.detector.cameras import UnknownCamera, of_camera
 from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
 from lad.detector.looks import looks_of
 from lad.detector.scoring import EventRule, ScoreError, Scorer, Scores, make_scorer
@@ -20,7 +22,10 @@ from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
+from lad.models.registry import LEARNS_FROM
 from lad.pipeline.alarm import is_due, make_due, sound_alarm
+from lad.pipeline.drift import KEY as DRIFT
+from lad.pipeline.drift import counted
 from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import find_features
@@ -57,13 +62,17 @@ def find_checkpoint(project: Project, work: Work) -> Path:
 
 
 def check_detector_fits(project: Project, recipe: FeatureRecipe, work: Work) -> None:
-    """See that the detector takes features of the configured length, before any are made.
+    """See that the detector takes features of the configured length, before any are made, and knows a video's camera.
 
     Raises:
         StageError, CheckpointError: it does not, or it is not there or none.
     """
     path = find_checkpoint(project, work)
-    dim = _scorer(project, recipe, load_checkpoint(path), path).detector.feature_dim
+    _check_source(project, path)
+    checkpoint = load_checkpoint(path)
+    cameras = list(dict.fromkeys(camera_of(project, video) for video in project.videos))
+    camera = next((one for one in cameras if one in checkpoint.cameras), cameras[0])
+    dim = _scorer(project, recipe, checkpoint, path, camera).detector.feature_dim
     wanted = sum(recipe.dims)
     if dim != wanted:
         streams = " + ".join(recipe.streams)
@@ -97,15 +106,22 @@ def detector_repairs(work: Work, checkpoint_sha256: str) -> int:
     return trained.repairs if trained and is_own(work, checkpoint_sha256) else 0
 
 
+def camera_of(project: Project, video: Video) -> str:
+    """Which camera's detector scores a video, where there is one for each: as asked for, or as the data say."""
+    return project.config.score.source or video.source
+
+
 def score_facts(
-    project: Project, recipe: FeatureRecipe, features: VideoFeatures, checkpoint_sha256: str, repairs: int
+    project: Project, recipe: FeatureRecipe, video: Video, features: VideoFeatures, checkpoint_sha256: str, repairs: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the scores of a video depend on, with a given detector that had so many repairs.
 
     Returns:
         with a detector that names its categories, and with one that does not, so that the data do.
     """
-    score = project.config.score
+    score, train = project.config.score, project.config.train
+    by_camera = LEARNS_FROM.get(train.detector) == ("normal",) and train.cameras == "each"
+    camera = camera_of(project, video) if by_camera else ""
     facts = {
         "stage": STAGE,
         "code": CODE_VERSION,
@@ -117,6 +133,7 @@ def score_facts(
         "features": features.fingerprint,
         **({"repairs": repairs} if repairs else {}),
         **({"alarms_per_day": score.alarms_per_day} if score.alarms_per_day else {}),
+        **({"camera": camera} if camera else {}),
     }
     return {**facts, "classes": None}, {**facts, "classes": project.classes}
 
@@ -129,6 +146,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     """
     result = StageResult(STAGE)
     path = find_checkpoint(project, work)
+    _check_source(project, path)
     features, failed = find_features(project, recipe, work, asked, reporter, project.videos)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     _check_detector(project, work, path, verify=asked.verify)
@@ -140,7 +158,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     for video in project.videos:
         if video.id not in features:
             continue
-        today = score_facts(project, recipe, features[video.id], checkpoint_sha256, repairs)
+        today = score_facts(project, recipe, video, features[video.id], checkpoint_sha256, repairs)
         row = rows.get((STAGE, work.item(video.id)))
         if not asked.force and any(work.manifest.is_done(row, fingerprint(one), verify=asked.verify) for one in today):
             result.skipped += 1
@@ -155,18 +173,31 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
             reporter.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
         threads = detector_threads(project.config.threads)
         with repeatable(recipe.device, threads), reporter.progress("score", len(todo)) as bar:
-            scorer = replace(_scorer(project, recipe, checkpoint, path), looks=None if given else looks_of(recipe))
-            if scorer.doubt:
-                reporter.say(f"warning: {path} may be worth nothing: {scorer.doubt}")
+            looks = None if given else looks_of(recipe)
+            if checkpoint.doubt:
+                reporter.say(f"warning: {path} may be worth nothing: {checkpoint.doubt}")
+            if why := _other_rule(checkpoint, project.config):
+                reporter.say(f"warning: {path}: {why}")
+            scorers: dict[str, Scorer] = {}  # of each camera
             for number, (video, (named, unnamed)) in enumerate(todo):
                 source, item = features[video.id], work.item(video.id)
                 opened = source.open()
+                facts = named if checkpoint.classes else unnamed
+                work.manifest.start(STAGE, item, fingerprint(facts))
+                camera = camera_of(project, video) if checkpoint.cameras else ""
+                try:
+                    if camera not in scorers:
+                        scorers[camera] = replace(_scorer(project, recipe, checkpoint, path, camera), looks=looks)
+                except UnknownCamera as error:
+                    result.failed[video.id] = f"{video.path}: {error}"
+                    work.manifest.fail(STAGE, item, "content", result.failed[video.id])
+                    reporter.say(f"failed: {result.failed[video.id]}")
+                    continue
+                scorer = scorers[camera]
                 try:
                     scorer.check(opened)
                 except CheckpointError as error:
                     raise CheckpointError(f"{path}: {error} ({' + '.join(recipe.streams)})") from error
-                facts = named if checkpoint.classes else unnamed
-                work.manifest.start(STAGE, item, fingerprint(facts))
                 try:
                     on_part = partial(_show_part, bar, video.id, number, len(todo))
                     of_video = replace(scorer, looks=None) if video.is_features else scorer
@@ -183,6 +214,8 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                     "doubt": scorer.doubt,
                     "lad": code_version(),
                     **({"alarms_per_day": scorer.alarms_per_day} if scorer.alarms_per_day else {}),
+                    **({"camera": camera} if camera else {}),
+                    **({DRIFT: counted(video, scores)} if scorer.tail else {}),
                     FACTS: kept(facts),
                 }
                 if asked.alarm:
@@ -206,11 +239,32 @@ def _show_part(bar: Bar, video_id: str, before: int, videos: int, part: float) -
     bar.show(share=(before + part) / videos, note=video_id)
 
 
-def _scorer(project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, path: Path) -> Scorer:
+def _other_rule(checkpoint: Checkpoint, config: Config) -> str:
+    """Why a threshold that is a budget of alarms does not hold it: alarms were counted otherwise; empty: it does."""
+    then = (checkpoint.config or {}).get("score", {})
+    keys = [key for key in ("merge_seconds", "min_seconds") if then.get(key, 0) != getattr(config.score, key)]
+    named = checkpoint.network.get("name")
+    if not keys or LEARNS_FROM.get(str(named)) != ("normal",) or config.score.threshold is not None:
+        return ""
+    counted = " and ".join(f"score.{key} {then.get(key, 0):g}" for key in keys)
+    return f"its budget of alarms is for events with {counted}: with others it alarms more or less often"
+
+
+def _check_source(project: Project, path: Path) -> None:
+    """See that `--source` names a camera to a detector that knows several.
+
+    Raises:
+        CheckpointError: the detector is one for all.
+    """
+    if project.config.score.source and not load_checkpoint(path).cameras:
+        raise CheckpointError(f"{path}: has one detector, whatever the camera: leave --source out")
+
+
+def _scorer(project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, path: Path, camera: str) -> Scorer:
     score = project.config.score
     try:
         return make_scorer(
-            checkpoint,
+            of_camera(checkpoint, camera),
             recipe.device,
             merge=score.merge,
             threshold=score.threshold,
@@ -220,7 +274,7 @@ def _scorer(project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, pat
             allowed=project.config.train.detector,
         )
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
 
 
 def write_scores(path: Path, scores: Scores) -> None:

@@ -205,7 +205,7 @@ class _Comparison:
         return current
 
     def _scores_today(self, video: Video, features: Mapping[str, VideoFeatures], detector: str, repairs: int) -> Today:
-        return _hashed(*score_facts(self.project, self.recipe, features[video.id], detector, repairs))
+        return _hashed(*score_facts(self.project, self.recipe, video, features[video.id], detector, repairs))
 
     def _trained(self) -> str | None:
         """The hash of the run's own detector, as training left it."""

@@ -19,7 +19,6 @@ from lad.detector.validation import (
     best_by_test,
     best_evaluation,
     divide,
-    divide_normal,
     doubt,
     hold_out,
     mean_curve,
@@ -27,12 +26,20 @@ from lad.detector.validation import (
 from lad.device import detector_threads, numerics, repeatable
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
-from lad.files import fingerprint, link, naming, write_json, write_text
+from lad.files import fingerprint, naming, write_json, write_text
 from lad.models.registry import detector_source
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.labels import grows, supervision_of
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
+from lad.pipeline.train_normal import (
+    Cameras,
+    facts_of_normal,
+    held_out_of_normal,
+    learn_normal,
+    of_added,
+    other_cameras,
+)
 from lad.pipeline.training_set import find_training
 from lad.work.layout import Work
 
@@ -59,22 +66,28 @@ def train_detector(
     """
     result = StageResult(STAGE)
     config = project.config
-    found = find_training(project, recipe, work, asked, reporter, result)
+    taught = of_added(project, work, asked.add) if asked.add else project
+    found = find_training(taught, recipe, work, asked, reporter, result)
     facts = detector_facts(project, recipe, found.videos + found.test, found.features)
-    today = fingerprint(facts)
     item = work.item(ITEM)
     before = work.manifest.get(STAGE, item)
+    others = other_cameras(project, recipe, work, before) if asked.add else {}
+    if others:
+        facts["cameras"] = {**{camera: one.fingerprint for camera, one in others.items()}, **facts["cameras"]}
+    today = fingerprint(facts)
     if not asked.force and work.manifest.is_done(before, today, verify=asked.verify):
         result.skipped = 1
         return result
     work.manifest.start(STAGE, item, today)
     # Nobody shall score with another run's detector by mistake, and nothing goes on from files that were altered.
-    if asked.force or (before and (before.fingerprint != today or before.status == "done")):
+    if not asked.add and (asked.force or (before and (before.fingerprint != today or before.status == "done"))):
         shutil.rmtree(work.checkpoints, ignore_errors=True)
     for video_id, warnings in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(warnings)}")
     with repeatable(recipe.device, detector_threads(config.threads)):
-        info = _Training(project, recipe, work, reporter, today, found.grouped(), found.test, found.features).run()
+        training = _Training(project, recipe, work, reporter, today, found.grouped(), found.test, found.features)
+        cameras = Cameras(facts.get("cameras", {}), {video.id: video.source for video in found.videos}, others)
+        info = training.run(cameras)
     info |= {"config": config.train.model_dump(mode="json"), "left_out": sorted(result.failed), FACTS: kept(facts)}
     work.manifest.finish(STAGE, item, [work.best, work.checkpoints / "last.pt"], info)
     result.done = 1
@@ -88,7 +101,7 @@ def detector_facts(
     config = project.config
     auto = {"supervision"} if config.train.supervision == "auto" else set()
     grown = grows([video for video in videos if video.split != "test"], config.train)
-    return {
+    facts = {
         "stage": STAGE,
         "code": CODE_VERSION,
         # `auto` is what the labels and the detector, which are facts too, make of it.
@@ -108,11 +121,12 @@ def detector_facts(
         **({"clicks": CLICKS_CODE} if grown else {}),
         **({"by_test": True} if config.protocol.by_test else {}),
     }
+    return facts_of_normal(facts, videos, config)
 
 
 def unused_keys(train: TrainConfig) -> set[str]:
-    """Keys that a detector does not depend on."""
-    return set() if train.detector == "normality" else {"motion_quantile", "smooth_seconds"}
+    """Keys that a detector does not depend on; that there is one for each camera, its facts say by themselves."""
+    return {"cameras"} if train.detector == "normality" else {"cameras", "motion_quantile", "smooth_seconds"}
 
 
 class _Training:
@@ -163,12 +177,12 @@ class _Training:
         clips = sum(opened.features.clips for opened in self.loaded.values())
         reporter.say(f"train: {len(videos)} videos, {clips} clips, {filesize.decimal(total)} of features")
 
-    def run(self) -> dict[str, Any]:
+    def run(self, cameras: Cameras) -> dict[str, Any]:
         """Choose the number of steps on held-out videos, train, and say what came of it."""
+        if self.setup.supervision == "normal":
+            return learn_normal(self.setup, self.videos, self.loaded, cameras, self.work, self.reporter.say)
         train = [video for video in self.videos if video.split == "train"]
         val = [video for video in self.videos if video.split == "val"]
-        if self.setup.supervision == "normal":
-            return self._learn_normal(train, val)
         if self.config.selection == "validation":
             if not val:
                 train, val = hold_out(train, self.config.val_fraction, self.config.seed)
@@ -183,34 +197,6 @@ class _Training:
         self.reporter.say(f"train: {best.step} steps by cross-validation ({best.describe()})")
         history = self._fit("train", self.work.checkpoints, train, [], best.step, chosen=best, validated_on=train)
         return self._outcome(best, train, train, history)
-
-    def _learn_normal(self, train: list[Video], val: list[Video]) -> dict[str, Any]:
-        """Learn from normal footage, and say how much of it says what is usual. That takes seconds, in one go."""
-        from lad.detector.checkpoint import save_checkpoint
-        from lad.detector.training_normal import in_time, learn, stretches
-
-        taught = stretches(self._pick(train))
-        if val:
-            held_out = [stretches(self._pick(val))]
-        elif len(train) == 1:
-            held_out = in_time(self._pick(train)[0], self.config.folds)
-            taught = [stretch for part in held_out for stretch in part]
-        else:
-            place = {video.id: stretch for video, stretch in zip(train, taught, strict=True)}
-            held_out = [
-                [place[video.id] for video in part]
-                for part in divide_normal(train, self.config.folds, self.config.seed)
-            ]
-        learned = learn(self.setup, taught, held_out)
-        save_checkpoint(self.work.best, learned.checkpoint(self.setup))
-        link(self.work.best, self.work.checkpoints / "last.pt")
-        told = learned.describe()
-        self.reporter.say(
-            f"train: {told['normal_hours']:.3g} h of normal footage held out say what is usual; "
-            f"the detector's threshold is for one alarm in {told['extrapolated']:.3g} times as much"
-        )
-        outcome = {"steps": 0, "selection": self.selection, "supervision": "normal", "validation": told}
-        return outcome | {"videos": len(train), "doubt": ""}
 
     def _outcome(
         self, best: Evaluation, train: list[Video], validated_on: list[Video], history: list[Evaluation]
@@ -307,12 +293,7 @@ class _Training:
 def how_selected(config: TrainConfig, videos: Sequence[Video], supervision: str = "frames") -> str:
     """How the number of training steps is chosen, in words; with normal footage alone, what says what is usual."""
     if supervision == "normal":
-        of_own = any(video.split == "val" for video in videos)
-        if of_own:
-            return "normal: the `val` videos"
-        train = [video for video in videos if video.split == "train"]
-        parts = len(divide_normal(train, config.folds, config.seed)) if len(train) > 1 else config.folds
-        return f"normal: the training videos, in {parts} parts"
+        return held_out_of_normal(config, videos)
     if config.selection == "cross-validation":
         sources = len({video.group for video in videos if video.split == "train"})
         few = f", one for each source: train.folds is {config.folds}" if sources < config.folds else ""

@@ -14,6 +14,7 @@ import numpy as np
 
 from lad.clip import CLIP_FRAMES
 from lad.dataset import FEATURES_SUFFIX
+from lad.extract.recorded import recorded_at
 from lad.extract.video import VideoError
 from lad.features.labels import with_review
 from lad.files import fingerprint
@@ -26,7 +27,7 @@ from lad.report.curves import Curve, block_categories, block_peaks, curve_data, 
 from lad.report.data import ShownVideo, next_data, run_data, script
 from lad.report.facts import PLOTS, event_rule, run_facts
 from lad.report.folder import ReportFolder
-from lad.report.frames import is_played, recorded_at
+from lad.report.frames import is_played
 from lad.report.moments import Moment, choose_parts, choose_stills
 from lad.report.truth import has_labels, missed, true_events
 from lad.work.layout import Work

@@ -41,7 +41,7 @@ def run_facts(work: Work, videos: Sequence[ScoredVideo]) -> dict[str, Any]:
         "scored by": info.get("lad", ""),
         "detector": detector,
         "detector (SHA-256)": info.get("checkpoint", ""),
-        "threshold": f"{videos[0].threshold:.6g}",
+        "threshold": ", ".join(sorted({f"{video.threshold:.6g}" for video in videos})),
         "page made by": code_version(),
     }
     config = work.home / CONFIG
@@ -78,8 +78,8 @@ def _evaluation(work: Work) -> dict[str, Any]:
     if len(categories := category_aucs(metrics)) > 1:
         numbers += [[f"Frame AUC of {name} against normal frames", auc, None, ""] for name, auc in categories.items()]
     for kind in ("precision", "recall"):
-        for iou, value in metrics["events"][kind].items():
-            fixed = beside.get("events", {}).get(kind, {}).get(iou)
+        for iou, value in (metrics["events"] or {}).get(kind, {}).items():  # several cameras have no one threshold
+            fixed = (beside.get("events") or {}).get(kind, {}).get(iou)
             numbers.append([f"Event {kind} at temporal IoU {iou}", value, fixed, ""])
     protocol = {key: value for key, value in metrics.get("protocol", {}).items() if key != "config"}
     fingerprints = {"evaluation": evaluated.fingerprint} if evaluated else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ NEAR = 100  # frames: to decode so many is quicker than to look through the pack
 PLAYED_SUFFIXES = frozenset({".mp4", ".m4v", ".webm"})
 PLAYED_CODECS = frozenset({"h264", "vp8", "vp9", "av1"})
 PLAYED_PIXELS = frozenset({"yuv420p", "yuvj420p"})
-FIRST_YEAR = 1990  # recordings with a date before that have a clock that was never set
 
 
 def frames_of(
@@ -99,17 +97,3 @@ def is_played(path: Path) -> bool:
 
 def _is_true(probe: Probe) -> bool:
     return probe.intact and probe.schedule.exact and not probe.hidden
-
-
-def recorded_at(path: Path) -> str | None:
-    """When a file says that it was recorded, in UTC as ISO 8601; None where it does not, or its clock was not set."""
-    if path.is_dir():
-        return None
-    try:
-        with open_container(path, sniff_container(path), DEFAULT_LIMITS) as container:
-            written = container.metadata.get("creation_time", "")
-        when = datetime.fromisoformat(written.replace("Z", "+00:00"))
-    except (VideoError, OSError, ValueError):
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return when.astimezone(UTC).isoformat(timespec="milliseconds") if when.year >= FIRST_YEAR else None

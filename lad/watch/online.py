@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from lad.models.registry import Detector
 
 
+SMOOTHED = "this detector smooths its scores over whole videos, which lad watch does not do yet"
+
+
 class WatchError(LadError):
     """Nothing can be watched so."""
 
@@ -44,6 +47,8 @@ def open_eye(path: Path, config: Config, latency: Latency, say: Callable[[str], 
         CheckpointError, ConfigError, WeightsError, WatchError: it cannot be used so.
     """
     checkpoint = load_checkpoint(path)
+    if checkpoint.cameras:
+        raise WatchError(SMOOTHED)
     if problems := list(recipe_problems(config.extract)):
         raise ConfigError("\n".join(problems))
     for name in missing_weights(config.extract):
@@ -88,7 +93,7 @@ class Eye:
         if hasattr(self.scorer.detector, "max_clips"):
             raise WatchError("this detector sees whole videos, and a camera's never ends: take one that sees windows")
         if self.scorer.tail:
-            raise WatchError("this detector smooths its scores over whole videos, which lad watch does not do yet")
+            raise WatchError(SMOOTHED)
 
     @property
     def spec(self) -> ClipSpec:
@@ -122,8 +127,8 @@ class Eye:
         """
         found = {}
         for stream, pixels in piece.items():
-            features = self.extractor(stream, pixels)
-            found[stream] = (features if features.ndim == 3 else features[None])[:, -clips:]
+            for part, features in self.extractor.by_layer(stream, pixels).items():
+                found[part] = (features if features.ndim == 3 else features[None])[:, -clips:]
         return found
 
 

@@ -50,7 +50,7 @@ def main() -> None:
 def watch(pipe: int, inbox: Inbox) -> None:
     """Open what the first message says, and do what the further ones ask."""
     job: Open = inbox.take()
-    if "flow" in job.spec.streams and FLOW_METHODS[job.spec.flow].in_torch:
+    if "flow" in job.spec.pixels and FLOW_METHODS[job.spec.flow].in_torch:
         process_setup.prepare_torch()
     outgoing = Outgoing(pipe, job.waiting_batches, drops=job.address.drops)
     source: LiveSource | FileSource

@@ -54,6 +54,12 @@ class Manifest:
         rows = self._db.execute(query, (stage,) if stage else ())
         return {(row["stage"], row["item"]): self._item(row) for row in rows}
 
+    def telling(self, stage: str, key: str) -> list[Item]:
+        """The items of a stage that are done and whose info has a key; of the others nothing is parsed."""
+        query = "SELECT * FROM items WHERE stage = ? AND status = 'done' AND instr(info, ?)"
+        found = [self._item(row) for row in self._db.execute(query, (stage, json.dumps(key)))]
+        return [item for item in found if key in item.info]
+
     def states(self) -> Iterator[sqlite3.Row]:
         """Stage, item, status, failure, attempt, started, error of every item; the rest takes long to parse."""
         columns = "stage, item, status, failure, attempt, started, error"

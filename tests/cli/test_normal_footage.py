@@ -13,9 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from helpers.crossings import EVENT, write_crossings
+from helpers.projects import opened
 
 import lad as library
+from lad.config import load_config
 from lad.detector.checkpoint import load_checkpoint
+from lad.evaluation.plots import draw_heat
+from lad.pipeline import heat
 from lad.work.manifest import read_manifest
 
 pytestmark = pytest.mark.slow
@@ -132,3 +136,35 @@ def test_looks_count_beside_motion_where_a_network_has_a_stream(options, tmp_pat
     model = load_checkpoint(tmp_path / "work/checkpoints/best.pt").detector()
     assert model.bank.shape == (12, 128) and model.has_motion
     assert json.loads((tmp_path / "work/metrics.json").read_text())["auc"] > 0.7
+
+
+def test_each_event_has_a_heat_map_that_shows_where_it_is(finished, options, tmp_path, monkeypatch) -> None:
+    found = {path.stem for path in (finished.work / "plots" / "heat").iterdir()}
+    told = [(video, event["start"]) for (stage, video), info in infos(finished.work).items() if stage == "score"
+            for event in info["events"] if video in ("4", "5", "6", "7")]  # fmt: skip
+    assert found == {f"{video}_{start}" for video, start in told} and told
+    work = tmp_path / "work"
+    shutil.copytree(finished.work, work)
+    (work / "metrics.json").unlink()
+    seen: list[np.ndarray] = []
+
+    def draw(path: Path, picture: np.ndarray, excess: np.ndarray, title: str) -> Path:
+        assert picture.shape == (240, 360, 3) and excess.shape == (24, 36) and f"{path.stem.split('_')[0]}, " in title
+        seen.append(excess)
+        return draw_heat(path, picture, excess, title)
+
+    monkeypatch.setattr(heat, "draw_heat", draw)
+    config = load_config(Path(options[1]), [], options={"data.root": Path(options[3])})
+    with opened(config, work) as run:
+        run.run("evaluate")
+    rows = [np.unravel_index(one.argmax(), one.shape)[0] for one in seen]
+    assert len(seen) == len(told) and all(row <= 7 for row in rows), "the box in the upper row is the fast one"
+
+
+def test_status_says_how_far_footage_has_moved_from_what_taught(finished, tmp_path, lad) -> None:
+    status, out, _ = lad("status", "--work", str(finished.work))
+    assert status == 0 and "drift: " in out and "1% is usual" in out
+    assert "3 clips are too few to say whether to train again" in out, "of the last of two normal test videos"
+    _, out, _ = lad("status", "--work", str(finished.work), "--json")
+    (drift,) = json.loads(out)["drift"]
+    assert (drift["camera"], drift["by"], drift["last"]["clips"], drift["retrain"]) == ("", "videos", 3, False)

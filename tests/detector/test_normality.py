@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,39 @@ def test_looks_that_normal_footage_never_has_score_high_beside_usual_motion() ->
     frames = scored(learned(LOOKS), rows).frames.reshape(9, 16)
     assert frames[4].min() > 0.99
     assert np.median(frames[:4]) < 0.9
+
+
+LAYERS = {"Mixed_3c": 960, "Mixed_4b": 1024}
+
+
+def with_layers(clips: int, seed: int) -> np.ndarray:
+    """`(clips, 1024 + 960 + 1024 + 144)`: I3D's features, those of two layers, motion."""
+    return features(clips, seed, 1024 + sum(LAYERS.values()))
+
+
+def of_layers() -> tuple[Learned, Setup]:
+    extract = ExtractConfig(layers=list(LAYERS), motion=True).model_dump(mode="json")
+    asked = replace(setup(), config={"extract": extract})
+    taught = stretches([video(with_layers(12, seed)) for seed in range(6)])
+    return learn(asked, taught, [taught[:2], taught[2:4], taught[4:]]), asked
+
+
+def test_each_layer_and_motion_have_a_z_score_and_the_networks_own_features_none(tmp_path: Path) -> None:
+    one, asked = of_layers()
+    assert one.model.part_mean.shape == (3,) and one.model.bank.shape == (72, 960 + 1024)
+    save_checkpoint(tmp_path / "a.pt", one.checkpoint(asked))
+    scorer = make_scorer(load_checkpoint(tmp_path / "a.pt"), "cpu")
+    rows = with_layers(12, 50)
+    rows[2, :1024] += 50  # nobody looks there
+    rows[5, 1024 + 5 : 1024 + 100] += 9
+    rows[9, 1024 + 960 + 5 : 1024 + 960 + 100] += 9
+    frames = scorer(ClipFeatures([rows[None]]), evenly_spaced(12 * 16, FPS)).frames.reshape(12, 16)[:, 8]
+    usual = np.delete(frames, [5, 9])
+    assert min(frames[5], frames[9]) > 0.99 > usual.max()
+
+
+def test_without_layers_a_file_says_nothing_of_parts() -> None:
+    assert "looks" not in learned(LOOKS).checkpoint(setup()).network["sizes"]
 
 
 def test_a_detector_of_normal_footage_names_no_category_of_a_video() -> None:
@@ -209,6 +243,14 @@ def test_motion_alone_depends_on_no_network() -> None:
     assert other_features(checkpoint, now, {}, given=False) == []
     slower = ExtractConfig(streams=[], motion=True, fps=5)
     assert other_features(checkpoint, slower, {}, given=False) == ["fps None, now 5.0"]
+
+
+def test_motion_alone_can_be_asked_for_again_when_it_scores(tmp_path: Path) -> None:
+    checkpoint = learned().checkpoint(setup())
+    made_with = {"extract": {"streams": [], "motion": True}, "train": {"detector": "normality"}}
+    checkpoint.config = Config.model_validate({"name": "a", **made_with}).model_dump(mode="json")
+    save_checkpoint(tmp_path / "a.pt", checkpoint)
+    assert scoring_config(tmp_path / "a.pt", ["extract.streams=[]"]).extract.streams == []
 
 
 @pytest.mark.parametrize(("made_with", "asked"), [("alarms_per_day", "threshold"), ("threshold", "alarms_per_day")])

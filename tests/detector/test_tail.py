@@ -50,6 +50,20 @@ def test_unseen_normal_footage_does_not_alarm_much_more_often_than_asked(asked: 
     assert asked / 10 <= met <= asked * 1.5
 
 
+@pytest.mark.parametrize("rule", [{"min_seconds": 2.0}, {"merge_seconds": 30.0}], ids=str)
+def test_alarms_are_counted_as_events_are_told(rule: dict[str, float]) -> None:
+    """What is too short to be told is no alarm, and what is told as one event is one."""
+    asked, days, before = 240, 2, [footage(1, seed, sigma=0.5) for seed in range(6)]
+    plain, told = (fit_tail(before, [HOUR] * 6, **one) for one in ({}, rule))
+    assert told.threshold(asked) < plain.threshold(asked)
+    met = 0
+    for seed in range(10, 10 + 24 * days):
+        numbers = footage(1, seed, sigma=0.5)
+        times = np.arange(len(numbers)) / FPS
+        met += len(events_above(told.scores(numbers), told.threshold(asked), times=times, ends=times + 1 / FPS, **rule))
+    assert asked / 4 <= met / days <= asked * 1.5
+
+
 def test_fewer_alarms_need_a_higher_threshold_and_many_the_one_where_the_tail_begins() -> None:
     tail = fit_tail([footage(1, 0)], [HOUR])
     assert tail.threshold(1) > tail.threshold(10) > tail.threshold(100)

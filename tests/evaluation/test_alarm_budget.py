@@ -22,8 +22,8 @@ def scored(name: str, alarms: list[int], event: tuple[int, int] = (0, 0), second
     return ScoredVideo(Video(name, Path(name)), truth, scores, seconds, (), None, np.zeros(1), np.arange(seconds))
 
 
-def budget(videos: list[ScoredVideo]) -> dict:
-    return alarm_budget(videos, 2, 0.5, 0.0, 0.0)
+def budget(videos: list[ScoredVideo], **thresholds: float) -> dict:
+    return alarm_budget(videos, 2, {one.video.id: 0.5 for one in videos} | thresholds, 0.0, 0.0)
 
 
 def test_alarms_outside_of_events_are_counted_against_the_hours_without_any() -> None:
@@ -48,3 +48,7 @@ def test_one_source_has_no_interval_and_no_normal_footage_no_rate() -> None:
     assert budget([scored("a", [10])])["interval"] is None
     nothing = budget([scored("a", [10], event=(0, HOUR))])
     assert nothing["met"] is None and nothing["interval"] is None
+
+
+def test_each_camera_alarms_at_its_own_threshold() -> None:
+    assert budget([scored("a", [10]), scored("b", [20])], b=0.95)["alarms"] == 1

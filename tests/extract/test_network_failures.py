@@ -36,17 +36,17 @@ def messages(*videos: str, batches: int = 4, skip: int = 0) -> Iterator[Message]
         yield Finished(item, VideoInfo())
 
 
-def failing(error: BaseException) -> Callable[[str, np.ndarray], np.ndarray]:
-    def network(_stream: str, clips: np.ndarray) -> np.ndarray:
+def failing(error: BaseException) -> Callable[[str, np.ndarray], dict[str, np.ndarray]]:
+    def network(stream: str, clips: np.ndarray) -> dict[str, np.ndarray]:
         if (clips == BAD).any():
             raise error
-        return clips
+        return {stream: clips}
 
     return network
 
 
 def events(*videos: str, error: BaseException, at_once: int = 2, skip: int = 0) -> list[Event]:
-    return list(compute(messages(*videos, skip=skip), failing(error), at_once))  # type: ignore[arg-type]
+    return list(compute(messages(*videos, skip=skip), failing(error), at_once))
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
@@ -76,10 +76,10 @@ def test_a_broken_device_ends_the_run_after_its_video_has_failed() -> None:
     found: list[Event] = []
     broken = RuntimeError("CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronous")
     with pytest.raises(DeviceBroken, match=r"device-side assert triggered.*run the command again"):
-        found.extend(compute(messages("bad", "last"), failing(broken), 1))  # type: ignore[arg-type]
+        found.extend(compute(messages("bad", "last"), failing(broken), 1))
     found = []
     with pytest.raises(DeviceBroken):
-        for event in compute(messages("bad", "last"), failing(broken), 1):  # type: ignore[arg-type]
+        for event in compute(messages("bad", "last"), failing(broken), 1):
             found.append(event)
     assert isinstance(found[-1], Failed) and found[-1].item == "bad"
 

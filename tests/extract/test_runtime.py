@@ -252,11 +252,11 @@ def messages(batches: int) -> Iterator[Message]:
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_what_decoders_send_keeps_its_order_however_long_the_network_takes(at_once: int) -> None:
-    def slow(_stream: str, clips: np.ndarray) -> np.ndarray:
+    def slow(stream: str, clips: np.ndarray) -> dict[str, np.ndarray]:
         time.sleep(0.02 if clips[0, 0] % 2 == 0 else 0)
-        return clips
+        return {stream: clips}
 
-    found = list(compute(messages(6), slow, at_once))  # type: ignore[arg-type]
+    found = list(compute(messages(6), slow, at_once))
     kinds = [Started, *[Computed] * 6, Finished, Started, *[Computed] * 6, Failed]
     assert [type(message) for message in found] == kinds
     assert [m.batch["rgb"][0, 0] for m in found if isinstance(m, Computed)] == [*range(6), *range(6)]
@@ -265,16 +265,16 @@ def test_what_decoders_send_keeps_its_order_however_long_the_network_takes(at_on
 def test_the_next_batch_is_decoded_while_one_is_computed() -> None:
     decoded = threading.Event()
 
-    def waits(_stream: str, clips: np.ndarray) -> np.ndarray:
+    def waits(stream: str, clips: np.ndarray) -> dict[str, np.ndarray]:
         assert clips[0, 0] or decoded.wait(10), "the network has nothing beside it"
-        return clips
+        return {stream: clips}
 
     def decoding() -> Iterator[Message]:
         yield Clips("a", {"rgb": np.full((1, 2), 0)})
         decoded.set()
         yield Clips("a", {"rgb": np.full((1, 2), 1)})
 
-    assert len(list(compute(decoding(), waits, 1))) == 2  # type: ignore[arg-type]
+    assert len(list(compute(decoding(), waits, 1))) == 2
 
 
 def test_few_batches_wait_for_the_network() -> None:
@@ -287,7 +287,11 @@ def test_few_batches_wait_for_the_network() -> None:
             sent += 1
             yield message
 
-    for received, _ in enumerate(compute(decoding(), lambda _, clips: time.sleep(0.005) or clips, 2), 1):  # type: ignore[arg-type, return-value, func-returns-value]
+    def slow(stream: str, clips: np.ndarray) -> dict[str, np.ndarray]:
+        time.sleep(0.005)
+        return {stream: clips}
+
+    for received, _ in enumerate(compute(decoding(), slow, 2), 1):
         assert sent - received <= 3
 
 
@@ -297,5 +301,5 @@ def test_kept_memory_is_given_back_where_larger_batches_come(monkeypatch: pytest
     monkeypatch.setattr(extraction, "give_back_freed", lambda: given_back.append(1))
     sizes = (4, 4, 2, 4, 8, 6, 8)
     batches = (Clips("a", {"rgb": np.zeros((1, size), np.uint8)}) for size in sizes)
-    assert len(list(compute(batches, lambda _stream, clips: clips, 1))) == len(sizes)  # type: ignore[arg-type]
+    assert len(list(compute(batches, lambda stream, clips: {stream: clips}, 1))) == len(sizes)
     assert len(given_back) == 2

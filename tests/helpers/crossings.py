@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -44,20 +44,25 @@ def _grain(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     return cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def write_crossings(folder: Path, train: int = 4, test: int = 4) -> list[str]:
+def write_crossings(folder: Path, train: int = 4, test: int = 4, cameras: Sequence[str] = ("",)) -> list[str]:
     """Normal videos that train, and others that test, of which every second one has an event.
+
+    Args:
+        folder: to be made.
+        train, test: how many.
+        cameras: that filmed them, two videos each in turn.
 
     Returns:
         the options to work on them.
     """
     folder.mkdir()
-    lines = ["video,path,split,label,events"]
+    lines = ["video,path,split,label,events,source"]
     for number in range(train + test):
         tests, has_event = number >= train, number >= train and number % 2 == 0
         write_video(folder / f"{number}.mp4", crossing(number, EVENT if has_event else None), size=SIZE)
         events = f"{EVENT[0]}-{EVENT[1]}" if has_event else ""
         split, label = "test" if tests else "train", "abnormal" if has_event else "normal"
-        lines.append(f"{number},{number}.mp4,{split},{label},{events}")
+        lines.append(f"{number},{number}.mp4,{split},{label},{events},{cameras[number // 2 % len(cameras)]}")
     (folder / "dataset.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "crossings.yaml").write_text(CONFIG, encoding="utf-8")
     return ["-c", str(folder / "crossings.yaml"), "--data", str(folder)]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from helpers.videos import frame_folder, grainy_frames, read_number, write_video
 
-from lad.report.frames import frames_of, is_played, recorded_at
+from lad.extract.recorded import recorded_at
+from lad.report.frames import frames_of, is_played
 from lad.report.pictures import Wanted, make_pictures
 
 

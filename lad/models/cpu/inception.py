@@ -19,7 +19,7 @@ from torch import nn
 
 from lad.clip import CLIP_FRAMES
 from lad.models.cpu.winograd import FRAMES, Convolution3x3x3, Convolution7x7x7
-from lad.models.i3d import ClipPooling, ConvUnit, MaxPoolSame, Mixed, same_padding
+from lad.models.i3d import INCEPTION_BLOCKS, ClipPooling, ConvUnit, MaxPoolSame, Mixed, over_time, same_padding
 
 # `tile` and `span` of the 3x3x3 convolutions in Mixed_3*, Mixed_4* and Mixed_5*. Frames of 224x224 have maps of 28x28,
 # 14x14 and 7x7 there. Smaller maps share the reading of a kernel among fewer tiles, and smaller tiles have smaller
@@ -140,7 +140,8 @@ class Pool(nn.Module):
 class FastInception(nn.Module):
     """`inception_i3d_features` with its batch norm folded.
 
-    `forward` takes `(pieces, channels, 16 k, height, width)` and returns `(pieces * k, 1024)`, one vector a clip.
+    `forward` takes `(pieces, channels, 16 k, height, width)` and returns `(pieces * k, 1024)`, one vector a clip, or
+    longer ones with what `ClipPooling.layers` adds.
     """
 
     def __init__(self, network: ClipPooling) -> None:
@@ -152,17 +153,23 @@ class FastInception(nn.Module):
         for block in rest:
             stage += isinstance(block, MaxPoolSame)
             self.rest.append(FastMixed(block, *TILES[stage]) if isinstance(block, Mixed) else Pool(block))
+        self.layers, self.names = network.layers, INCEPTION_BLOCKS[-len(rest) - 1 : -1]
 
     def forward(self, pieces: torch.Tensor) -> torch.Tensor:
         return torch.cat([self._features(piece) for piece in pieces.permute(0, 2, 3, 4, 1)])
 
     def _features(self, piece: torch.Tensor) -> torch.Tensor:
-        """`(16 k, height, width, channels)` -> `(k, 1024)`."""
+        """`(16 k, height, width, channels)` -> `(k, 1024)`, and what its layers add."""
+        clips = len(piece) // CLIP_FRAMES
+        passed: dict[str, torch.Tensor] = {}
         maps = self._conv_2c_and_pool_3a(self._up_to_conv_2b(piece))
-        for block in self.rest:
+        for name, block in zip(self.names, self.rest, strict=True):
             maps = block(maps)
-        by_clip = maps.unflatten(0, (len(piece) // CLIP_FRAMES, -1))  # (k, frames of a clip, rows, columns, 1024)
-        return by_clip.mean(dim=(1, 2, 3))
+            if name in self.layers:
+                passed[name] = over_time(maps.mean(dim=(1, 2)).unflatten(0, (clips, -1)))
+        by_clip = maps.unflatten(0, (clips, -1))  # (k, frames of a clip, rows, columns, 1024)
+        pooled = by_clip.mean(dim=(1, 2, 3))
+        return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1) if self.layers else pooled
 
     def _up_to_conv_2b(self, piece: torch.Tensor) -> torch.Tensor:
         """Conv3d_1a, MaxPool3d_2a and Conv3d_2b: half of the frames, a quarter of the rows and columns."""
