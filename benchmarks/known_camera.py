@@ -1,0 +1,378 @@
+"""What a camera's normal footage is worth: how the scores get better with so many seconds of it, and in which form.
+
+    python -m benchmarks.known_camera [--data DIR] [--work runs/accuracy] [--test] [--pages docs]
+
+`benchmarks.accuracy` has made the features. Detectors of configs/surveillance.yaml are trained in memory.
+
+- cross-validation: the sources of the training half are dealt into five parts, three times. Each part is scored by a
+  detector that the other four taught. By these numbers the form was chosen.
+- UR Fall: scored by a detector that the training half taught. For measuring alone.
+- with --test: the test half, once, by the same detector. Nothing was chosen after that.
+
+A video is scored by what is known of its camera without the video itself. A source has few normal videos, so an
+abnormal one does without one of them, too: else it would be known by more footage than the normal ones are, and the
+amount of footage would tell them apart.
+
+How it is chosen, written before anything was measured: by cross-validation with all footage. A form is taken in place
+of a shift only if the 95 % interval of its difference (bootstrap over the sources) is above 0; likewise a shift in place
+of nothing, unless it does no harm to AUC and lowers the calibration error. Of equally good m the one in the middle is
+taken. Nothing is chosen by UR Fall or by the test half, and the test half is looked at once, whatever it says.
+
+Forms, of which each has a number `m` of clips that count as much as knowing nothing (n clips count n / (n + m)):
+
+- shift: the log-odds of all scores, by how far the mean of normal footage is from what it usually is. For a linear
+  detector that is the same as to subtract the camera's mean features from all features, when it scores.
+- centre: the detector also learned from features relative to their camera's mean.
+- centre and scale: relative to their camera's deviation, too.
+- lowest third: a shift by the lowest third of the camera's own unlabelled scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.accuracy_rows import ROOT, WORK
+from lad.clip import CLIP_FRAMES
+from lad.config import load_config
+from lad.dataset import Video, read_dataset
+from lad.detector.calibration import Calibration, fit_calibration, log_odds
+from lad.detector.scoring import score_features
+from lad.detector.training import Fit, Setup
+from lad.detector.training_windows import TrainingVideo
+from lad.detector.validation import divide
+from lad.evaluation.bootstrap import Measured, interval, resampled
+from lad.evaluation.metrics import roc_auc
+from lad.evaluation.reliability import calibration_error, reliability
+from lad.features.video import ClipFeatures, VideoFeatures
+from lad.tables import markdown_table
+
+CLASSES = ["Falling", "Fighting"]
+STEPS = 110  # what cross-validation chose for this recipe
+DIVISIONS, PARTS = 3, 5
+SECONDS = (5.0, 15.0, 60.0, None)
+EVENTS = (0.1, 0.3)  # shares of the footage that holds events all the same
+DRAWS = 3  # of footage, where not all of it is taken
+SHRINK = (1.0, 4.0, 16.0)
+CHOSEN = 4.0
+VARIANCE_CLIPS = 32.0  # of the usual deviation, that count as much as a camera's own
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video with its features in memory."""
+
+    video: Video
+    source: VideoFeatures
+    rows: np.ndarray  # (clips, D)
+    truth: np.ndarray  # (frames,) bool
+
+    @property
+    def quiet(self) -> np.ndarray:
+        """The clips without a frame of an event."""
+        return np.flatnonzero(~self.source.timeline().by_clip(self.truth, len(self.rows))[0].any(axis=1))
+
+    @property
+    def eventful(self) -> np.ndarray:
+        """The clips of which at least half are an event."""
+        return np.flatnonzero(self.source.timeline().by_clip(self.truth, len(self.rows))[0].mean(axis=1) >= 0.5)
+
+    def known(self, rows: np.ndarray | None = None) -> TrainingVideo:
+        features = ClipFeatures([(self.rows if rows is None else rows)[None].astype(np.float32)])
+        label = CLASSES.index(self.video.categories[0])
+        return TrainingVideo(self.source, features, self.truth, label, camera=self.video.group)
+
+
+def load(data: Path, features: Path) -> list[Clip]:
+    """The videos of a dataset.csv whose features lie in a work directory."""
+    clips = []
+    for video in read_dataset(data / "dataset.csv", data):
+        path, times = (features / "features" / kind / f"{video.id}.npy" for kind in ("rgb", "times"))
+        frames = len(np.load(times))
+        source = VideoFeatures([path], times, frames, video.fps or 25.0)
+        clips.append(Clip(video, source, np.load(path), video.frame_labels(frames)))
+    return clips
+
+
+def trained(clips: Sequence[Clip], features: Sequence[np.ndarray], folder: Path) -> torch.nn.Module:
+    """A detector of the recipe."""
+    train = load_config(Path("surveillance"), []).train.model_copy(update={"steps": STEPS, "evaluate_every": STEPS})
+    known = [clip.known(rows) for clip, rows in zip(clips, features, strict=True)]
+    (folder / "last.pt").unlink(missing_ok=True)
+    fit = Fit(Setup(train, "mean", CLASSES, "cpu", "known camera"), folder, known, [], keep_best=False)
+    for _ in fit.run(STEPS):
+        pass
+    return fit.model.eval()  # type: ignore[no-any-return]
+
+
+def odds_of(model: torch.nn.Module, clip: Clip, rows: np.ndarray) -> np.ndarray:
+    """`(clips,)` log-odds of the scores of its clips."""
+    features = ClipFeatures([rows[None].astype(np.float32)])
+    scores = score_features(model, features).clips  # type: ignore[arg-type]
+    return log_odds(scores.mean(axis=1))
+
+
+Footage = dict[str, list[tuple[int, np.ndarray]]]  # id of a video -> which clips of which other videos are known
+
+
+def footage_of(
+    clips: Sequence[Clip], seconds: float | None, share: float = 0.0, seed: int = 0, fair: bool = True
+) -> Footage:
+    """By what each video's camera is known.
+
+    Args:
+        clips: the videos.
+        seconds: of footage; None: all that there is.
+        share: of it that holds events.
+        seed: of which footage is taken.
+        fair: an abnormal video does without one normal video, as a normal one does without itself.
+    """
+    draw = random.Random(seed)
+    found: Footage = {}
+    for index, clip in enumerate(clips):
+        others = [n for n, one in enumerate(clips) if one.video.group == clip.video.group and n != index]
+        draw.shuffle(others)
+        whole = [n for n in others if not clips[n].truth.any()]
+        if fair and clip.truth.any():
+            whole = whole[1:]
+        parts = [n for n in others if clips[n].truth.any()]
+        normal = [(n, place) for n in [*whole, *parts] for place in clips[n].quiet]
+        wanted = len(normal)
+        if seconds is not None:
+            wanted = min(wanted, round(seconds * clip.source.fps / CLIP_FRAMES))
+        events = [(n, place) for n in parts for place in clips[n].eventful]
+        draw.shuffle(events)
+        taken = events[: round(share * wanted)]
+        taken += normal[: wanted - len(taken)]
+        by_video: dict[int, list[int]] = {}
+        for n, place in taken:
+            by_video.setdefault(n, []).append(int(place))
+        found[clip.video.id] = [(n, np.array(sorted(places))) for n, places in by_video.items()]
+    return found
+
+
+def shifted(
+    odds: Sequence[np.ndarray], clips: Sequence[Clip], footage: Footage, usual: float, m: float
+) -> list[np.ndarray]:
+    """Log-odds of each video, shifted by its camera's footage."""
+    found = []
+    for clip, own in zip(clips, odds, strict=True):
+        levels = [odds[n][places] for n, places in footage[clip.video.id]]
+        known = np.concatenate(levels) if levels else np.zeros(0)
+        level = known.mean() if len(known) else usual
+        found.append(own - len(known) / (len(known) + m) * (level - usual))
+    return found
+
+
+def lowest_third(odds: Sequence[np.ndarray], clips: Sequence[Clip], usual: float, m: float) -> list[np.ndarray]:
+    """Log-odds of each video, shifted by the lowest third of its camera's, whatever that shows."""
+    found = []
+    for clip, own in zip(clips, odds, strict=True):
+        same = [one for other, one in zip(clips, odds, strict=True) if other.video.group == clip.video.group]
+        level = np.sort(np.concatenate(same))
+        level = level[: max(len(level) // 3, 1)]
+        found.append(own - len(level) / (len(level) + m) * (level.mean() - usual))
+    return found
+
+
+def relative(
+    clips: Sequence[Clip], footage: Footage, middle: np.ndarray, spread: np.ndarray, m: float, scale: bool
+) -> list[np.ndarray]:
+    """Features of each video relative to its camera's."""
+    found = []
+    for clip in clips:
+        rows = [clips[n].rows[places] for n, places in footage[clip.video.id]]
+        known = np.concatenate(rows) if rows else clip.rows[:0]
+        n = len(known)
+        centre = middle + (n / (n + m) * (known.mean(axis=0) - middle) if n else 0)
+        made = clip.rows - centre
+        if scale:
+            own = n * known.var(axis=0) if n else 0
+            made = made / np.sqrt((own + VARIANCE_CLIPS * spread**2) / (n + VARIANCE_CLIPS) + 1e-8)
+        found.append(made)
+    return found
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that a set of training videos gives.
+
+    Attributes:
+        plain: a detector.
+        usual: mean log-odds of normal footage.
+        middle, spread: of the features of normal footage.
+        centred: `m` -> a detector of centred features; scaled: one of scaled ones.
+    """
+
+    plain: torch.nn.Module
+    usual: float
+    middle: np.ndarray
+    spread: np.ndarray
+    centred: dict[float, torch.nn.Module]
+    scaled: torch.nn.Module | None
+
+
+def learn(clips: Sequence[Clip], folder: Path, *, forms: bool) -> Model:
+    plain = trained(clips, [clip.rows for clip in clips], folder)
+    quiet = np.concatenate([clip.rows[clip.quiet] for clip in clips])
+    middle, spread = quiet.mean(axis=0), quiet.std(axis=0)
+    usual = float(np.mean([odds_of(plain, clip, clip.rows)[clip.quiet].mean() for clip in clips if len(clip.quiet)]))
+    make = partial(relative, clips, footage_of(clips, None), middle, spread)
+    centred = {m: trained(clips, make(m, False), folder) for m in SHRINK} if forms else {}
+    scaled = trained(clips, make(SHRINK[1], True), folder) if forms else None
+    return Model(plain, usual, middle, spread, centred, scaled)
+
+
+def variants(clips: Sequence[Clip], model: Model, seed: int, CHOSEN: float = SHRINK[1]) -> dict[str, list[np.ndarray]]:
+    """Name -> log-odds of each video."""
+    plain = [odds_of(model.plain, clip, clip.rows) for clip in clips]
+    found = {"nothing known": plain}
+    for seconds in SECONDS:
+        footage = footage_of(clips, seconds, seed=seed)
+        named = "all" if seconds is None else f"{seconds:g} s"
+        for m in SHRINK:
+            found[f"shift, m = {m:g}: {named}"] = shifted(plain, clips, footage, model.usual, m)
+            if model.centred:
+                rows = relative(clips, footage, model.middle, model.spread, m, False)
+                found[f"centre, m = {m:g}: {named}"] = [
+                    odds_of(model.centred[m], clip, one) for clip, one in zip(clips, rows, strict=True)
+                ]
+        if model.scaled:
+            rows = relative(clips, footage, model.middle, model.spread, SHRINK[1], True)
+            found[f"centre and scale, m = {SHRINK[1]:g}: {named}"] = [
+                odds_of(model.scaled, clip, one) for clip, one in zip(clips, rows, strict=True)
+            ]
+    for share in EVENTS:
+        footage = footage_of(clips, None, share, seed)
+        named = f"all, {share:.0%} of it events"
+        found[f"shift, m = {CHOSEN:g}: {named}"] = shifted(plain, clips, footage, model.usual, CHOSEN)
+    unfair = footage_of(clips, None, seed=seed, fair=False)
+    found[f"shift, m = {CHOSEN:g}: all, not one less"] = shifted(plain, clips, unfair, model.usual, CHOSEN)
+    found[f"lowest third, m = {CHOSEN:g}"] = lowest_third(plain, clips, model.usual, CHOSEN)
+    return found
+
+
+Found = dict[str, list[list[tuple[Clip, np.ndarray]]]]  # name -> for each division or draw, log-odds of each video
+
+
+def cross_validated(clips: Sequence[Clip], folder: Path) -> Found:
+    """What detectors say of the parts that they were not taught by, for each division."""
+    found: Found = {}
+    for division in range(DIVISIONS):
+        videos: dict[str, list[tuple[Clip, np.ndarray]]] = {}
+        for part in divide([clip.video for clip in clips], PARTS, division):
+            names = {video.id for video in part}
+            held_out = [clip for clip in clips if clip.video.id in names]
+            model = learn([clip for clip in clips if clip.video.id not in names], folder, forms=True)
+            for name, odds in variants(held_out, model, division).items():
+                videos.setdefault(name, []).extend(zip(held_out, odds, strict=True))
+        for name, pairs_of in videos.items():
+            found.setdefault(name, []).append(pairs_of)
+        print(f"division {division + 1} of {DIVISIONS}", flush=True)
+    return found
+
+
+def elsewhere(clips: Sequence[Clip], model: Model) -> Found:
+    """What one detector says of other videos, for each draw of footage."""
+    found: Found = {}
+    for draw in range(DRAWS):
+        for name, odds in variants(clips, model, draw).items():
+            found.setdefault(name, []).append(list(zip(clips, odds, strict=True)))
+    return found
+
+
+def frames_of(videos: Sequence[tuple[Clip, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and log-odds of all frames."""
+    return np.concatenate([clip.truth for clip, _ in videos]), np.concatenate([by_frame(*one) for one in videos])
+
+
+def by_frame(clip: Clip, odds: np.ndarray) -> np.ndarray:
+    return clip.source.timeline().by_frame(np.repeat(odds[:, None], CLIP_FRAMES, axis=1))
+
+
+def calibration_of(videos: Sequence[tuple[Clip, np.ndarray]]) -> Calibration:
+    truth, odds = frames_of(videos)
+    return fit_calibration(truth, 1 / (1 + np.exp(-odds))) or Calibration()
+
+
+def error_of(videos: Sequence[tuple[Clip, np.ndarray]], calibration: Calibration | None) -> float:
+    """Calibration error; without a calibration that of the others is taken for each source."""
+    truth, probabilities = [], []
+    for source in sorted({clip.video.group for clip, _ in videos}):
+        own = [one for one in videos if one[0].video.group == source]
+        fitted = calibration or calibration_of([one for one in videos if one[0].video.group != source])
+        labels, odds = frames_of(own)
+        truth.append(labels)
+        probabilities.append(fitted(1 / (1 + np.exp(-odds))))
+    return calibration_error(reliability(np.concatenate(truth), np.concatenate(probabilities)) or [])
+
+
+def measured(videos: Sequence[tuple[Clip, np.ndarray]], by_video: bool) -> list[Measured]:
+    return [
+        Measured(clip.video.id, clip.video.id if by_video else clip.video.group, clip.truth, by_frame(clip, odds))
+        for clip, odds in videos
+    ]
+
+
+def table(found: Found, taught: Found | None = None, *, by_video: bool = False) -> str:
+    """A row for each variant.
+
+    Args:
+        found: what is measured.
+        taught: whose calibrations are taken; None: its own, of the other sources.
+        by_video: intervals are by bootstrap over the videos, not over the sources.
+    """
+    first = next(iter(found))
+    base = resampled([measured(one, by_video) for one in found[first]])["auc"]
+    rows = []
+    for name, repeats in found.items():
+        values = [roc_auc(*frames_of(one)) or 0.0 for one in repeats]
+        drawn = resampled([measured(one, by_video) for one in repeats])["auc"]
+        errors = [error_of(one, calibration_of(taught[name][0]) if taught else None) for one in repeats]
+        less = "" if name == first else _between(interval(drawn - base), "+.3f")
+        cells = [f"{np.mean(values):.3f} {_between(interval(drawn), '.2f')}", less, f"{np.mean(errors):.3f}"]
+        rows.append([name, *cells])
+    return markdown_table(
+        ["what is known of the camera", "frame AUC", "more than nothing known", "calibration error"], rows
+    )
+
+
+def _between(ends: tuple[float, float] | None, shape: str) -> str:
+    return f"[{ends[0]:{shape}}, {ends[1]:{shape}}]" if ends else ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the sets")
+    parser.add_argument("--work", type=Path, default=WORK, help="where `benchmarks.accuracy` has the features")
+    parser.add_argument("--test", action="store_true", help="measure the test half, too")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)  # so small a network is slower on two
+    folder = arguments.work / "known_camera"
+    folder.mkdir(parents=True, exist_ok=True)
+    clips = load(arguments.data / "surveillance", arguments.work / "surveillance" / "short_256_context")
+    half = [clip for clip in clips if clip.video.split == "train"]
+    taught = cross_validated(half, folder)
+    print(table(taught), flush=True)
+    model = learn(half, folder, forms=True)
+    falls = elsewhere(load(arguments.data / "ur_fall", arguments.work / "ur_fall"), model)
+    print(table(falls, taught, by_video=True), flush=True)
+    within = {
+        name: [[one for one in videos if one[0].truth.any()] for videos in found] for name, found in falls.items()
+    }
+    print(table(within, taught, by_video=True), flush=True)
+    if arguments.test:
+        print(table(elsewhere([clip for clip in clips if clip.video.split == "test"], model), taught), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
