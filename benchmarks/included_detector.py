@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,13 @@ from typing import Any
 
 from benchmarks.accuracy import WORK, measure, scored_video
 from benchmarks.accuracy_page import Scored, auc_of, between, false_alarm_rate_of, recall_of, resampled
-from benchmarks.accuracy_rows import BENCHMARKS, ROOT
+from benchmarks.accuracy_rows import BENCHMARKS, ROOT, frames_of
+from benchmarks.known_scores import at_known_cameras
+from lad.clip import CLIP_FRAMES
 from lad.dataset import dataset_text, read_dataset
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lad.detector.included import DEFAULT, DIGITS, FOLDER, Card, Measured
+from lad.evaluation.reliability import calibration_error, reliability
 from lad.files import file_sha256, write_bytes, write_json
 from lad.pipeline.score import read_scores
 from lad.version import VERSION
@@ -36,6 +39,8 @@ from lad.work.manifest import read_manifest
 NEEDED = ("extract", "train", "score", "threads")  # sections of the configuration that scoring reads
 BY_SOURCE, BY_VIDEO = "bootstrap over the sources", "bootstrap over the videos"
 RECIPE, ITSELF = "the same recipe, trained on the training half", "the detector in this file"
+KNOWING = "with all other normal footage of each camera (2 to 10 seconds)"
+KNOWING_ROOMS = "with all other normal footage of each of the two rooms"
 FOLDS = "the same recipe in cross-validation: five times trained on four fifths of the sources, tested on the others"
 FOLDS_AUC = "frame AUC, mean of the five; the number of training steps was chosen by it"
 wrapped = partial(wrap, width=120)
@@ -145,6 +150,7 @@ def describe(path: Path, trained: Checkpoint, validated: float, half: dict[str, 
     measured += [
         *rates,
         Measured("calibration error", RECIPE, on, round(half["metrics"]["calibration_error"], 3)),
+        *known_numbers(RECIPE, tested, *calibrations(half["trained"]), f"{on}, {KNOWING}", BY_SOURCE),
         Measured(FOLDS_AUC, FOLDS, "the training half", round(half["validation"], 4)),
         Measured(FOLDS_AUC, FOLDS, "all clips", round(validated, 4)),
         *on_ur_fall(path, trained, data / "ur_fall"),
@@ -211,6 +217,31 @@ def rates_of(of: str, scored: Scored, threshold: float, on: str, how: str) -> li
     ]
 
 
+def calibrations(validation: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """Of a detector's scores, and what it knows of cameras, as its validation found them."""
+    return (
+        {key: validation[key] for key in ("slope", "offset")},
+        {key: validation[f"known_{key}"] for key in ("usual", "slope", "offset")},
+    )
+
+
+def known_numbers(
+    of: str, scored: Scored, own: Mapping[str, float], cameras: Mapping[str, float], on: str, how: str
+) -> list[Measured]:
+    """How good a detector is when it knows the cameras.
+
+    Args:
+        of: which detector.
+        scored: as it scores them without.
+        own, cameras: calibration of its scores, and what it knows of cameras, as a checkpoint has them.
+        on: which videos, and by how much footage their cameras are known.
+        how: intervals are made.
+    """
+    known = at_known_cameras(scored, own, cameras)
+    error = calibration_error(reliability(*frames_of(known)) or [])
+    return [number("frame AUC", of, known, auc_of, on, how), Measured("calibration error", of, on, round(error, 3))]
+
+
 def on_ur_fall(path: Path, trained: Checkpoint, data: Path) -> Sequence[Measured]:
     """How the detector itself does on a set that it has never seen; nothing where that is not there."""
     if not data.is_dir():
@@ -223,13 +254,21 @@ def on_ur_fall(path: Path, trained: Checkpoint, data: Path) -> Sequence[Measured
     with read_manifest(home) as manifest:
         work = Work(manifest)
         videos = read_dataset(listed, data)
-        scored = [scored_video(v, read_scores(work.scores(v.id))) | {"source": v.id} for v in videos]
+        scored = [scored_video(v, read_scores(work.scores(v.id))) | {"source": v.id, "camera": v.group} for v in videos]
+        rows = manifest.items("score").values()
+        unfamiliar = sum(row.info["unfamiliar"] for row in rows) / sum(
+            -(-row.info["frames"] // CLIP_FRAMES) for row in rows
+        )
     falls = [one for one in scored if one["events"]]
     both = f"UR Fall: {len(scored)} videos, those with falls in one room and those without in another"
     return [
         number("frame AUC", ITSELF, scored, auc_of, both, BY_VIDEO),
         number("frame AUC", ITSELF, falls, auc_of, f"the {len(falls)} videos of UR Fall with falls", BY_VIDEO),
         *rates_of(ITSELF, scored, trained.threshold, "UR Fall", BY_VIDEO),
+        *known_numbers(
+            ITSELF, scored, trained.calibration, trained.known_cameras or {}, f"UR Fall, {KNOWING_ROOMS}", BY_VIDEO
+        ),
+        Measured("share of the clips that are unfamiliar", ITSELF, "UR Fall", round(unfamiliar, 4)),
     ]
 
 

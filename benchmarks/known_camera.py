@@ -14,7 +14,7 @@ abnormal one does without one of them, too: else it would be known by more foota
 amount of footage would tell them apart.
 
 How it is chosen, written before anything was measured: by cross-validation with all footage. A form is taken in place
-of a shift only if the 95 % interval of its difference (bootstrap over the sources) is above 0; likewise a shift in place
+of a shift only if the 95 % interval of its difference (bootstrap over the sources) is above 0. So is a shift in place
 of nothing, unless it does no harm to AUC and lowers the calibration error. Of equally good m the one in the middle is
 taken. Nothing is chosen by UR Fall or by the test half, and the test half is looked at once, whatever it says.
 
@@ -31,15 +31,18 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.accuracy_page import between
 from benchmarks.accuracy_rows import ROOT, WORK
 from lad.clip import CLIP_FRAMES
 from lad.config import load_config
@@ -52,13 +55,15 @@ from lad.detector.validation import divide
 from lad.evaluation.bootstrap import Measured, interval, resampled
 from lad.evaluation.metrics import roc_auc
 from lad.evaluation.reliability import calibration_error, reliability
+from lad.extract.sampling import Timeline
 from lad.features.video import ClipFeatures, VideoFeatures
 from lad.tables import markdown_table
 
 CLASSES = ["Falling", "Fighting"]
 STEPS = 110  # what cross-validation chose for this recipe
 DIVISIONS, PARTS = 3, 5
-SECONDS = (5.0, 15.0, 60.0, None)
+SECONDS = (5.0, 15.0, 60.0)
+NOTHING, ALL = "nothing", "all footage"
 EVENTS = (0.1, 0.3)  # shares of the footage that holds events all the same
 DRAWS = 3  # of footage, where not all of it is taken
 SHRINK = (1.0, 4.0, 16.0)
@@ -75,15 +80,24 @@ class Clip:
     rows: np.ndarray  # (clips, D)
     truth: np.ndarray  # (frames,) bool
 
-    @property
+    @cached_property
+    def timeline(self) -> Timeline:
+        return self.source.timeline()
+
+    @cached_property
     def quiet(self) -> np.ndarray:
         """The clips without a frame of an event."""
-        return np.flatnonzero(~self.source.timeline().by_clip(self.truth, len(self.rows))[0].any(axis=1))
+        return np.flatnonzero(~self.timeline.by_clip(self.truth, len(self.rows))[0].any(axis=1))
 
-    @property
+    @cached_property
     def eventful(self) -> np.ndarray:
         """The clips of which at least half are an event."""
-        return np.flatnonzero(self.source.timeline().by_clip(self.truth, len(self.rows))[0].mean(axis=1) >= 0.5)
+        return np.flatnonzero(self.timeline.by_clip(self.truth, len(self.rows))[0].mean(axis=1) >= 0.5)
+
+    def measured(self, odds: np.ndarray) -> Measured:
+        """It with log-odds of its clips."""
+        by_frame = self.timeline.by_frame(np.repeat(odds[:, None], CLIP_FRAMES, axis=1))
+        return Measured(self.video.id, self.video.group, self.truth, by_frame)
 
     def known(self, rows: np.ndarray | None = None) -> TrainingVideo:
         features = ClipFeatures([(self.rows if rows is None else rows)[None].astype(np.float32)])
@@ -106,11 +120,11 @@ def trained(clips: Sequence[Clip], features: Sequence[np.ndarray], folder: Path)
     """A detector of the recipe."""
     train = load_config(Path("surveillance"), []).train.model_copy(update={"steps": STEPS, "evaluate_every": STEPS})
     known = [clip.known(rows) for clip, rows in zip(clips, features, strict=True)]
-    (folder / "last.pt").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
     fit = Fit(Setup(train, "mean", CLASSES, "cpu", "known camera"), folder, known, [], keep_best=False)
     for _ in fit.run(STEPS):
         pass
-    return fit.model.eval()  # type: ignore[no-any-return]
+    return fit.model.eval()
 
 
 def odds_of(model: torch.nn.Module, clip: Clip, rows: np.ndarray) -> np.ndarray:
@@ -231,118 +245,99 @@ def learn(clips: Sequence[Clip], folder: Path, *, forms: bool) -> Model:
     return Model(plain, usual, middle, spread, centred, scaled)
 
 
-def variants(clips: Sequence[Clip], model: Model, seed: int, CHOSEN: float = SHRINK[1]) -> dict[str, list[np.ndarray]]:
-    """Name -> log-odds of each video."""
+Variants = dict[str, list[Measured]]  # name -> each video with the log-odds of its frames
+Found = dict[str, list[list[Measured]]]  # name -> the same of each division or draw
+
+
+def variants(clips: Sequence[Clip], model: Model, seed: int) -> Variants:
+    """What comes of each form and amount of footage."""
     plain = [odds_of(model.plain, clip, clip.rows) for clip in clips]
-    found = {"nothing known": plain}
+    found = {NOTHING: plain}
+    everything = footage_of(clips, None, seed=seed)
+    shift = partial(shifted, plain, clips, usual=model.usual)
     for seconds in SECONDS:
-        footage = footage_of(clips, seconds, seed=seed)
-        named = "all" if seconds is None else f"{seconds:g} s"
-        for m in SHRINK:
-            found[f"shift, m = {m:g}: {named}"] = shifted(plain, clips, footage, model.usual, m)
-            if model.centred:
-                rows = relative(clips, footage, model.middle, model.spread, m, False)
-                found[f"centre, m = {m:g}: {named}"] = [
-                    odds_of(model.centred[m], clip, one) for clip, one in zip(clips, rows, strict=True)
-                ]
-        if model.scaled:
-            rows = relative(clips, footage, model.middle, model.spread, SHRINK[1], True)
-            found[f"centre and scale, m = {SHRINK[1]:g}: {named}"] = [
-                odds_of(model.scaled, clip, one) for clip, one in zip(clips, rows, strict=True)
-            ]
+        found[f"{seconds:g} s"] = shift(footage_of(clips, seconds, seed=seed), m=CHOSEN)
+    found[ALL] = shift(everything, m=CHOSEN)
     for share in EVENTS:
-        footage = footage_of(clips, None, share, seed)
-        named = f"all, {share:.0%} of it events"
-        found[f"shift, m = {CHOSEN:g}: {named}"] = shifted(plain, clips, footage, model.usual, CHOSEN)
-    unfair = footage_of(clips, None, seed=seed, fair=False)
-    found[f"shift, m = {CHOSEN:g}: all, not one less"] = shifted(plain, clips, unfair, model.usual, CHOSEN)
-    found[f"lowest third, m = {CHOSEN:g}"] = lowest_third(plain, clips, model.usual, CHOSEN)
-    return found
+        found[f"all, {share:.0%} of it events"] = shift(footage_of(clips, None, share, seed), m=CHOSEN)
+    if model.centred:
+        found["all, more of it for abnormal videos"] = shift(footage_of(clips, None, seed=seed, fair=False), m=CHOSEN)
+        found["its own scores, the lowest third"] = lowest_third(plain, clips, model.usual, CHOSEN)
+    for m, centred in model.centred.items():
+        if m != CHOSEN:
+            found[f"all; shift, m = {m:g}"] = shift(everything, m=m)
+        rows = relative(clips, everything, model.middle, model.spread, m, False)
+        found[f"all; centre, m = {m:g}"] = [odds_of(centred, *one) for one in zip(clips, rows, strict=True)]
+    if model.scaled:
+        rows = relative(clips, everything, model.middle, model.spread, CHOSEN, True)
+        name = f"all; centre and scale, m = {CHOSEN:g}"
+        found[name] = [odds_of(model.scaled, *one) for one in zip(clips, rows, strict=True)]
+    return {name: [clip.measured(one) for clip, one in zip(clips, odds, strict=True)] for name, odds in found.items()}
 
 
-Found = dict[str, list[list[tuple[Clip, np.ndarray]]]]  # name -> for each division or draw, log-odds of each video
+def of_part(clips: Sequence[Clip], folder: Path, division: int, number: int) -> Variants:
+    """What a detector says of a part that it was not taught by."""
+    torch.set_num_threads(1)  # so small a network is slower on two
+    part = {video.id for video in divide([clip.video for clip in clips], PARTS, division)[number]}
+    rest = [clip for clip in clips if clip.video.id not in part]
+    model = learn(rest, folder / f"{division}_{number}", forms=True)
+    return variants([clip for clip in clips if clip.video.id in part], model, division)
 
 
-def cross_validated(clips: Sequence[Clip], folder: Path) -> Found:
-    """What detectors say of the parts that they were not taught by, for each division."""
-    found: Found = {}
-    for division in range(DIVISIONS):
-        videos: dict[str, list[tuple[Clip, np.ndarray]]] = {}
-        for part in divide([clip.video for clip in clips], PARTS, division):
-            names = {video.id for video in part}
-            held_out = [clip for clip in clips if clip.video.id in names]
-            model = learn([clip for clip in clips if clip.video.id not in names], folder, forms=True)
-            for name, odds in variants(held_out, model, division).items():
-                videos.setdefault(name, []).extend(zip(held_out, odds, strict=True))
-        for name, pairs_of in videos.items():
-            found.setdefault(name, []).append(pairs_of)
-        print(f"division {division + 1} of {DIVISIONS}", flush=True)
-    return found
+def of_others(taught: Sequence[Clip], clips: Sequence[Clip], folder: Path, forms: bool) -> Found:
+    """What a detector says of other videos, for each draw of footage."""
+    torch.set_num_threads(1)
+    model = learn(taught, folder / ("forms" if forms else "others"), forms=forms)
+    return gathered([variants(clips, model, draw) for draw in range(DRAWS)])
 
 
-def elsewhere(clips: Sequence[Clip], model: Model) -> Found:
-    """What one detector says of other videos, for each draw of footage."""
-    found: Found = {}
-    for draw in range(DRAWS):
-        for name, odds in variants(clips, model, draw).items():
-            found.setdefault(name, []).append(list(zip(clips, odds, strict=True)))
-    return found
+def gathered(repeats: Sequence[Variants]) -> Found:
+    return {name: [one[name] for one in repeats] for name in repeats[0]}
 
 
-def frames_of(videos: Sequence[tuple[Clip, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and log-odds of all frames."""
-    return np.concatenate([clip.truth for clip, _ in videos]), np.concatenate([by_frame(*one) for one in videos])
+def frames_of(videos: Sequence[Measured]) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and scores of all frames."""
+    scores = 1 / (1 + np.exp(-np.concatenate([one.scores for one in videos])))
+    return np.concatenate([one.truth for one in videos]), scores
 
 
-def by_frame(clip: Clip, odds: np.ndarray) -> np.ndarray:
-    return clip.source.timeline().by_frame(np.repeat(odds[:, None], CLIP_FRAMES, axis=1))
-
-
-def calibration_of(videos: Sequence[tuple[Clip, np.ndarray]]) -> Calibration:
-    truth, odds = frames_of(videos)
-    return fit_calibration(truth, 1 / (1 + np.exp(-odds))) or Calibration()
-
-
-def error_of(videos: Sequence[tuple[Clip, np.ndarray]], calibration: Calibration | None) -> float:
-    """Calibration error; without a calibration that of the others is taken for each source."""
+def error_of(videos: Sequence[Measured], others: Sequence[Measured] | None) -> float:
+    """Calibration error by the calibration of other videos; None: by that of the other sources, for each source."""
     truth, probabilities = [], []
-    for source in sorted({clip.video.group for clip, _ in videos}):
-        own = [one for one in videos if one[0].video.group == source]
-        fitted = calibration or calibration_of([one for one in videos if one[0].video.group != source])
-        labels, odds = frames_of(own)
+    for source in sorted({one.source for one in videos}) if others is None else [None]:
+        known = [one for one in videos if one.source != source] if others is None else others
+        calibration = fit_calibration(*frames_of(known)) or Calibration()
+        labels, scores = frames_of([one for one in videos if source in (None, one.source)])
         truth.append(labels)
-        probabilities.append(fitted(1 / (1 + np.exp(-odds))))
+        probabilities.append(calibration(scores))
     return calibration_error(reliability(np.concatenate(truth), np.concatenate(probabilities)) or [])
 
 
-def measured(videos: Sequence[tuple[Clip, np.ndarray]], by_video: bool) -> list[Measured]:
-    return [
-        Measured(clip.video.id, clip.video.id if by_video else clip.video.group, clip.truth, by_frame(clip, odds))
-        for clip, odds in videos
-    ]
+def row(name: str, found: Found, taught: Found | None) -> list[str]:
+    """A row of the table: AUC, how much more it is than with nothing known, calibration error."""
+    repeats = found[name]
+    auc = float(np.mean([roc_auc(*frames_of(one)) or 0.0 for one in repeats]))
+    drawn, base = resampled(repeats)["auc"], resampled(found[NOTHING])["auc"]
+    more = "" if name == NOTHING else _between(interval(drawn - base), "+.3f")
+    error = error_of(repeats[0], taught[name][0] if taught else None)
+    return [name, f"{auc:.3f} {_between(interval(drawn), '.2f')}", more, f"{error:.3f}"]
 
 
-def table(found: Found, taught: Found | None = None, *, by_video: bool = False) -> str:
-    """A row for each variant.
+def table(pool: Executor, found: Found, taught: Found | None = None) -> str:
+    """A row for each variant; `taught`: whose calibrations are taken; None: its own, of the other sources."""
+    rows = list(pool.map(partial(row, found=found, taught=taught), found))
+    header = ["known of the camera", "frame AUC", "more than with nothing known", "calibration error"]
+    return markdown_table(header, rows)
 
-    Args:
-        found: what is measured.
-        taught: whose calibrations are taken; None: its own, of the other sources.
-        by_video: intervals are by bootstrap over the videos, not over the sources.
-    """
-    first = next(iter(found))
-    base = resampled([measured(one, by_video) for one in found[first]])["auc"]
-    rows = []
-    for name, repeats in found.items():
-        values = [roc_auc(*frames_of(one)) or 0.0 for one in repeats]
-        drawn = resampled([measured(one, by_video) for one in repeats])["auc"]
-        errors = [error_of(one, calibration_of(taught[name][0]) if taught else None) for one in repeats]
-        less = "" if name == first else _between(interval(drawn - base), "+.3f")
-        cells = [f"{np.mean(values):.3f} {_between(interval(drawn), '.2f')}", less, f"{np.mean(errors):.3f}"]
-        rows.append([name, *cells])
-    return markdown_table(
-        ["what is known of the camera", "frame AUC", "more than nothing known", "calibration error"], rows
-    )
+
+def by_video(found: Found) -> Found:
+    """Each video as its own source: what intervals are drawn over."""
+    return {name: [[replace(v, source=v.id) for v in videos] for videos in one] for name, one in found.items()}
+
+
+def within(found: Found) -> Found:
+    """The videos with an event alone."""
+    return {name: [[v for v in videos if v.truth.any()] for videos in one] for name, one in found.items()}
 
 
 def _between(ends: tuple[float, float] | None, shape: str) -> str:
@@ -354,23 +349,34 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the sets")
     parser.add_argument("--work", type=Path, default=WORK, help="where `benchmarks.accuracy` has the features")
     parser.add_argument("--test", action="store_true", help="measure the test half, too")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--pages", type=Path, help="folder of results.md, which gets the tables")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # so small a network is slower on two
     folder = arguments.work / "known_camera"
-    folder.mkdir(parents=True, exist_ok=True)
     clips = load(arguments.data / "surveillance", arguments.work / "surveillance" / "short_256_context")
-    half = [clip for clip in clips if clip.video.split == "train"]
-    taught = cross_validated(half, folder)
-    print(table(taught), flush=True)
-    model = learn(half, folder, forms=True)
-    falls = elsewhere(load(arguments.data / "ur_fall", arguments.work / "ur_fall"), model)
-    print(table(falls, taught, by_video=True), flush=True)
-    within = {
-        name: [[one for one in videos if one[0].truth.any()] for videos in found] for name, found in falls.items()
-    }
-    print(table(within, taught, by_video=True), flush=True)
-    if arguments.test:
-        print(table(elsewhere([clip for clip in clips if clip.video.split == "test"], model), taught), flush=True)
+    half, test = ([clip for clip in clips if clip.video.split == split] for split in ("train", "test"))
+    tables = {}
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        parts = {(d, n): pool.submit(of_part, half, folder, d, n) for d in range(DIVISIONS) for n in range(PARTS)}
+        rooms = load(arguments.data / "ur_fall", arguments.work / "ur_fall")
+        falls = pool.submit(of_others, half, rooms, folder, True)
+        tested = pool.submit(of_others, half, test, folder, False) if arguments.test else None
+        divisions = [[parts[d, n].result() for n in range(PARTS)] for d in range(DIVISIONS)]
+        taught = gathered([{name: [v for part in one for v in part[name]] for name in one[0]} for one in divisions])
+        tables["cross-validation"] = table(pool, taught)
+        print(tables["cross-validation"], flush=True)
+        tables["UR Fall"] = table(pool, by_video(falls.result()), taught)
+        tables["UR Fall, videos with falls"] = table(pool, by_video(within(falls.result())), taught)
+        if tested:
+            tables["test"] = table(pool, tested.result(), taught)
+    for name, lines in list(tables.items())[1:]:
+        print(f"\n{name}\n\n{lines}")
+    if arguments.pages:
+        page = arguments.pages / "results.md"
+        text = page.read_text()
+        for name, lines in tables.items():
+            text = between(text, f"known camera: {name}", lines.splitlines())
+        page.write_text(text)
     return 0
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from lad.config import Config, ConfigError, load_config
+from lad.detector.camera import joined
 from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, scoring_config
 from lad.detector.included import find_detector
 from lad.detector.looks import looks_of
@@ -99,6 +100,28 @@ class Detector:
         self.weights = dict(extractor.recipe.identities)
         self.warnings = list(warnings)
 
+    def get_to_know(self, normal: Iterable[Place], *, folder_fps: float = 25.0) -> Detector:
+        """It, for the camera whose footage this is: a few minutes in which nothing happens.
+
+        Args:
+            normal: video files and folders of numbered images.
+            folder_fps: frames a second of a folder of images.
+
+        Raises:
+            CheckpointError: it was not trained to get to know cameras.
+            VideoError: nothing can be read from a video.
+        """
+        if self._scorer.known_cameras is None:
+            raise CheckpointError("the detector was not trained to get to know cameras (train.adapt=source)")
+        pieces = []
+        device, threads = self._extractor.recipe.device, detector_threads(self._extractor.config.threads)
+        for _, found in self._extractor.run(list(normal), folder_fps):
+            if isinstance(found, VideoError):
+                raise found
+            with repeatable(device, threads):
+                pieces.append(self._scorer.get_to_know(found.features, found.timeline))
+        return Detector(self._scorer.at(joined(pieces)), self._extractor, self.warnings)
+
     def score(self, path: Place, *, folder_fps: float = 25.0) -> Scores:
         """Score every frame of a video.
 
@@ -135,10 +158,9 @@ class Detector:
             if isinstance(found, VideoError):
                 yield path, found
                 continue
-            parts = [array if array.ndim == 3 else array[None] for array in found.batches.values()]
             try:
                 with repeatable(device, threads):
-                    scores = self._scorer(ClipFeatures(parts), found.timeline, found.info.warnings)
+                    scores = self._scorer(found.features, found.timeline, found.info.warnings)
             except ScoreError as error:
                 yield path, VideoError(f"{path}: {error}")
                 continue
@@ -284,6 +306,11 @@ class _Found:
     batches: dict[str, np.ndarray]
     timeline: Timeline
     info: VideoInfo
+
+    @property
+    def features(self) -> ClipFeatures:
+        """As a detector takes them."""
+        return ClipFeatures([array if array.ndim == 3 else array[None] for array in self.batches.values()])
 
 
 @dataclass(frozen=True)

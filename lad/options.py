@@ -242,7 +242,7 @@ def begin(
         config,
         shard.folder(work) if shard else work,
         reporter,
-        Asked(options["force"], options["verify"], options.get("alarm") or "", shard),
+        Asked(options["force"], options["verify"], options.get("alarm") or "", shard, options.get("normal", ())),
         options["as_json"],
     )
 

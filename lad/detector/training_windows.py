@@ -33,6 +33,7 @@ class TrainingVideo:
         frame_labels: `(frames,)` bool, true for anomalous.
         label: index of its category; `UNKNOWN_CATEGORY`: nobody said.
         labelled: `(frames,)` bool, false for the frames of which nobody knows what they show; None: all are known.
+        camera: that took it: its source.
         targets: `(clips, 16)` float32, 1 on anomalous frames.
         mask: `(clips, 16)` float32, 1 on real frames that are labelled: the last clip may reach beyond the video's end.
     """
@@ -42,6 +43,7 @@ class TrainingVideo:
     frame_labels: np.ndarray
     label: int
     labelled: np.ndarray | None = None
+    camera: str = ""
     targets: np.ndarray = field(init=False)
     mask: np.ndarray = field(init=False)
 
@@ -82,7 +84,7 @@ def open_labelled(
             truth = video.frame_labels(source.frames)
         label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
         labelled = video.known_frames(source.frames) if video.unlabelled else None
-        yield TrainingVideo(source, source.open(), truth, label, labelled)
+        yield TrainingVideo(source, source.open(), truth, label, labelled, video.group)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from lad.evaluation.results import ScoredVideo, alarm_budget, compute_metrics, l
 from lad.features.recipe import FeatureRecipe, configured_streams
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
+from lad.pipeline.cameras import kept_camera
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.inventory import check_labels, find_features
 from lad.pipeline.labels import test_videos
@@ -159,7 +160,8 @@ def _scores_of_today(
         row = done[video.id]
         detector = row.info["checkpoint"]
         repairs = detector_repairs(work, detector)
-        today = score_facts(project, recipe, features[video.id], detector, repairs)
+        camera = kept_camera(project, work, video, detector)
+        today = score_facts(project, recipe, features[video.id], detector, repairs, camera)
         if row.fingerprint not in map(fingerprint, today):
             raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
         if not all(work.manifest.is_intact(output, verify=asked.verify) for output in row.outputs):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from lad.config import Config, DataConfig
+from lad.config import Config, ConfigError, DataConfig
 from lad.dataset import MAX_PROBLEMS, DatasetError, Video, class_names, find_videos, read_dataset
 from lad.datasets import BENCHMARKS, Listing, Options
 from lad.datasets.released import read_released
@@ -29,12 +29,14 @@ class Asked:
         verify: trust no size and no time stamp, hash again.
         alarm: a command to run for each event of each video that is scored; empty: none.
         shard: the part of the videos to work on; None: all.
+        normal: what `lad score --normal` names: footage of the camera in which nothing happens.
     """
 
     force: bool = False
     verify: bool = False
     alarm: str = ""
     shard: Shard | None = None
+    normal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Project:
         passed: the files of the folders that were searched that are no videos.
         reviews: video id -> what `lad review` was told of it.
         listed: the videos as the configuration has them, where reviews changed some or added some.
+        normal: footage of their camera in which nothing happens, as `lad score --normal` names it.
     """
 
     config: Config
@@ -58,6 +61,13 @@ class Project:
     passed: Passed = field(default_factory=Passed)
     reviews: Mapping[str, Reviewed] = field(default_factory=dict)
     listed: list[Video] | None = None
+    normal: list[Video] = field(default_factory=list)
+
+    @property
+    def footage(self) -> list[Video]:
+        """All videos that need features: its own, and the normal footage that is none of them."""
+        own = {video.id for video in self.videos}
+        return [*self.videos, *(video for video in self.normal if video.id not in own)]
 
     @cached_property
     def classes(self) -> list[str]:
@@ -139,6 +149,27 @@ def load_project(
         return Project(config, named, named=True, passed=passed)
     _say_passed(passed, warn)
     return Project(config, configured, listing=listing, passed=passed)
+
+
+def with_normal(project: Project, arguments: Sequence[str], warn: Callable[[str], None]) -> Project:
+    """It with the footage of its camera in which nothing happens.
+
+    Raises:
+        ConfigError: the videos are of several cameras.
+        dataset.DatasetError: an argument names nothing.
+    """
+    cameras = sorted({video.source for video in project.videos})
+    if len(cameras) > 1:
+        some = ", ".join(map(repr, cameras[:3])) + (", ..." if len(cameras) > 3 else "")
+        raise ConfigError(
+            f"--normal: the videos are of {len(cameras)} sources ({some}), and the footage is of one camera: score the "
+            "videos of one source at a time, or list the footage in the dataset: normal, split train, with its source"
+        )
+    passed = Passed()
+    known = {video.path.absolute(): video for video in project.videos}
+    found = [known.get(video.path, video) for video in find_videos(arguments, None, passed)]
+    _say_passed(passed, warn)
+    return replace(project, normal=found)
 
 
 def _read_dataset(data: DataConfig, warn: Callable[[str], None]) -> list[Video]:

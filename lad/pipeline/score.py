@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lad.dataset import Video
+from lad.detector.camera import Camera
 from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
 from lad.detector.looks import looks_of
 from lad.detector.scoring import EventRule, ScoreError, Scorer, Scores, make_scorer
@@ -21,6 +22,7 @@ from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
 from lad.pipeline.alarm import is_due, make_due, sound_alarm
+from lad.pipeline.cameras import camera_facts, get_to_know, told_of
 from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import find_features
@@ -98,9 +100,14 @@ def detector_repairs(work: Work, checkpoint_sha256: str) -> int:
 
 
 def score_facts(
-    project: Project, recipe: FeatureRecipe, features: VideoFeatures, checkpoint_sha256: str, repairs: int
+    project: Project,
+    recipe: FeatureRecipe,
+    features: VideoFeatures,
+    checkpoint_sha256: str,
+    repairs: int,
+    camera: Camera,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the scores of a video depend on, with a given detector that had so many repairs.
+    """What the scores of a video depend on, with a given detector that had so many repairs and knows its camera so.
 
     Returns:
         with a detector that names its categories, and with one that does not, so that the data do.
@@ -117,6 +124,7 @@ def score_facts(
         "features": features.fingerprint,
         **({"repairs": repairs} if repairs else {}),
         **({"alarms_per_day": score.alarms_per_day} if score.alarms_per_day else {}),
+        **camera_facts(camera),
     }
     return {**facts, "classes": None}, {**facts, "classes": project.classes}
 
@@ -129,18 +137,22 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     """
     result = StageResult(STAGE)
     path = find_checkpoint(project, work)
-    features, failed = find_features(project, recipe, work, asked, reporter, project.videos)
+    features, failed = find_features(project, recipe, work, asked, reporter, project.footage)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     _check_detector(project, work, path, verify=asked.verify)
     checkpoint_sha256 = work.manifest.content_sha256(path, verify=asked.verify)
     repairs = detector_repairs(work, checkpoint_sha256)
+    load = cache(lambda: _scorer(project, recipe, load_checkpoint(path), path))
+    threads = detector_threads(project.config.threads)
+    with repeatable(recipe.device, threads):
+        cameras = get_to_know(project, recipe, work, features, checkpoint_sha256, load, reporter)
     rows = work.manifest.items(STAGE)
     todo: list[tuple[Video, tuple[dict[str, Any], dict[str, Any]]]] = []
     silent: list[tuple[Video, Item]] = []  # scored before, with an alarm that did not go off
     for video in project.videos:
         if video.id not in features:
             continue
-        today = score_facts(project, recipe, features[video.id], checkpoint_sha256, repairs)
+        today = score_facts(project, recipe, features[video.id], checkpoint_sha256, repairs, cameras[video.id])
         row = rows.get((STAGE, work.item(video.id)))
         if not asked.force and any(work.manifest.is_done(row, fingerprint(one), verify=asked.verify) for one in today):
             result.skipped += 1
@@ -153,9 +165,10 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
         given = all(video.is_features for video, _ in todo)
         if differences := other_features(checkpoint, project.config.extract, recipe.identities, given=given):
             reporter.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
-        threads = detector_threads(project.config.threads)
         with repeatable(recipe.device, threads), reporter.progress("score", len(todo)) as bar:
-            scorer = replace(_scorer(project, recipe, checkpoint, path), looks=None if given else looks_of(recipe))
+            scorer = replace(load(), looks=None if given else looks_of(recipe))
+            for line in told_of(cameras, [video for video, _ in todo], scorer):
+                reporter.say(line)
             if scorer.doubt:
                 reporter.say(f"warning: {path} may be worth nothing: {scorer.doubt}")
             for number, (video, (named, unnamed)) in enumerate(todo):
@@ -170,6 +183,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 try:
                     on_part = partial(_show_part, bar, video.id, number, len(todo))
                     of_video = replace(scorer, looks=None) if video.is_features else scorer
+                    of_video = of_video.at(cameras[video.id])
                     scores = of_video(opened, source.timeline(), source.warnings, on_part)
                 except ScoreError as error:
                     result.failed[video.id] = f"{video.path}: {error}"
@@ -248,6 +262,7 @@ def scores_info(scores: Scores) -> dict[str, Any]:
         "category": scores.category,
         "votes": {name: int(count) for name, count in zip(scores.classes, scores.votes, strict=True)},
         "threshold": scores.threshold,
+        "unfamiliar": scores.unfamiliar,
         "events": [
             {
                 "start": event.start,
@@ -257,6 +272,7 @@ def scores_info(scores: Scores) -> dict[str, Any]:
                 "category": event.category,
                 "peak": round(event.peak, 6),
                 "looks_like": list(event.looks_like),
+                "confidence": None if event.confidence is None else round(event.confidence, 4),
             }
             for event in scores.events
         ],
@@ -266,7 +282,7 @@ def scores_info(scores: Scores) -> dict[str, Any]:
 
 SUMMARY_COLUMNS = (
     *("video", "frames", "seconds", "peak_score", "peak_time", "category", "events", "warnings", "error"),
-    "looks_like",
+    *("looks_like", "unfamiliar"),
 )
 
 
@@ -276,7 +292,7 @@ def _write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) ->
     for (_, item), row in work.manifest.items(EXTRACT).items():
         stream, _, video_id = item.partition("/")
         if row.status == "failed" and stream in (GIVEN, *recipe.streams):
-            lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error, ""]
+            lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error, "", ""]
     prefix = work.item("")
     for (_, item), row in work.manifest.items(STAGE).items():
         info, video_id = row.info, item.removeprefix(prefix)
@@ -285,7 +301,8 @@ def _write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) ->
             events = ";".join(f"{event['start']}-{event['end']}" for event in info["events"])
             facts = [info[key] for key in ("frames", "seconds", "peak_score", "peak_time", "category")]
             looks = "; ".join(", ".join(event.get("looks_like", ())) for event in info["events"])
-            lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), "", looks]
+            unfamiliar = info.get("unfamiliar")  # not in rows of an older lad
+            lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), "", looks, unfamiliar]
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(SUMMARY_COLUMNS)

@@ -20,6 +20,7 @@ from lad.features.labels import labels_misfit, with_events_in_frames
 from lad.features.recipe import EXTRACT, FeatureRecipe, make_recipe, missing_weights
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint
+from lad.pipeline.cameras import kept_camera
 from lad.pipeline.checks import check_config
 from lad.pipeline.evaluate import ITEM as METRICS
 from lad.pipeline.evaluate import STAGE as EVALUATE
@@ -204,7 +205,8 @@ class _Comparison:
         return current
 
     def _scores_today(self, video: Video, features: Mapping[str, VideoFeatures], detector: str, repairs: int) -> Today:
-        return _hashed(*score_facts(self.project, self.recipe, features[video.id], detector, repairs))
+        camera = kept_camera(self.project, self.work, video, detector)
+        return _hashed(*score_facts(self.project, self.recipe, features[video.id], detector, repairs, camera))
 
     def _trained(self) -> str | None:
         """The hash of the run's own detector, as training left it."""

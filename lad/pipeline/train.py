@@ -160,7 +160,8 @@ def detector_facts(
 
 def unused_keys(train: TrainConfig) -> set[str]:
     """Keys that a detector does not depend on."""
-    return set() if train.detector == "normality" else {"motion_quantile", "smooth_seconds"}
+    unused = set() if train.detector == "normality" else {"motion_quantile", "smooth_seconds"}
+    return unused | ({"adapt"} if train.adapt == "none" else set())  # as before there was such a key
 
 
 def _check(videos: Sequence[Video], project: Project, failed: Mapping[str, str]) -> None:
