@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.accuracy_rows import truth_of
 from lad.detector.calibration import Calibration, log_odds
-from lad.detector.camera import KnownCameras, camera_of, joined
+from lad.detector.known_camera import KnownCameras, camera_of, joined
 
 
 def at_known_cameras(

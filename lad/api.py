@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from lad.config import Config, ConfigError, load_config
-from lad.detector.camera import joined
 from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, scoring_config
 from lad.detector.included import find_detector
+from lad.detector.known_camera import joined
 from lad.detector.looks import looks_of
 from lad.detector.scoring import Event, EventRule, ScoreError, Scorer, Scores, make_scorer
 from lad.device import STEADY_THREADS, detector_threads, network_threads, repeatable, resolve_device

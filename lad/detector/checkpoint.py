@@ -14,8 +14,8 @@ from lad.config import Config, ExtractConfig, load_config
 from lad.datasets import BENCHMARKS
 from lad.detector.bounds import check_demands
 from lad.detector.calibration import Calibration
-from lad.detector.camera import KnownCameras
 from lad.detector.detector_file import SUFFIX, NotADetector, read_detector, write_detector
+from lad.detector.known_camera import KnownCameras
 from lad.device import cores
 from lad.errors import LadError
 from lad.features.recipe import UNKNOWN_WEIGHTS
@@ -60,8 +60,8 @@ class Checkpoint:
         doubt: why the detector may be worth nothing; empty: nothing speaks against it.
         familiar: the distance from the training clips beyond which a clip is unfamiliar (`detector.familiar`); None:
             nobody knows.
-        known_cameras: how it scores a camera whose normal footage it was shown (`detector.camera`); None: it was not
-            trained for that.
+        known_cameras: how it scores a camera whose normal footage it was shown (`detector.known_camera`); None: it was
+            not trained for that.
         fingerprint: of the training run; another run's checkpoint is never resumed.
         optimizer, rng, history: to resume exactly where it stopped.
         made_by: which code wrote it; empty in older files and the authors'.

@@ -50,11 +50,12 @@ def distances(features: ClipFeatures, mean: np.ndarray, std: np.ndarray) -> np.n
 def limit_of(detector: Any, held_out: Iterable[ClipFeatures]) -> float | None:
     """The distance that `SHARE` of the clips of held-out videos keep to what a detector was trained on.
 
-    None: the detector does not standardise its features, so that nothing is known of those.
+    None: that says nothing, since the detector does not standardise its features, or since they are all alike.
     """
     statistics = _statistics(detector)
     found = [distances(one, *statistics) for one in held_out] if statistics else []
-    return float(np.quantile(np.concatenate(found), SHARE)) if found else None
+    limit = float(np.quantile(np.concatenate(found), SHARE)) if found else 0.0
+    return limit if 0 < limit < np.inf else None
 
 
 def familiar_of(detector: Any, limit: float | None) -> Familiar | None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from lad.clip import CLIP_FRAMES
 from lad.detector.calibration import Calibration
-from lad.detector.camera import Camera, KnownCameras, camera_of
 from lad.detector.checkpoint import Checkpoint, CheckpointError
 from lad.detector.familiar import Familiar, familiar_of
+from lad.detector.known_camera import Camera, KnownCameras, camera_of
 from lad.detector.looks import Looks
 from lad.detector.online import WINDOWS_A_BLOCK, ClipScores, Merge, WindowScorer, join
 from lad.detector.tail import ALARMS_PER_DAY, Tail, smoothed, tail_of

@@ -13,7 +13,7 @@ import numpy as np
 from lad.clip import CLIP_FRAMES, top_clips
 from lad.dataset import Video
 from lad.detector.calibration import Calibration, fit_calibration, log_odds
-from lad.detector.camera import Camera, KnownCameras, camera_of, joined
+from lad.detector.known_camera import Camera, KnownCameras, camera_of, joined
 from lad.detector.scoring import Merge, score_features
 from lad.evaluation.metrics import average_precision, best_threshold, roc_auc
 

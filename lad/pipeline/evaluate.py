@@ -17,9 +17,9 @@ from lad.evaluation.results import ScoredVideo, alarm_budget, compute_metrics, l
 from lad.features.recipe import FeatureRecipe, configured_streams
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
-from lad.pipeline.cameras import kept_camera
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.inventory import check_labels, find_features
+from lad.pipeline.known_cameras import kept_camera
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult

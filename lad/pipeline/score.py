@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from lad.dataset import Video
-from lad.detector.camera import Camera
 from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
+from lad.detector.known_camera import Camera
 from lad.detector.looks import looks_of
 from lad.detector.scoring import EventRule, ScoreError, Scorer, Scores, make_scorer
 from lad.device import detector_threads, numerics, repeatable
@@ -22,10 +22,10 @@ from lad.features.recipe import EXTRACT, FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, replacing, write_text
 from lad.pipeline.alarm import is_due, make_due, sound_alarm
-from lad.pipeline.cameras import camera_facts, get_to_know, told_of
 from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import find_features
+from lad.pipeline.known_cameras import camera_facts, get_to_know, told_of
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
 from lad.pipeline.scored import STAGE
@@ -142,7 +142,8 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     _check_detector(project, work, path, verify=asked.verify)
     checkpoint_sha256 = work.manifest.content_sha256(path, verify=asked.verify)
     repairs = detector_repairs(work, checkpoint_sha256)
-    load = cache(lambda: _scorer(project, recipe, load_checkpoint(path), path))
+    read = cache(load_checkpoint)
+    load = cache(lambda: _scorer(project, recipe, read(path), path))
     threads = detector_threads(project.config.threads)
     with repeatable(recipe.device, threads):
         cameras = get_to_know(project, recipe, work, features, checkpoint_sha256, load, reporter)
@@ -161,7 +162,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
         else:
             todo.append((video, today))
     if todo:
-        checkpoint = load_checkpoint(path)
+        checkpoint = read(path)
         given = all(video.is_features for video, _ in todo)
         if differences := other_features(checkpoint, project.config.extract, recipe.identities, given=given):
             reporter.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")

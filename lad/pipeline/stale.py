@@ -20,13 +20,13 @@ from lad.features.labels import labels_misfit, with_events_in_frames
 from lad.features.recipe import EXTRACT, FeatureRecipe, make_recipe, missing_weights
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint
-from lad.pipeline.cameras import kept_camera
 from lad.pipeline.checks import check_config
 from lad.pipeline.evaluate import ITEM as METRICS
 from lad.pipeline.evaluate import STAGE as EVALUATE
 from lad.pipeline.evaluate import metrics_facts
 from lad.pipeline.facts import FACTS, differences
 from lad.pipeline.inventory import features_facts, input_paths, of_content, video_features
+from lad.pipeline.known_cameras import kept_camera
 from lad.pipeline.project import NO_VIDEOS, Project, load_project
 from lad.pipeline.reviewed import with_verdicts
 from lad.pipeline.score import STAGE as SCORE

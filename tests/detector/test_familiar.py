@@ -65,6 +65,10 @@ def test_features_that_are_not_standardised_say_nothing(detector: LinearDetector
     assert familiar_of(detector, None) is None
 
 
+def test_features_that_are_all_alike_say_nothing(detector: LinearDetector) -> None:
+    assert limit_of(detector, [ClipFeatures([np.zeros((1, 5, DIM), np.float32)])]) is None
+
+
 def test_unfamiliar_clips_are_counted_and_lower_the_confidence_of_their_events(detector: LinearDetector) -> None:
     with torch.no_grad():
         detector.linear.weight[-1, 0] = 9.0

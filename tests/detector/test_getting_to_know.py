@@ -11,8 +11,8 @@ import torch
 
 from lad.config import TrainConfig
 from lad.detector.calibration import Calibration, log_odds
-from lad.detector.camera import SHRINK, Camera, KnownCameras, camera_of, joined
 from lad.detector.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from lad.detector.known_camera import SHRINK, Camera, KnownCameras, camera_of, joined
 from lad.detector.scoring import make_scorer
 from lad.detector.training import Fit, Setup
 from lad.detector.training_windows import TrainingVideo

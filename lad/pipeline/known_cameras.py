@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lad.dataset import Video
-from lad.detector.camera import Camera, joined
 from lad.detector.checkpoint import CheckpointError
+from lad.detector.known_camera import Camera, joined
 from lad.detector.scoring import ScoreError, Scorer
 from lad.device import detector_threads, numerics
 from lad.features.recipe import FeatureRecipe
