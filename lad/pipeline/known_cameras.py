@@ -22,7 +22,7 @@ from lad.pipeline.reporter import Reporter
 from lad.work.layout import Work
 
 STAGE = "camera"
-HELP = "a few minutes of the camera's normal footage would make the scores better: `lad score --normal FOOTAGE`"
+HELP = "the camera is not known: a few minutes of its normal footage may help: `lad score --normal FOOTAGE`"
 
 
 def normal_footage(project: Project) -> dict[str, list[Video]]:

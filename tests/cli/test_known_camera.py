@@ -18,7 +18,7 @@ import lad as library
 Lad = Callable[..., tuple[int, str, str]]
 MakeVideo = Callable[..., Path]
 KNOWN = {"usual": -3.0, "slope": 1.0, "offset": 0.0}
-HELP = "a few minutes of the camera's normal footage would make the scores better"
+HELP = "the camera is not known: a few minutes of its normal footage may help"
 
 
 @pytest.fixture
