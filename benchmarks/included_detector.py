@@ -262,12 +262,14 @@ def on_ur_fall(path: Path, trained: Checkpoint, data: Path) -> Sequence[Measured
         work = Work(manifest)
         videos = read_dataset(listed, data)
         scored = [scored_video(v, read_scores(work.scores(v.id))) | {"source": v.id, "camera": v.group} for v in videos]
+    error = calibration_error(reliability(*frames_of(scored)) or [])
     falls = [one for one in scored if one["events"]]
     both = f"UR Fall: {len(scored)} videos, those with falls in one room and those without in another"
     return [
         number("frame AUC", ITSELF, scored, auc_of, both, BY_VIDEO),
         number("frame AUC", ITSELF, falls, auc_of, f"the {len(falls)} videos of UR Fall with falls", BY_VIDEO),
         *rates_of(ITSELF, scored, trained.threshold, "UR Fall", BY_VIDEO),
+        Measured("calibration error", ITSELF, "UR Fall", round(error, 3)),
         *known_numbers(
             ITSELF, scored, trained.calibration, trained.known_cameras or {}, f"UR Fall, {KNOWING_ROOMS}", BY_VIDEO
         ),
