@@ -7,7 +7,7 @@
 - cross-validation: the sources of the training half are dealt into five parts, three times. Each part is scored by a
   detector that the other four taught. By these numbers the form was chosen.
 - UR Fall: scored by a detector that the training half taught. For measuring alone.
-- with --test: the test half, once, by the same detector. Nothing was chosen after that.
+- with --test: the test half, by the same detector. No form was chosen after that.
 
 A video is scored by what is known of its camera without the video itself. A source has few normal videos, so an
 abnormal one does without one of them, too: else it would be known by more footage than the normal ones are, and the
@@ -16,7 +16,8 @@ amount of footage would tell them apart.
 How it is chosen, written before anything was measured: by cross-validation with all footage. A form is taken in place
 of a shift only if the 95 % interval of its difference (bootstrap over the sources) is above 0. So is a shift in place
 of nothing, unless it does no harm to AUC and lowers the calibration error. Of equally good m the one in the middle is
-taken. Nothing is chosen by UR Fall or by the test half, and the test half is looked at once, whatever it says.
+taken. Nothing is chosen by UR Fall or by the test half, and the test half is looked at once, whatever it says. (It was
+looked at twice: docs/results.md says why.)
 
 Forms, of which each has a number `m` of clips that count as much as knowing nothing (n clips count n / (n + m)):
 
