@@ -99,8 +99,8 @@ def measure(name: str, row: Row, data: Path) -> dict[str, Any]:
     """The numbers of a row, from this run or from an earlier one.
 
     Returns:
-        `{"splits": [{"split", "auc", "validation", "metrics", "videos"}, ...], "seconds", "key"}`, where `videos` are
-        as `scored_video` makes them.
+        `{"splits": [{"split", "auc", "validation", "trained", "metrics", "videos"}, ...], "seconds", "key"}`, where
+        `videos` are as `scored_video` makes them.
     """
     path, changes, config = row_config(name, row)
     codes = [EXTRACT_CODE, TRAIN_CODE, SCORE_CODE, EVALUATE_CODE]
@@ -137,7 +137,8 @@ def detector_splits(work: Work, projects: Sequence[Project], metrics: dict[str, 
         {
             "split": place.folder.name,
             "auc": one["auc"],
-            "validation": validation_auc(place),
+            "validation": (trained := validation_of(place))["auc"],
+            "trained": trained,
             "metrics": one,
             "videos": [scored_video(v, read_scores(place.scores(v.id))) for v in project.videos if v.split == "test"],
         }
@@ -145,11 +146,11 @@ def detector_splits(work: Work, projects: Sequence[Project], metrics: dict[str, 
     ]
 
 
-def validation_auc(work: Work) -> float:
-    """The AUC on held-out training videos, by which a recipe is chosen, after as many steps as the detector has had."""
+def validation_of(work: Work) -> dict[str, Any]:
+    """What held-out training videos said of as many steps as the detector has had; a recipe is chosen by its AUC."""
     trained = work.manifest.get(TRAIN, work.item(DETECTOR))
     assert trained is not None
-    return trained.info["validation"]["auc"]
+    return trained.info["validation"]
 
 
 def scored_video(video: Video, scores: np.ndarray) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,13 @@ from typing import Any
 
 from benchmarks.accuracy import WORK, measure, scored_video
 from benchmarks.accuracy_page import Scored, auc_of, between, false_alarm_rate_of, recall_of, resampled
-from benchmarks.accuracy_rows import BENCHMARKS, ROOT
+from benchmarks.accuracy_rows import BENCHMARKS, ROOT, frames_of
+from benchmarks.known_scores import at_known_cameras
+from lad.clip import CLIP_FRAMES
 from lad.dataset import dataset_text, read_dataset
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lad.detector.included import DEFAULT, DIGITS, FOLDER, Card, Measured
+from lad.evaluation.reliability import calibration_error, reliability
 from lad.files import file_sha256, write_bytes, write_json
 from lad.pipeline.score import read_scores
 from lad.version import VERSION
@@ -36,6 +39,9 @@ from lad.work.manifest import read_manifest
 NEEDED = ("extract", "train", "score", "threads")  # sections of the configuration that scoring reads
 BY_SOURCE, BY_VIDEO = "bootstrap over the sources", "bootstrap over the videos"
 RECIPE, ITSELF = "the same recipe, trained on the training half", "the detector in this file"
+KNOWING = "with all other normal footage of each camera (2 to 10 seconds)"
+WALKWAY = ("testing/frames/01", "testing/frames/05", "training/frames/01", "training/frames/05")
+KNOWING_ROOMS = "with all other normal footage of each of the two rooms"
 FOLDS = "the same recipe in cross-validation: five times trained on four fifths of the sources, tested on the others"
 FOLDS_AUC = "frame AUC, mean of the five; the number of training steps was chosen by it"
 wrapped = partial(wrap, width=120)
@@ -62,10 +68,12 @@ MUST_NOT = [
     "finding out who somebody is, or watching people where the law forbids it",
 ]
 LIMITS = [
-    "a new camera may shift all of its scores: look at the ranking first, then set score.threshold for this camera",
+    "a camera that it does not know may shift all scores: show it normal footage (lad score --normal), or look at the "
+    "ranking first and set score.threshold for this camera",
     "falls rank well within one room, and may all score low in it: with the threshold of the file they are missed",
     "crowded rooms raise false alarms, and fights at a distance look like walking",
-    "a camera that looks straight down from the ceiling is another world: near chance",
+    "a camera that looks straight down from the ceiling is another world: near chance. So is one from which people are "
+    "small. Where a warning says that many clips are unfamiliar, believe nothing",
     "it knows no category but these two: other events (fire, theft, accidents) have no score that means anything",
 ]
 
@@ -73,7 +81,10 @@ LIMITS = [
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of surveillance and ur_fall"
+        "--data",
+        type=Path,
+        default=ROOT.parent / "shared" / "data",
+        help="folder of surveillance, ur_fall and ucsd_ped2",
     )
     parser.add_argument("--out", type=Path, default=FOLDER, help="where the detector and its card go")
     parser.add_argument("--pages", type=Path, default=ROOT / "docs", help="folder of detectors.md")
@@ -145,9 +156,11 @@ def describe(path: Path, trained: Checkpoint, validated: float, half: dict[str, 
     measured += [
         *rates,
         Measured("calibration error", RECIPE, on, round(half["metrics"]["calibration_error"], 3)),
+        *known_numbers(RECIPE, tested, *calibrations(half["trained"]), f"{on}, {KNOWING}", BY_SOURCE),
         Measured(FOLDS_AUC, FOLDS, "the training half", round(half["validation"], 4)),
         Measured(FOLDS_AUC, FOLDS, "all clips", round(validated, 4)),
         *on_ur_fall(path, trained, data / "ur_fall"),
+        *on_walkway(path, data / "ucsd_ped2"),
     ]
     assert trained.config is not None
     extract = trained.config["extract"]
@@ -211,6 +224,31 @@ def rates_of(of: str, scored: Scored, threshold: float, on: str, how: str) -> li
     ]
 
 
+def calibrations(validation: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """Of a detector's scores, and what it knows of cameras, as its validation found them."""
+    return (
+        {key: validation[key] for key in ("slope", "offset")},
+        {key: validation[f"known_{key}"] for key in ("usual", "slope", "offset")},
+    )
+
+
+def known_numbers(
+    of: str, scored: Scored, own: Mapping[str, float], cameras: Mapping[str, float], on: str, how: str
+) -> list[Measured]:
+    """How good a detector is when it knows the cameras.
+
+    Args:
+        of: which detector.
+        scored: as it scores them without.
+        own, cameras: calibration of its scores, and what it knows of cameras, as a checkpoint has them.
+        on: which videos, and by how much footage their cameras are known.
+        how: intervals are made.
+    """
+    known = at_known_cameras(scored, own, cameras)
+    error = calibration_error(reliability(*frames_of(known)) or [])
+    return [number("frame AUC", of, known, auc_of, on, how), Measured("calibration error", of, on, round(error, 3))]
+
+
 def on_ur_fall(path: Path, trained: Checkpoint, data: Path) -> Sequence[Measured]:
     """How the detector itself does on a set that it has never seen; nothing where that is not there."""
     if not data.is_dir():
@@ -223,14 +261,38 @@ def on_ur_fall(path: Path, trained: Checkpoint, data: Path) -> Sequence[Measured
     with read_manifest(home) as manifest:
         work = Work(manifest)
         videos = read_dataset(listed, data)
-        scored = [scored_video(v, read_scores(work.scores(v.id))) | {"source": v.id} for v in videos]
+        scored = [scored_video(v, read_scores(work.scores(v.id))) | {"source": v.id, "camera": v.group} for v in videos]
+    error = calibration_error(reliability(*frames_of(scored)) or [])
     falls = [one for one in scored if one["events"]]
     both = f"UR Fall: {len(scored)} videos, those with falls in one room and those without in another"
     return [
         number("frame AUC", ITSELF, scored, auc_of, both, BY_VIDEO),
         number("frame AUC", ITSELF, falls, auc_of, f"the {len(falls)} videos of UR Fall with falls", BY_VIDEO),
         *rates_of(ITSELF, scored, trained.threshold, "UR Fall", BY_VIDEO),
+        Measured("calibration error", ITSELF, "UR Fall", round(error, 3)),
+        *known_numbers(
+            ITSELF, scored, trained.calibration, trained.known_cameras or {}, f"UR Fall, {KNOWING_ROOMS}", BY_VIDEO
+        ),
+        unfamiliar_share(home, "UR Fall"),
     ]
+
+
+def on_walkway(path: Path, data: Path) -> Sequence[Measured]:
+    """How much of a camera that is another world is unfamiliar: people on a walkway, small and seen from above."""
+    if not data.is_dir():
+        return []
+    home = WORK / "walkway"
+    lad("score", "--data", data, "--work", home, "--checkpoint", path, *(data / folder for folder in WALKWAY))
+    return [unfamiliar_share(home, "UCSD Ped2, a walkway from above: four of its videos")]
+
+
+def unfamiliar_share(home: Path, on: str) -> Measured:
+    """Of the clips that were scored in a work directory."""
+    with read_manifest(home) as manifest:
+        rows = [row.info for row in manifest.items("score").values()]
+    clips = sum(-(-row["frames"] // CLIP_FRAMES) for row in rows)
+    share = sum(row["unfamiliar"] for row in rows) / clips
+    return Measured("share of the clips that are unfamiliar", ITSELF, on, round(share, 4))
 
 
 def page_lines(card: Card) -> list[str]:

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from lad.config import Config, ConfigError, load_config
-from lad.detector.cameras import UnknownCamera, of_camera
-from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features, scoring_config
+from lad.detector.cameras import of_source
+from lad.detector.checkpoint import CheckpointError, load_checkpoint, other_features, scoring_config
 from lad.detector.included import find_detector
+from lad.detector.known_camera import joined
 from lad.detector.looks import looks_of
 from lad.detector.scoring import Event, EventRule, ScoreError, Scorer, Scores, make_scorer
 from lad.device import STEADY_THREADS, detector_threads, network_threads, repeatable, resolve_device
@@ -104,6 +105,28 @@ class Detector:
         self.weights = dict(extractor.recipe.identities)
         self.warnings = list(warnings)
 
+    def get_to_know(self, normal: Iterable[Place], *, folder_fps: float = 25.0) -> Detector:
+        """It, for the camera whose footage this is: a few minutes in which nothing happens.
+
+        Args:
+            normal: video files and folders of numbered images.
+            folder_fps: frames a second of a folder of images.
+
+        Raises:
+            CheckpointError: it was not trained to get to know cameras.
+            VideoError: nothing can be read from a video.
+        """
+        if self._scorer.known_cameras is None:
+            raise CheckpointError("the detector was not trained to get to know cameras (train.adapt=source)")
+        pieces = []
+        device, threads = self._extractor.recipe.device, detector_threads(self._extractor.config.threads)
+        for _, found in self._extractor.run(list(normal), folder_fps):
+            if isinstance(found, VideoError):
+                raise found
+            with repeatable(device, threads):
+                pieces.append(self._scorer.get_to_know(found.features, found.timeline))
+        return Detector(self._scorer.at(joined(pieces)), self._extractor, self.warnings)
+
     def score(self, path: Place, *, folder_fps: float = 25.0) -> Scores:
         """Score every frame of a video.
 
@@ -140,10 +163,9 @@ class Detector:
             if isinstance(found, VideoError):
                 yield path, found
                 continue
-            parts = [array if array.ndim == 3 else array[None] for array in found.batches.values()]
             try:
                 with repeatable(device, threads):
-                    scores = self._scorer(ClipFeatures(parts), found.timeline, found.info.warnings)
+                    scores = self._scorer(found.features, found.timeline, found.info.warnings)
             except ScoreError as error:
                 yield path, VideoError(f"{masked(str(path))}: {error}")
                 continue
@@ -181,7 +203,7 @@ def load(
     path = find_detector(checkpoint)
     options = {"device": device, "workers": workers, "threads": threads, "score.max_memory": max_memory}
     config = scoring_config(path, [], options)
-    loaded = _of_source(load_checkpoint(path), path, source)
+    loaded = of_source(load_checkpoint(path), path, source)
     extractor = _open_extractor(config)
     recipe = extractor.recipe
     scorer = make_scorer(
@@ -198,20 +220,6 @@ def load(
     return Detector(
         scorer, extractor, warnings + ([f"it may be worth nothing: {loaded.doubt}"] if loaded.doubt else [])
     )
-
-
-def _of_source(checkpoint: Checkpoint, path: Path, source: str | None) -> Checkpoint:
-    """The detector of a camera.
-
-    Raises:
-        CheckpointError: there is none, or one for all cameras.
-    """
-    if source and not checkpoint.cameras:
-        raise CheckpointError(f"{path}: has one detector, whatever the camera: leave source out")
-    try:
-        return of_camera(checkpoint, source or "")
-    except UnknownCamera as error:
-        raise UnknownCamera(f"{path}: {error}") from error
 
 
 def extract_features(
@@ -306,6 +314,11 @@ class _Found:
     batches: dict[str, np.ndarray]
     timeline: Timeline
     info: VideoInfo
+
+    @property
+    def features(self) -> ClipFeatures:
+        """As a detector takes them."""
+        return ClipFeatures([array if array.ndim == 3 else array[None] for array in self.batches.values()])
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,14 @@ def train(**options: Any) -> int:
     "trained, surveillance].",
 )
 @SOURCE
+@click.option(
+    "--normal",
+    multiple=True,
+    type=Place(),
+    metavar="FOOTAGE",
+    help="Footage of the same camera in which nothing happens, a few minutes of it: file, folder or glob. The detector "
+    "gets to know the camera by it. Can be given several times.",
+)
 @ALARM
 @REPORT
 @click.argument("videos", nargs=-1, type=Place())
@@ -158,6 +166,7 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, report: bool, **opti
     \b
     Examples:
       lad score street.mp4
+      lad score street.mp4 --normal ~/footage/quiet_hours
       lad score --checkpoint best.pt street.mp4
       lad score --checkpoint best.pt ~/footage --work ~/footage_scores --report
       lad score --checkpoint best.pt street.mp4 --alarm "python tell_me.py"

@@ -309,6 +309,7 @@ def begin(
             shard=shard,
             ray=_on_ray(options),
             add=options.get("add") or "",
+            normal=options.get("normal", ()),
         ),
         options["as_json"],
     )

@@ -25,7 +25,7 @@ class Calibration:
         """Scores of any shape, in [0, 1] -> float64 probabilities in the same order."""
         if self == Calibration():
             return np.asarray(scores, dtype=np.float64)
-        return 1 / (1 + np.exp(-self.slope * _log_odds(scores) - self.offset))
+        return 1 / (1 + np.exp(-self.slope * log_odds(scores) - self.offset))
 
 
 def fit_calibration(labels: np.ndarray, scores: np.ndarray, weight: float = 1 / CLIP_FRAMES) -> Calibration | None:
@@ -43,11 +43,12 @@ def fit_calibration(labels: np.ndarray, scores: np.ndarray, weight: float = 1 / 
     if labels.all() or not labels.any():
         return None
     weights = np.full(len(labels), weight)
-    fitted = LogisticRegression(C=1.0).fit(_log_odds(scores)[:, None], labels, sample_weight=weights)
+    fitted = LogisticRegression(C=1.0).fit(log_odds(scores)[:, None], labels, sample_weight=weights)
     slope, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     return Calibration(slope, offset) if slope > 0 else None
 
 
-def _log_odds(scores: np.ndarray) -> np.ndarray:
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    """Of scores in [0, 1], finite."""
     inside = np.clip(np.asarray(scores, dtype=np.float64), SMALLEST, 1 - SMALLEST)
     return np.log(inside) - np.log1p(-inside)

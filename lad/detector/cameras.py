@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lad.detector.checkpoint import CAMERAS_OWN, DEFAULT_THRESHOLD, Checkpoint, CheckpointError, by_camera
@@ -70,3 +71,17 @@ def of_camera(checkpoint: Checkpoint, source: str) -> Checkpoint:
             f"with normal footage of it in the dataset.csv: lad train --add {shlex.quote(source)}"
         )
     return by_camera(checkpoint)[source]
+
+
+def of_source(checkpoint: Checkpoint, path: Path, source: str | None) -> Checkpoint:
+    """The detector of a camera.
+
+    Raises:
+        CheckpointError: there is none, or one for all cameras.
+    """
+    if source and not checkpoint.cameras:
+        raise CheckpointError(f"{path}: has one detector, whatever the camera: leave source out")
+    try:
+        return of_camera(checkpoint, source or "")
+    except UnknownCamera as error:
+        raise UnknownCamera(f"{path}: {error}") from error

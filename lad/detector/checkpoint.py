@@ -15,6 +15,7 @@ from lad.datasets import BENCHMARKS
 from lad.detector.bounds import check_demands
 from lad.detector.calibration import Calibration
 from lad.detector.detector_file import SUFFIX, NotADetector, read_detector, write_detector
+from lad.detector.known_camera import KnownCameras
 from lad.device import cores
 from lad.errors import LadError
 from lad.features.recipe import UNKNOWN_WEIGHTS
@@ -26,8 +27,10 @@ from lad.version import VERSION, code_version
 RELEASED_STREAMS = {1024: ["rgb"], 2048: ["rgb", "flow"]}  # length of a clip's features -> what they are made of
 SAFEGUARDS = ("max_pixels", "max_frames", "stall_seconds")
 MAX_CHECKPOINT_BYTES = 8 << 30  # many times the largest detector
-FORMAT = 4
-OLDER_FORMATS = (2, 3)  # 2 lacks `calibration`; both lack what says which detector it is and how it was chosen
+FORMAT = 5
+_NEW_IN_5: dict[str, Any] = {"familiar": None, "known_cameras": None}
+_NEW_IN_4 = {"calibration": vars(Calibration()), "network": {}, "selection": "", "doubt": "", **_NEW_IN_5}
+OLDER_FORMATS = {2: _NEW_IN_4, 3: _NEW_IN_4, 4: _NEW_IN_5}  # -> what their files may lack
 FEATURE_WEIGHTS = (
     "holds the weights of a feature network, and a detector is needed: the best.pt of `lad train` "
     "(for such weights there is `lad weights fetch NAME --from FILE`)"
@@ -56,6 +59,10 @@ class Checkpoint:
             several cameras, `cameras`: what each has of its own, its sizes among it; see `lad.detector.cameras`.
         selection: how the number of training steps was chosen.
         doubt: why the detector may be worth nothing; empty: nothing speaks against it.
+        familiar: the distance from the training clips beyond which a clip is unfamiliar (`detector.familiar`); None:
+            nobody knows.
+        known_cameras: how it scores a camera whose normal footage it was shown (`detector.known_camera`); None: it was
+            not trained for that.
         fingerprint: of the training run; another run's checkpoint is never resumed.
         optimizer, rng, history: to resume exactly where it stopped.
         made_by: which code wrote it; empty in older files and the authors'.
@@ -72,6 +79,8 @@ class Checkpoint:
     network: dict[str, Any] = field(default_factory=dict)
     selection: str = ""
     doubt: str = ""
+    familiar: float | None = None
+    known_cameras: dict[str, float] | None = None
     fingerprint: str = ""
     optimizer: dict[str, Any] | None = None
     rng: dict[str, Any] = field(default_factory=dict)
@@ -282,6 +291,10 @@ def _check_parts(checkpoint: Checkpoint, classes: int) -> None:
     calibration = Calibration(**checkpoint.calibration)
     if not all(math.isfinite(number) for number in (calibration.slope, calibration.offset, checkpoint.threshold)):
         raise ValueError("its calibration or its threshold is not finite")
+    if checkpoint.familiar is not None and not 0 < checkpoint.familiar < math.inf:
+        raise ValueError("the distance of unfamiliar clips is not above 0")
+    if checkpoint.known_cameras is not None:
+        KnownCameras(**checkpoint.known_cameras).check()
     if not all(isinstance(identity, str) for identity in dict(checkpoint.weights).values()):
         raise ValueError("it names the weights of its features wrongly")
 
@@ -315,12 +328,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if "format" not in data:
         checkpoint = Checkpoint(model=data)
     elif data["format"] in (*OLDER_FORMATS, FORMAT):
-        parts = {"made_by": "", **{key: value for key, value in data.items() if key != "format"}}
-        if data["format"] in OLDER_FORMATS:
-            older = {"calibration": vars(Calibration()), "network": {}, "selection": "", "doubt": ""}
-            parts = {**older, **parts}
+        parts = {"made_by": "", **OLDER_FORMATS.get(data["format"], {})}
+        parts |= {key: value for key, value in data.items() if key != "format"}
         if differing := parts.keys() ^ {one.name for one in fields(Checkpoint)}:
-            raise CheckpointError(f"{path}: not as lad writes format {FORMAT}: {', '.join(sorted(differing))}")
+            raise CheckpointError(f"{path}: not as lad writes format {data['format']}: {', '.join(sorted(differing))}")
         checkpoint = Checkpoint(**parts)
         made_with = checkpoint.config
         if made_with is not None and not (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -12,6 +12,8 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.detector.calibration import Calibration
 from lad.detector.checkpoint import Checkpoint, CheckpointError
+from lad.detector.familiar import Familiar, familiar_of
+from lad.detector.known_camera import Camera, KnownCameras, camera_of
 from lad.detector.looks import Looks
 from lad.detector.online import WINDOWS_A_BLOCK, ClipScores, Merge, WindowScorer, join
 from lad.detector.tail import ALARMS_PER_DAY, Tail, smoothed, tail_of
@@ -23,6 +25,9 @@ from lad.names import is_normal
 
 if TYPE_CHECKING:
     from lad.models.registry import Detector, VideoDetector
+
+
+WARNED_SHARE = 0.1  # of a video's clips: if so many are unfamiliar, a warning says so
 
 
 class ScoreError(LadError):
@@ -117,6 +122,8 @@ class Event:
         category: what it looks like most.
         peak: the highest score in it.
         looks_like: the likeliest three of Kinetics' 400 actions; empty where its features cannot tell.
+        confidence: 1 where all of it is like what the detector was trained on, less where it is not; None: nobody
+            knows.
     """
 
     start: int
@@ -126,6 +133,7 @@ class Event:
     category: str
     peak: float
     looks_like: tuple[str, ...] = ()
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,7 @@ class Scores:
         clip_of_frame: `(n,)` int64, a clip that holds each frame.
         votes: `(C,)` int64, windows that each category won.
         warnings: what was odd about the video.
+        unfamiliar: how many of the clips are unlike all that the detector was trained on; None: nobody knows.
     """
 
     frames: np.ndarray
@@ -157,6 +166,7 @@ class Scores:
     clip_of_frame: np.ndarray
     votes: np.ndarray
     warnings: list[str] = field(default_factory=list)
+    unfamiliar: int | None = None
 
     @property
     def peak(self) -> int:
@@ -191,6 +201,8 @@ class Scorer:
         tail: of a detector that knows normal footage alone: how rare its numbers are there. It takes the place of the
             calibration, and there are no categories that could win votes.
         alarms_per_day: of normal footage, that the threshold is for; None: it was chosen otherwise.
+        familiar: tells how familiar clips are; None: nobody knows.
+        known_cameras: how it scores a camera whose normal footage it was shown; None: it was not trained for that.
     """
 
     detector: Detector | VideoDetector
@@ -203,6 +215,22 @@ class Scorer:
     looks: Looks | None = None
     tail: Tail | None = None
     alarms_per_day: float | None = None
+    familiar: Familiar | None = None
+    known_cameras: KnownCameras | None = None
+
+    def at(self, camera: Camera) -> Scorer:
+        """It for a camera that it knows; as it is where it was not trained for that, or there is no footage."""
+        if self.known_cameras is None or not camera.clips:
+            return self
+        return replace(self, calibration=self.known_cameras.calibration(camera))
+
+    def get_to_know(self, features: ClipFeatures, timeline: Timeline) -> Camera:
+        """A camera by a video of it in which nothing happens.
+
+        Raises:
+            CheckpointError, ScoreError: as scoring it.
+        """
+        return camera_of(timeline.by_frame(self._found(features).clips))
 
     def check(self, features: ClipFeatures) -> None:
         """Raise CheckpointError where the detector is for features of another length."""
@@ -210,6 +238,13 @@ class Scorer:
             raise CheckpointError(
                 f"made for features of {self.detector.feature_dim} numbers a clip, these have {features.dim}"
             )
+
+    def _found(self, features: ClipFeatures, on_part: Callable[[float], None] = lambda share: None) -> ClipScores:
+        self.check(features)
+        found = score_features(self.detector, features, merge=self.merge, on_part=on_part)
+        if not (np.isfinite(found.clips).all() and np.isfinite(found.classes).all()):
+            raise ScoreError("the detector gives scores that are not finite: its features are not what it learned from")
+        return found
 
     def _final(self, frames: np.ndarray, timeline: Timeline) -> np.ndarray:
         """The scores of frames, from the detector's numbers."""
@@ -233,10 +268,8 @@ class Scorer:
             CheckpointError: the detector is for features of another length.
             ScoreError: its scores are not finite.
         """
-        self.check(features)
-        found = score_features(self.detector, features, merge=self.merge, on_part=on_part)
-        if not (np.isfinite(found.clips).all() and np.isfinite(found.classes).all()):
-            raise ScoreError("the detector gives scores that are not finite: its features are not what it learned from")
+        found = self._found(features, on_part)
+        familiar = self.familiar(features) if self.familiar else None
         frames = self._final(timeline.by_frame(found.clips), timeline)
         clip_of_frame = timeline.clip_of_frame(len(found.clips))
         ends = timeline.ends
@@ -249,6 +282,7 @@ class Scorer:
                 category=event_category(self.classes, found.classes[clip_of_frame[start:end]].mean(axis=0)),
                 peak=float(frames[start:end].max()),
                 looks_like=self._looks_like(features, clip_of_frame[start:end]),
+                confidence=None if familiar is None else float(familiar[clip_of_frame[start:end]].mean()),
             )
             for start, end in events_above(
                 frames,
@@ -270,8 +304,18 @@ class Scorer:
             clip_classes=found.classes,
             clip_of_frame=clip_of_frame,
             votes=found.votes if self.tail is None else np.zeros_like(found.votes),
-            warnings=list(warnings),
+            warnings=[*warnings, *_told_of(familiar)],
+            unfamiliar=None if familiar is None else int((familiar < 1).sum()),
         )
+
+
+def _told_of(familiar: np.ndarray | None) -> list[str]:
+    """A warning, if many clips are unfamiliar; a few are in every video."""
+    unfamiliar = 0 if familiar is None else int((familiar < 1).sum())
+    if familiar is None or unfamiliar < WARNED_SHARE * len(familiar):
+        return []
+    some = f"{unfamiliar} of {len(familiar)} clips are unfamiliar"
+    return [f"{some}: unlike all that the detector was trained on, so that its scores of them mean little"]
 
 
 def make_scorer(
@@ -332,4 +376,6 @@ def make_scorer(
         looks,
         tail,
         alarms_per_day,
+        familiar_of(detector, checkpoint.familiar),
+        KnownCameras(**checkpoint.known_cameras) if checkpoint.known_cameras else None,
     )

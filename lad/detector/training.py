@@ -12,11 +12,12 @@ import torch
 
 from lad.config import TrainConfig
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from lad.detector.familiar import limit_of
 from lad.detector.scoring import Merge
 from lad.detector.training_clicks import grow
 from lad.detector.training_videos import VideoSampler
 from lad.detector.training_windows import TrainingVideo, WindowSampler, feature_statistics
-from lad.detector.validation import Evaluation, best_evaluation, doubt, validate, validate_whole
+from lad.detector.validation import Evaluation, best_evaluation, doubt, validate, validate_known, validate_whole
 from lad.files import link
 from lad.models.registry import Supervision, build_detector, sees_videos
 
@@ -106,6 +107,7 @@ class Fit:
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), lr=setup.train.learning_rate, weight_decay=setup.train.weight_decay, fused=True
         )
+        self.familiar = limit_of(self.model, [video.features for video in val])
         self.step = 0
         self.history: list[Evaluation] = []
         self._resume()
@@ -124,10 +126,13 @@ class Fit:
             if self.step % config.evaluate_every and self.step != steps:
                 yield None
                 continue
+            knows = bool(self.val) and config.adapt == "source"
             evaluation = Evaluation(
                 self.step,
                 torch.stack(losses).mean().item(),
                 self.validate(self.model, self.val, self.setup.merge) if self.val else None,
+                known=validate_known(self.model, self.val, self.setup.merge) if knows else None,
+                familiar=self.familiar,
                 **self._try(),
             )
             losses.clear()
@@ -176,7 +181,8 @@ class Fit:
             old.unlink()
 
     def _checkpoint(self) -> Checkpoint:
-        chosen = (self.chosen or self.history[-1]).validation
+        evaluation = self.chosen or self.history[-1]
+        chosen = evaluation.validation
         calibration, threshold = (chosen.calibration, chosen.threshold) if chosen else (None, None)
         rng = {"cpu": torch.get_rng_state()}
         if self.setup.device.startswith("cuda"):
@@ -191,6 +197,7 @@ class Fit:
             network={"name": self.setup.train.detector, "sizes": _sizes(self.setup, self.sampler)},
             selection=self.setup.selection,
             doubt=doubt(chosen.auc if chosen else None, *self.validated_on),
+            familiar=evaluation.familiar,
             fingerprint=self.setup.fingerprint,
             optimizer=self.optimizer.state_dict(),
             rng=rng,
@@ -200,6 +207,8 @@ class Fit:
             checkpoint.calibration = vars(calibration)
         if calibration is not None and threshold is not None:
             checkpoint.threshold = float(calibration(np.array(threshold)))
+        known = evaluation.known.cameras if evaluation.known else None
+        checkpoint.known_cameras = vars(known) if known else None
         return checkpoint
 
 

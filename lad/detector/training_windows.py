@@ -35,7 +35,7 @@ class TrainingVideo:
         label: index of its category; `UNKNOWN_CATEGORY`: nobody said.
         labelled: `(frames,)` bool, false for the frames of which nobody knows what they show; None: all are known.
         clicks: the frames that are labelled, where those are single ones inside events; empty: they are not.
-        group: videos of one group stay together when videos are divided.
+        group: videos of one group stay together when videos are divided; a camera's, where their sources name one.
         targets: `(clips, 16)` float32, 1 on anomalous frames.
         mask: `(clips, 16)` float32, 1 on real frames that are labelled: the last clip may reach beyond the video's end.
     """

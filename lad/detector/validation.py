@@ -12,12 +12,16 @@ import numpy as np
 
 from lad.clip import CLIP_FRAMES, top_clips
 from lad.dataset import Video
-from lad.detector.calibration import Calibration, fit_calibration
+from lad.detector.calibration import Calibration, fit_calibration, log_odds
+from lad.detector.known_camera import Camera, KnownCameras, camera_of, joined
 from lad.detector.scoring import Merge, score_features
 from lad.evaluation.metrics import average_precision, best_threshold, roc_auc
 
 if TYPE_CHECKING:
     from lad.detector.training_windows import TrainingVideo
+
+
+KNOWN = "known_"  # how keys of a `KnownValidation` begin among those of an evaluation
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,29 @@ TRIED = ("test_auc", "by_test_auc", "by_test_ap")  # numbers of the test videos,
 
 
 @dataclass(frozen=True)
+class KnownValidation:
+    """How good a detector is on held-out cameras when it was shown their other normal footage; undefined is None.
+
+    Attributes:
+        auc: of frames.
+        usual: mean level of the cameras' normal footage.
+        slope, offset: of the calibration that suits their shifted scores best.
+    """
+
+    auc: float | None
+    usual: float | None
+    slope: float | None
+    offset: float | None
+
+    @property
+    def cameras(self) -> KnownCameras | None:
+        """What scoring needs of it; None: it is not all there."""
+        if self.usual is None or self.slope is None or self.offset is None:
+            return None
+        return KnownCameras(self.usual, self.slope, self.offset)
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What is known of a detector after so many steps of training.
 
@@ -69,6 +96,8 @@ class Evaluation:
         validation: on the held-out videos; None: there are none.
         test_auc: of the `test` videos, with `protocol.released` only.
         by_test_auc, by_test_ap: of the `test` videos, with `protocol.by_test` only.
+        known: on the held-out videos, of cameras that the detector got to know; None: it learned nothing of cameras.
+        familiar: the distance of features that nearly all held-out clips keep; None: nobody knows.
     """
 
     step: int
@@ -77,12 +106,18 @@ class Evaluation:
     test_auc: float | None = None
     by_test_auc: float | None = None
     by_test_ap: float | None = None
+    known: KnownValidation | None = None
+    familiar: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, flat, as checkpoints and curves keep it."""
         data: dict[str, Any] = {"step": self.step, "loss": self.loss}
         if self.validation is not None:
             data |= asdict(self.validation)
+        if self.known is not None:
+            data |= {f"{KNOWN}{name}": value for name, value in asdict(self.known).items()}
+        if self.familiar is not None:
+            data["familiar"] = self.familiar
         tried = {name: getattr(self, name) for name in TRIED}
         return data | {name: value for name, value in tried.items() if value is not None}
 
@@ -95,13 +130,24 @@ class Evaluation:
         """
         names = [field.name for field in fields(Validation)]
         validation = Validation(**{name: data[name] for name in names}) if "auc" in data else None
-        return cls(data["step"], data["loss"], validation, **{name: data.get(name) for name in TRIED})
+        of_known = {key.removeprefix(KNOWN): value for key, value in data.items() if key.startswith(KNOWN)}
+        known = KnownValidation(**of_known) if of_known else None
+        return cls(
+            data["step"],
+            data["loss"],
+            validation,
+            known=known,
+            familiar=data.get("familiar"),
+            **{name: data.get(name) for name in TRIED},
+        )
 
     def describe(self) -> str:
         """It in a few words."""
         numbers = {"loss": self.loss}
         if self.validation is not None:
             numbers |= {"auc": self.validation.auc, "ap": self.validation.ap}
+        if self.known is not None:
+            numbers["auc of known cameras"] = self.known.auc
         return ", ".join(f"{name} {value:.4f}" for name, value in numbers.items() if value is not None)
 
 
@@ -161,6 +207,34 @@ def validate_whole(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "
         predicted.append(float(np.sort(clips)[-top_clips(len(clips)) :].mean()))
     model.train()
     return _validation(np.array([video.is_abnormal for video in used]), np.array(predicted), 1.0)
+
+
+def validate_known(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean") -> KnownValidation:
+    """The same on cameras that the detector gets to know: of each video, by the normal frames of the camera's others.
+
+    A camera that has no others stays as it is. The detector is left in training mode.
+    """
+    model.eval()
+    scores = [
+        video.source.timeline().by_frame(score_features(model, video.features, merge=merge).clips) for video in videos
+    ]
+    model.train()
+    footage: dict[str, dict[int, Camera]] = {}
+    for index, (video, one) in enumerate(zip(videos, scores, strict=True)):
+        normal = video.known(one)[~video.known(video.frame_labels)]
+        footage.setdefault(video.group, {})[index] = camera_of(normal)
+    levels = [camera.level for camera in map(joined, map(dict.values, footage.values())) if camera.clips]
+    if not levels:
+        return KnownValidation(None, None, None, None)
+    usual = float(np.mean(levels))
+    shifted = []
+    for index, (video, one) in enumerate(zip(videos, scores, strict=True)):
+        others = joined(piece for other, piece in footage[video.group].items() if other != index)
+        shifted.append(video.known(log_odds(one) - others.shift(usual)))
+    truth = np.concatenate([video.known(video.frame_labels) for video in videos])
+    predicted = 1 / (1 + np.exp(-np.concatenate(shifted)))
+    found = _validation(truth, predicted, 1 / CLIP_FRAMES)
+    return KnownValidation(found.auc, usual, found.slope, found.offset)
 
 
 def _validation(truth: np.ndarray, predicted: np.ndarray, weight: float) -> Validation:
@@ -260,7 +334,17 @@ def mean_curve(curves: Sequence[Sequence[Evaluation]]) -> list[Evaluation]:
             field.name: _mean([getattr(validation, field.name) for validation in validations])
             for field in fields(Validation)
         }
-        mean.append(Evaluation(entries[0].step, _mean([one.loss for one in entries]), Validation(**numbers)))
+        known = [one.known for one in entries if one.known is not None]
+        of_known = {field.name: _mean([getattr(one, field.name) for one in known]) for field in fields(KnownValidation)}
+        mean.append(
+            Evaluation(
+                entries[0].step,
+                _mean([one.loss for one in entries]),
+                Validation(**numbers),
+                known=KnownValidation(**of_known) if known else None,
+                familiar=_mean([one.familiar for one in entries]),
+            )
+        )
     return mean
 
 

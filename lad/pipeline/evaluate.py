@@ -20,6 +20,7 @@ from lad.files import fingerprint, write_json
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.heat import draw_events
 from lad.pipeline.inventory import check_labels, find_features
+from lad.pipeline.known_cameras import kept_camera
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -190,7 +191,8 @@ def _scores_of_today(
         row = done[video.id]
         detector = row.info["checkpoint"]
         repairs = detector_repairs(work, detector)
-        today = score_facts(project, recipe, video, features[video.id], detector, repairs)
+        camera = kept_camera(project, work, video, detector)
+        today = score_facts(project, recipe, video, features[video.id], detector, repairs, camera)
         if row.fingerprint not in map(fingerprint, today):
             raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
         if not all(work.manifest.is_intact(output, verify=asked.verify) for output in row.outputs):

@@ -19,7 +19,7 @@ from lad.work.layout import Work
 
 FORMAT, VERSION = "lad-events", 1  # of events.json: the number rises when a program that reads it has to change
 TIMES = ("start_frame", "end_frame", "start_seconds", "end_seconds", "start_timecode", "end_timecode")
-COLUMNS = ("video", "path", *TIMES, "category", "peak", "threshold", "looks_like")
+COLUMNS = ("video", "path", *TIMES, "category", "peak", "threshold", "looks_like", "confidence")
 
 
 def write_events(work: Work, detector: str) -> None:
@@ -46,6 +46,7 @@ def event_data(event: FoundEvent) -> dict[str, Any]:
         "category": event.category,
         "peak": event.peak,
         "looks_like": list(event.looks_like),
+        "confidence": event.confidence,
     }
 
 
@@ -58,8 +59,8 @@ def events_table(videos: Sequence[ScoredVideo]) -> str:
         named = [to_cell(video.id), to_cell(_text(str(video.path)))]
         for event in video.events:
             data = event_data(event) | {"category": to_cell(event.category)}
-            looks = ", ".join(data.pop("looks_like"))
-            writer.writerow([*named, *data.values(), video.threshold, looks])
+            looks, confidence = ", ".join(data.pop("looks_like")), data.pop("confidence")
+            writer.writerow([*named, *data.values(), video.threshold, looks, confidence])
     return out.getvalue()
 
 
@@ -78,6 +79,7 @@ def events_data(videos: Sequence[ScoredVideo], detector: str) -> dict[str, Any]:
                 "fps": video.fps,
                 "seconds": video.seconds,
                 "threshold": video.threshold,
+                "unfamiliar": video.unfamiliar,
                 "events": [event_data(event) for event in video.events],
             }
             for video in videos

@@ -49,13 +49,14 @@ def extract_features(
     result = StageResult(EXTRACT)
     _sweep(work)
     stage = _Extraction(project, recipe, work, asked, reporter, result)
-    today = plan(project, recipe, work, asked, reporter, project.videos)
+    videos = project.footage
+    today = plan(project, recipe, work, asked, reporter, videos)
     check_splits(project, recipe, work, asked)
-    result.failed = take_given(project, recipe, work, reporter, project.videos, today.fingerprints)
-    for video in project.videos:
+    result.failed = take_given(project, recipe, work, reporter, videos, today.fingerprints)
+    for video in videos:
         if reason := today.unreadable.get(video.id):
             stage.record_unreadable(video, reason)
-    jobs = [job for video in project.videos if video.id not in result.failed for job in stage.jobs(video, today)]
+    jobs = [job for video in videos if video.id not in result.failed for job in stage.jobs(video, today)]
     if jobs:
         stage.run(jobs, today)
     return result
@@ -89,7 +90,7 @@ class _Extraction:
         self.reporter, self.result = reporter, result
         self.before = work.manifest.items(EXTRACT)  # not yet what `take_given` records
         self.merged = read_merged(work.home) if asked.shard else Merged()
-        self.videos = {video.id: video for video in project.videos}
+        self.videos = {video.id: video for video in project.footage}
 
     def jobs(self, video: Video, today: Plan) -> list[Job]:
         """The job that makes what is missing of a video's features; none where nothing is, or nothing can be done."""

@@ -67,6 +67,8 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
         )
     supervision = supervision_of(videos, config.train)
     _check_classes(videos, classes, needed=supervision != "normal")
+    if config.train.adapt == "source":
+        _check_cameras(videos, supervision)
     if supervision == "normal":
         return
     if config.train.selection == "cross-validation" and any(video.split == "val" for video in videos):
@@ -98,6 +100,20 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
             f"the events of the training videos are all of one source ({next(iter(sources))}), which cannot both teach "
             "and validate: add an event of another source (column source; without one each video is its own), or rows "
             "of the split val with an event, and -o train.selection=validation"
+        )
+
+
+def _check_cameras(videos: Sequence[Video], supervision: Supervision) -> None:
+    if supervision != "frames":
+        raise StageError(
+            f"train.adapt is source, which needs labels of frames, and train.supervision is {supervision} here: "
+            "leave it out (-o train.adapt=none)"
+        )
+    counts = Counter(video.group for video in videos)
+    if not any(counts[video.group] > 1 for video in videos if not video.is_abnormal):
+        raise StageError(
+            "train.adapt is source, and no normal training video has another video of its source beside it: fill in "
+            "the column source, or leave it out (-o train.adapt=none)"
         )
 
 

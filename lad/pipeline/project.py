@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from lad.config import Config, DataConfig
+from lad.config import Config, ConfigError, DataConfig
 from lad.dataset import MAX_PROBLEMS, DatasetError, Video, class_names, read_dataset
 from lad.datasets import BENCHMARKS, Listing, Options
 from lad.datasets.folder import read_folder
@@ -36,6 +36,7 @@ class Asked:
         shard: the part of the videos to work on; None: all.
         ray: where features are extracted; None: on this machine.
         add: the camera to add to a detector of several; empty: none, all footage teaches.
+        normal: what `lad score --normal` names: footage of the camera in which nothing happens.
     """
 
     force: bool = False
@@ -44,6 +45,7 @@ class Asked:
     shard: Shard | None = None
     ray: OnRay | None = None
     add: str = ""
+    normal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Project:
         passed: the files of the folders that were searched that are no videos.
         reviews: video id -> what `lad review` was told of it.
         listed: the videos as the configuration has them, where reviews changed some or added some.
+        normal: footage of their camera in which nothing happens, as `lad score --normal` names it.
     """
 
     config: Config
@@ -67,6 +70,17 @@ class Project:
     passed: Passed = field(default_factory=Passed)
     reviews: Mapping[str, Reviewed] = field(default_factory=dict)
     listed: list[Video] | None = None
+    normal: list[Video] = field(default_factory=list)
+
+    def camera(self, video: Video) -> str:
+        """Which camera filmed a video: as asked for, or as the data say; empty: nobody knows."""
+        return self.config.score.source or video.source
+
+    @property
+    def footage(self) -> list[Video]:
+        """All videos that need features: its own, and the normal footage that is none of them."""
+        own = {video.id for video in self.videos}
+        return [*self.videos, *(video for video in self.normal if video.id not in own)]
 
     @cached_property
     def classes(self) -> list[str]:
@@ -153,6 +167,27 @@ def load_project(
         return Project(config, named, named=True, passed=passed)
     _say_passed(passed, warn)
     return Project(config, configured, listing=listing, passed=passed)
+
+
+def with_normal(project: Project, arguments: Sequence[str], warn: Callable[[str], None]) -> Project:
+    """It with the footage of its camera in which nothing happens.
+
+    Raises:
+        ConfigError: the videos are of several cameras.
+        dataset.DatasetError: an argument names nothing.
+    """
+    cameras = sorted({project.camera(video) for video in project.videos})
+    if len(cameras) > 1:
+        some = ", ".join(map(repr, cameras[:3])) + (", ..." if len(cameras) > 3 else "")
+        raise ConfigError(
+            f"--normal: the videos are of {len(cameras)} sources ({some}), and the footage is of one camera: score the "
+            "videos of one source at a time, or list the footage in the dataset: normal, split train, with its source"
+        )
+    passed = Passed()
+    known = {video.path: video for video in project.videos}
+    found = [known.get(video.path, video) for video in find_videos(arguments, None, passed)]
+    _say_passed(passed, warn)
+    return replace(project, normal=found)
 
 
 def _read_dataset(data: DataConfig, warn: Callable[[str], None]) -> list[Video]:

@@ -20,7 +20,7 @@ from lad.ours import CONFIG, DATASET
 from lad.pipeline.checks import check_config
 from lad.pipeline.inventory import check_headers
 from lad.pipeline.labels import check_labels_of, warn_of_misfits, warn_of_missing
-from lad.pipeline.project import NO_VIDEOS, Asked, Project, load_project
+from lad.pipeline.project import NO_VIDEOS, Asked, Project, load_project, with_normal
 from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
 from lad.pipeline.reviewed import with_verdicts
 from lad.pipeline.splits import set_aside
@@ -58,6 +58,8 @@ def open_project(
     project = load_project(config, arguments, reporter.say)
     if asked.shard:
         project = replace(project, videos=asked.shard.videos(project.videos))
+    if asked.normal:
+        project = with_normal(project, asked.normal, reporter.say)
     with open_manifest(work, force=asked.force) as manifest:
         held = Work(manifest)
         reviewed = with_verdicts(project, held, reporter.say)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lad.config import Config
 from lad.dataset import Video
 from lad.detector.cameras import UnknownCamera, of_camera
 from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
+from lad.detector.known_camera import Camera
 from lad.detector.looks import looks_of
 from lad.detector.scoring import EventRule, ScoreError, Scorer, Scores, make_scorer
 from lad.device import detector_threads, numerics, repeatable
@@ -29,6 +30,7 @@ from lad.pipeline.drift import counted
 from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import find_features
+from lad.pipeline.known_cameras import camera_facts, get_to_know, told_of
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
 from lad.pipeline.scored import STAGE
@@ -70,7 +72,7 @@ def check_detector_fits(project: Project, recipe: FeatureRecipe, work: Work) -> 
     path = find_checkpoint(project, work)
     _check_source(project, path)
     checkpoint = load_checkpoint(path)
-    cameras = list(dict.fromkeys(camera_of(project, video) for video in project.videos))
+    cameras = list(dict.fromkeys(project.camera(video) for video in project.videos))
     camera = next((one for one in cameras if one in checkpoint.cameras), cameras[0])
     dim = _scorer(project, recipe, checkpoint, path, camera).detector.feature_dim
     wanted = sum(recipe.dims)
@@ -106,22 +108,23 @@ def detector_repairs(work: Work, checkpoint_sha256: str) -> int:
     return trained.repairs if trained and is_own(work, checkpoint_sha256) else 0
 
 
-def camera_of(project: Project, video: Video) -> str:
-    """Which camera's detector scores a video, where there is one for each: as asked for, or as the data say."""
-    return project.config.score.source or video.source
-
-
 def score_facts(
-    project: Project, recipe: FeatureRecipe, video: Video, features: VideoFeatures, checkpoint_sha256: str, repairs: int
+    project: Project,
+    recipe: FeatureRecipe,
+    video: Video,
+    features: VideoFeatures,
+    checkpoint_sha256: str,
+    repairs: int,
+    known: Camera,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the scores of a video depend on, with a given detector that had so many repairs.
+    """What the scores of a video depend on, with a given detector that had so many repairs and knows its camera so.
 
     Returns:
         with a detector that names its categories, and with one that does not, so that the data do.
     """
     score, train = project.config.score, project.config.train
     by_camera = LEARNS_FROM.get(train.detector) == ("normal",) and train.cameras == "each"
-    camera = camera_of(project, video) if by_camera else ""
+    camera = project.camera(video) if by_camera else ""
     facts = {
         "stage": STAGE,
         "code": CODE_VERSION,
@@ -134,6 +137,7 @@ def score_facts(
         **({"repairs": repairs} if repairs else {}),
         **({"alarms_per_day": score.alarms_per_day} if score.alarms_per_day else {}),
         **({"camera": camera} if camera else {}),
+        **camera_facts(known),
     }
     return {**facts, "classes": None}, {**facts, "classes": project.classes}
 
@@ -147,18 +151,23 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     result = StageResult(STAGE)
     path = find_checkpoint(project, work)
     _check_source(project, path)
-    features, failed = find_features(project, recipe, work, asked, reporter, project.videos)
+    features, failed = find_features(project, recipe, work, asked, reporter, project.footage)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     _check_detector(project, work, path, verify=asked.verify)
     checkpoint_sha256 = work.manifest.content_sha256(path, verify=asked.verify)
     repairs = detector_repairs(work, checkpoint_sha256)
+    read = cache(load_checkpoint)
+    load = cache(lambda: _scorer(project, recipe, read(path), path, project.config.score.source or ""))
+    threads = detector_threads(project.config.threads)
+    with repeatable(recipe.device, threads):
+        cameras = get_to_know(project, recipe, work, features, checkpoint_sha256, load, reporter)
     rows = work.manifest.items(STAGE)
     todo: list[tuple[Video, tuple[dict[str, Any], dict[str, Any]]]] = []
     silent: list[tuple[Video, Item]] = []  # scored before, with an alarm that did not go off
     for video in project.videos:
         if video.id not in features:
             continue
-        today = score_facts(project, recipe, video, features[video.id], checkpoint_sha256, repairs)
+        today = score_facts(project, recipe, video, features[video.id], checkpoint_sha256, repairs, cameras[video.id])
         row = rows.get((STAGE, work.item(video.id)))
         if not asked.force and any(work.manifest.is_done(row, fingerprint(one), verify=asked.verify) for one in today):
             result.skipped += 1
@@ -167,24 +176,26 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
         else:
             todo.append((video, today))
     if todo:
-        checkpoint = load_checkpoint(path)
+        checkpoint = read(path)
         given = all(video.is_features for video, _ in todo)
         if differences := other_features(checkpoint, project.config.extract, recipe.identities, given=given):
             reporter.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
-        threads = detector_threads(project.config.threads)
         with repeatable(recipe.device, threads), reporter.progress("score", len(todo)) as bar:
             looks = None if given else looks_of(recipe)
             if checkpoint.doubt:
                 reporter.say(f"warning: {path} may be worth nothing: {checkpoint.doubt}")
             if why := _other_rule(checkpoint, project.config):
                 reporter.say(f"warning: {path}: {why}")
+            if not checkpoint.cameras:
+                for line in told_of(project, cameras, [video for video, _ in todo], load()):
+                    reporter.say(line)
             scorers: dict[str, Scorer] = {}  # of each camera
             for number, (video, (named, unnamed)) in enumerate(todo):
                 source, item = features[video.id], work.item(video.id)
                 opened = source.open()
                 facts = named if checkpoint.classes else unnamed
                 work.manifest.start(STAGE, item, fingerprint(facts))
-                camera = camera_of(project, video) if checkpoint.cameras else ""
+                camera = project.camera(video) if checkpoint.cameras else ""
                 try:
                     if camera not in scorers:
                         scorers[camera] = replace(_scorer(project, recipe, checkpoint, path, camera), looks=looks)
@@ -201,6 +212,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 try:
                     on_part = partial(_show_part, bar, video.id, number, len(todo))
                     of_video = replace(scorer, looks=None) if video.is_features else scorer
+                    of_video = of_video.at(cameras[video.id])
                     scores = of_video(opened, source.timeline(), source.warnings, on_part)
                 except ScoreError as error:
                     result.failed[video.id] = f"{video.path}: {error}"
@@ -251,12 +263,15 @@ def _other_rule(checkpoint: Checkpoint, config: Config) -> str:
 
 
 def _check_source(project: Project, path: Path) -> None:
-    """See that `--source` names a camera to a detector that knows several.
+    """See that `--source` names a camera to a detector that knows cameras.
 
     Raises:
         CheckpointError: the detector is one for all.
     """
-    if project.config.score.source and not load_checkpoint(path).cameras:
+    if not project.config.score.source:
+        return
+    checkpoint = load_checkpoint(path)
+    if not checkpoint.cameras and not checkpoint.known_cameras:
         raise CheckpointError(f"{path}: has one detector, whatever the camera: leave --source out")
 
 
@@ -302,6 +317,7 @@ def scores_info(scores: Scores) -> dict[str, Any]:
         "category": scores.category,
         "votes": {name: int(count) for name, count in zip(scores.classes, scores.votes, strict=True)},
         "threshold": scores.threshold,
+        "unfamiliar": scores.unfamiliar,
         "events": [
             {
                 "start": event.start,
@@ -311,6 +327,7 @@ def scores_info(scores: Scores) -> dict[str, Any]:
                 "category": event.category,
                 "peak": round(event.peak, 6),
                 "looks_like": list(event.looks_like),
+                "confidence": None if event.confidence is None else round(event.confidence, 4),
             }
             for event in scores.events
         ],
@@ -320,7 +337,7 @@ def scores_info(scores: Scores) -> dict[str, Any]:
 
 SUMMARY_COLUMNS = (
     *("video", "frames", "seconds", "peak_score", "peak_time", "category", "events", "warnings", "error"),
-    "looks_like",
+    *("looks_like", "unfamiliar"),
 )
 
 
@@ -330,7 +347,7 @@ def _write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) ->
     for (_, item), row in work.manifest.items(EXTRACT).items():
         stream, _, video_id = item.partition("/")
         if row.status == "failed" and stream in (GIVEN, *recipe.streams):
-            lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error, ""]
+            lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error, "", ""]
     prefix = work.item("")
     for (_, item), row in work.manifest.items(STAGE).items():
         info, video_id = row.info, item.removeprefix(prefix)
@@ -339,7 +356,8 @@ def _write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) ->
             events = ";".join(f"{event['start']}-{event['end']}" for event in info["events"])
             facts = [info[key] for key in ("frames", "seconds", "peak_score", "peak_time", "category")]
             looks = "; ".join(", ".join(event.get("looks_like", ())) for event in info["events"])
-            lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), "", looks]
+            unfamiliar = info.get("unfamiliar")  # not in rows of an older lad
+            lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), "", looks, unfamiliar]
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(SUMMARY_COLUMNS)

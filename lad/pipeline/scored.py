@@ -35,6 +35,7 @@ class ScoredVideo:
         warnings: what was odd about it.
         scores: its CSV: `frame,time,score` and a probability for each category.
         known: what the work directory's dataset.csv says of it, but for its path; None: it is not in there.
+        unfamiliar: how many of its clips are unlike all that the detector was trained on; None: nobody knows.
     """
 
     id: str
@@ -49,6 +50,7 @@ class ScoredVideo:
     warnings: list[str] = field(default_factory=list)
     scores: Path = Path()
     known: Video | None = None
+    unfamiliar: int | None = None
 
     @property
     def file(self) -> Path:
@@ -108,4 +110,5 @@ def _scored(work: Work, video_id: str, info: dict[str, Any]) -> ScoredVideo:
         events=[FoundEvent(**{**one, "looks_like": tuple(one.get("looks_like", ()))}) for one in info["events"]],
         warnings=info["warnings"],
         scores=work.scores(video_id),
+        unfamiliar=info.get("unfamiliar"),
     )

@@ -26,6 +26,7 @@ from lad.pipeline.evaluate import STAGE as EVALUATE
 from lad.pipeline.evaluate import metrics_facts
 from lad.pipeline.facts import FACTS, differences
 from lad.pipeline.inventory import features_facts, input_paths, of_content, video_features
+from lad.pipeline.known_cameras import kept_camera
 from lad.pipeline.project import NO_VIDEOS, Project, load_project
 from lad.pipeline.reviewed import with_verdicts
 from lad.pipeline.score import STAGE as SCORE
@@ -205,7 +206,9 @@ class _Comparison:
         return current
 
     def _scores_today(self, video: Video, features: Mapping[str, VideoFeatures], detector: str, repairs: int) -> Today:
-        return _hashed(*score_facts(self.project, self.recipe, video, features[video.id], detector, repairs))
+        camera = kept_camera(self.project, self.work, video, detector)
+        facts = score_facts(self.project, self.recipe, video, features[video.id], detector, repairs, camera)
+        return _hashed(*facts)
 
     def _trained(self) -> str | None:
         """The hash of the run's own detector, as training left it."""

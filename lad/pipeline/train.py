@@ -126,7 +126,8 @@ def detector_facts(
 
 def unused_keys(train: TrainConfig) -> set[str]:
     """Keys that a detector does not depend on; that there is one for each camera, its facts say by themselves."""
-    return {"cameras"} if train.detector == "normality" else {"cameras", "motion_quantile", "smooth_seconds"}
+    unused = {"cameras"} if train.detector == "normality" else {"cameras", "motion_quantile", "smooth_seconds"}
+    return unused | ({"adapt"} if train.adapt == "none" else set())  # as before there was such a key
 
 
 class _Training:

@@ -136,13 +136,18 @@ def test_a_checkpoint_of_a_newer_lad_is_refused(tmp_path: Path) -> None:
         load_checkpoint(best)
 
 
-def test_a_checkpoint_of_the_former_format_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "lacks"),
+    [(3, ("network", "selection", "doubt", "familiar", "known_cameras")), (4, ("familiar", "known_cameras"))],
+)
+def test_a_checkpoint_of_a_former_format_is_read(tmp_path: Path, number: int, lacks: tuple[str, ...]) -> None:
     best = write_detector(tmp_path / "best.pt")
     data = torch.load(best, weights_only=True)
-    for key in ("network", "selection", "doubt"):
+    for key in lacks:
         del data[key]
-    torch.save({**data, "format": 3}, best)
-    assert load_checkpoint(best).detector().window == 2
+    torch.save({**data, "format": number}, best)
+    older = load_checkpoint(best)
+    assert older.detector().window == 2 and older.familiar is None and older.known_cameras is None
 
 
 def test_a_video_can_be_scored_before_the_others_are_evaluated(

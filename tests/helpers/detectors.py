@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,9 +14,13 @@ from lad.models.linear import LinearDetector
 CLASSES = ["fall", "fight"]
 
 
-def write_detector(path: Path, *, streams: tuple[str, ...] = ("rgb",), seed: int = 0) -> Path:
-    """A checkpoint of a linear detector with random weights, for features of the tiny backbone; returns `path`."""
+def write_detector(path: Path, *, streams: tuple[str, ...] = ("rgb",), seed: int = 0, **more: Any) -> Path:
+    """A checkpoint of a linear detector with random weights, for features of the tiny backbone; returns `path`.
+
+    `more`: other parts of a `Checkpoint`.
+    """
     overrides = ["extract.backbone=tiny", f"extract.streams=[{', '.join(streams)}]", "train.detector=linear"]
+    overrides += ["train.adapt=source"] if more.get("known_cameras") else []
     config = load_config(None, [*overrides, "train.window=2"])
     detector = LinearDetector(feature_dim=128 * len(streams), classes=len(CLASSES), window=2)
     generator = torch.Generator().manual_seed(seed)
@@ -28,6 +33,7 @@ def write_detector(path: Path, *, streams: tuple[str, ...] = ("rgb",), seed: int
         calibration={"slope": 0.7, "offset": 0.1},
         threshold=0.4,
         weights={stream: f"random:tiny:{stream}:seed=0" for stream in streams},
+        **more,
     )
     save_checkpoint(path, checkpoint)
     return path

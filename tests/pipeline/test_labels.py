@@ -105,6 +105,23 @@ def test_videos_that_are_all_abnormal_from_end_to_end_are_refused(lad_run, tmp_p
     refused_at_once(lad_run("run", rows), tmp_path, "all 4 training videos are abnormal", "column events")
 
 
+@pytest.mark.parametrize(
+    ("rows", "more", "said"),
+    [
+        (GOOD, ["train.detector=linear", "train.supervision=videos"], "needs labels of frames"),
+        (
+            [row.replace("b.mp4,train", "b.mp4,test").replace("d.mp4,train", "d.mp4,test") for row in GOOD],
+            [],
+            "no normal",
+        ),
+        ([row.rpartition(",")[0] + "," for row in GOOD], [], "fill in the column source"),
+    ],
+)
+def test_what_cannot_teach_of_cameras_is_refused(lad_run, rows, more, said, tmp_path) -> None:
+    words = [word for key in ("train.adapt=source", *more) for word in ("-o", key)]
+    refused_at_once(lad_run("run", rows, *words), tmp_path, "train.adapt is source", said, "-o train.adapt=none")
+
+
 def test_a_folder_of_clips_without_normal_in_a_name_is_refused_with_the_pattern(lad, clips, tmp_path) -> None:
     root = tmp_path / "shop"
     shutil.copytree(clips, root, ignore=shutil.ignore_patterns("*.csv"))

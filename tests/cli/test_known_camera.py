@@ -1,0 +1,138 @@
+"""`lad score --normal FOOTAGE`: a detector gets to know a camera, and says so."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.detectors import write_detector
+from helpers.detectors_included import include_small_detector
+from helpers.work import items
+
+import lad as library
+
+Lad = Callable[..., tuple[int, str, str]]
+MakeVideo = Callable[..., Path]
+KNOWN = {"usual": -3.0, "slope": 1.0, "offset": 0.0}
+HELP = "the camera is not known: a few minutes of its normal footage may help"
+
+
+@pytest.fixture
+def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_video: MakeVideo) -> Path:
+    """A video in a folder of the user's, beside one of quiet hours; a small detector can get to know its camera."""
+    include_small_detector(tmp_path / "detectors", monkeypatch, known_cameras=KNOWN)
+    (tmp_path / "here" / "quiet").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    make_video(Path("quiet/monday.mp4"), 50)
+    make_video(Path("quiet/sunday.mp4"), 36)
+    return make_video(Path("street.mp4"), 40)
+
+
+def scores(work: Path, name: str = "street") -> np.ndarray:
+    (path,) = (work / "scores").glob(f"{name}*.csv")
+    with path.open(newline="") as file:
+        return np.array([float(row["score"]) for row in csv.DictReader(file)])
+
+
+def test_normal_footage_moves_the_scores_and_it_is_said(lad: Lad, street: Path) -> None:
+    status, _, err = lad("score", str(street), "--work", "plain")
+    assert status == 0 and HELP in err and "--normal" in err
+    status, _, err = lad("score", str(street), "--work", "known", "--normal", "quiet")
+    assert status == 0 and HELP not in err
+    assert "the camera: known by 5 clips of its normal footage" in err
+    plain, known = scores(Path("plain")), scores(Path("known"))
+    assert (known < plain).all(), "its quiet hours score higher than what is usual"
+    assert np.array_equal(np.argsort(plain, kind="stable"), np.argsort(known, kind="stable"))
+
+
+def test_normal_footage_is_not_scored_and_no_features_are_made_twice(lad: Lad, street: Path) -> None:
+    words = ("score", str(street), "--work", "known", "--normal", "quiet", "--json")
+    status, out, _ = lad(*words)
+    first = json.loads(out)["stages"]
+    assert status == 0 and (first["extract"]["done"], first["score"]["done"]) == (3, 1)
+    assert len(list(Path("known/scores").glob("*.csv"))) == len(["street", "summary", "events"])
+    again = json.loads(lad(*words)[1])["stages"]
+    assert [again[stage]["done"] for stage in ("extract", "score")] == [0, 0]
+
+
+def test_without_the_footage_the_next_command_scores_as_ever(lad: Lad, street: Path) -> None:
+    """A camera without a name is known for one command."""
+    lad("score", str(street), "--work", "plain")
+    lad("score", str(street), "--work", "known", "--normal", "quiet")
+    assert lad("score", str(street), "--work", "known")[0] == 0
+    assert np.array_equal(scores(Path("plain")), scores(Path("known")))
+
+
+def test_a_file_alone_and_a_glob_are_footage_too_and_a_video_is_not_known_by_itself(lad: Lad, street: Path) -> None:
+    _, _, err = lad("score", str(street), "--work", "one", "--normal", "quiet/monday.mp4", "--normal", "quiet/s*.mp4")
+    assert "known by 5 clips" in err
+    _, _, err = lad("score", str(street), "--work", "two", "--normal", str(street), "--normal", "quiet/sunday.mp4")
+    assert "known by 2 clips" in err
+
+
+def test_the_library_gets_to_know_a_camera_as_the_command_does(lad: Lad, street: Path) -> None:
+    lad("score", str(street), "--work", "known", "--normal", "quiet")
+    detector = library.load("surveillance", device="cpu")
+    known = detector.get_to_know(sorted(Path("quiet").glob("*.mp4")))
+    assert np.allclose(known.score(street).frames, scores(Path("known")), atol=1e-6)
+    assert not np.allclose(detector.score(street).frames, scores(Path("known"))), "the other one is as it was"
+
+
+def test_footage_that_is_not_there_is_said_at_once(lad: Lad, street: Path) -> None:
+    status, _, err = lad("score", str(street), "--normal", "noisy")
+    assert status == 2 and "noisy: no such file, folder or match" in err and not Path("runs/score/features").exists()
+
+
+def test_a_detector_that_was_not_trained_for_it_says_so(lad: Lad, street: Path, tmp_path: Path) -> None:
+    other = write_detector(tmp_path / "best.pt")
+    status, _, err = lad("score", str(street), "--checkpoint", str(other), "--normal", "quiet")
+    assert status == 2 and "was not trained to get to know cameras" in err and "train.adapt=source" in err
+    status, _, err = lad("score", str(street), "--checkpoint", str(other))
+    assert status == 0 and HELP not in err
+
+
+ROWS = """video,path,split,label,events,source
+street,street.mp4,test,fight,5-20,yard
+monday,quiet/monday.mp4,train,fight,,yard
+sunday,quiet/sunday.mp4,train,fall,,gate
+"""
+
+
+@pytest.fixture
+def dataset(street: Path) -> tuple[str, ...]:
+    Path("dataset.csv").write_text(ROWS)
+    return ("--data", ".", "-o", "data.dataset=dataset.csv", "--work", "work")
+
+
+def test_normal_training_videos_of_a_source_tell_of_its_camera(lad: Lad, dataset: tuple[str, ...]) -> None:
+    status, _, err = lad("score", *dataset)
+    assert status == 0, err
+    assert "camera yard: known by 3 clips of its normal footage" in err
+    assert "camera gate" not in err and HELP in err, "of the other camera there is nothing but what is scored"
+    assert set(items(Path("work"), "camera")) == {"yard", "gate"}
+
+
+def test_what_is_known_of_a_camera_is_kept_by_its_name(lad: Lad, dataset: tuple[str, ...]) -> None:
+    lad("score", *dataset)
+    before = scores(Path("work"))
+    Path("dataset.csv").write_text("".join(line for line in ROWS.splitlines(True) if "monday" not in line))
+    status, out, _ = lad("score", *dataset, "--json")
+    assert status == 0 and json.loads(out)["stages"]["score"]["done"] == 0
+    status, _, err = lad("score", *dataset, "--force")
+    assert status == 0 and "camera yard: known by 3 clips" in err
+    assert np.array_equal(scores(Path("work")), before)
+
+
+def test_evaluate_takes_the_scores_of_known_cameras(lad: Lad, dataset: tuple[str, ...]) -> None:
+    lad("score", *dataset)
+    status, _, err = lad("evaluate", *dataset, "--checkpoint", "surveillance", "--json")
+    assert status == 0, err
+
+
+def test_footage_of_one_camera_is_not_taken_for_videos_of_several(lad: Lad, dataset: tuple[str, ...]) -> None:
+    status, _, err = lad("score", *dataset, "--normal", "quiet")
+    assert status == 2 and "2 sources" in err and "'gate', 'yard'" in err
