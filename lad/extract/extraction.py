@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from lad.errors import LadError
 from lad.extract.failures import NotFinite, has_broken_device, why_it_failed
 from lad.extract.jobs import NOWHERE, Clips, Failed, Finished, Job, Message, Reached, Started
+from lad.extract.stillness import with_repeated
 from lad.extract.workers import decode_videos
 from lad.memory import give_back_freed
 
@@ -26,11 +28,15 @@ class DeviceBroken(LadError):
 
 @dataclass(frozen=True)
 class Computed:
-    """The features of a video's next batch of clips: stream -> `(clips, dim)` or `(crops, clips, dim)`, float32."""
+    """The features of a video's next batch of clips: stream -> `(clips, dim)` or `(crops, clips, dim)`, float32.
+
+    `back`: which of them were not seen, as `Clips` has it.
+    """
 
     item: str
     batch: dict[str, np.ndarray]
     reached: Reached = NOWHERE
+    back: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,25 @@ def extract_videos(
         DeviceBroken: nothing can be computed any more; the video that broke it has `Failed` before.
     """
     at_once = max((extractor.batches_at_once(job.spec.batch_clips) for job in jobs), default=1)
-    return compute(decode_videos(jobs, workers=workers, stall_seconds=stall_seconds), extractor, at_once)
+    known = {job.item: job.before for job in jobs}
+    return compute(decode_videos(jobs, workers=workers, stall_seconds=stall_seconds), extractor, at_once, known)
 
 
-def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: int) -> Iterator[Event]:
+def compute(
+    messages: Iterator[Message],
+    extractor: FeatureExtractor,
+    at_once: int,
+    known: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({}),
+) -> Iterator[Event]:
     """The messages in their order, features in the place of clips, of `at_once` batches at a time.
 
-    A video of which the network gives no features has `Failed`, and nothing more comes of it.
+    A video of which the network gives no features has `Failed`, and nothing more comes of it. `known`: item ->
+    `Job.before`.
     """
     waiting: deque[_Waiting] = deque()
     failed: set[str] = set()
     first_clip: dict[str, int] = {}  # of each video's next batch
+    latest = dict(known)  # of each video, the features of the batch before
     largest = 0
 
     def next_event() -> Iterator[Event]:
@@ -84,6 +98,12 @@ def compute(messages: Iterator[Message], extractor: FeatureExtractor, at_once: i
         result = event.result() if isinstance(event, Future) else event
         if result.item in failed:
             return
+        if isinstance(result, Computed):
+            batch = with_repeated(result.batch, result.back, latest.get(result.item, {}))
+            result = replace(result, batch=batch)
+            latest[result.item] = batch
+        elif isinstance(result, Finished | Failed) or (isinstance(result, Started) and not result.skip_clips):
+            latest.pop(result.item, None)
         if not isinstance(result, _NetworkFailed):
             yield result
             return
@@ -124,9 +144,10 @@ def _features(extractor: FeatureExtractor, clips: Clips, first: int) -> _Result:
     """What comes of a batch whose first clip is the video's `first`."""
     try:
         features = {stream: extractor(stream, batch) for stream, batch in clips.batch.items()}
-        return Computed(clips.item, features, clips.reached)
+        return Computed(clips.item, features, clips.reached, clips.back)
     except NotFinite as error:
-        said = f"the {error.stream} features of clip {first + error.clip} are not finite"
+        clip = [number for number, steps in enumerate(clips.back or [0] * clips.count) if not steps][error.clip]
+        said = f"the {error.stream} features of clip {first + clip} are not finite"
         if error.dtype != "float32":
             said += f": {error.dtype} cannot hold what the network computes; set extract.dtype: float32"
         return _NetworkFailed(clips.item, said)

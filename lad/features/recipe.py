@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lad.config import ExtractConfig, Stream
 from lad.device import STEADY_THREADS, numerics
-from lad.extract import motion
+from lad.extract import motion, stillness
 from lad.extract.clips import ClipSpec
 from lad.extract.cost import threads_in
 from lad.extract.flow import FLOW_METHODS
@@ -71,7 +71,7 @@ class FeatureRecipe:
     def facts(self, stream: str) -> dict[str, object]:
         """What the features of one stream depend on, as plain data."""
         if stream == motion.MOTION:
-            return self._motion_facts()
+            return {**self._motion_facts(), **self._still_facts()}
         # Every number of threads gives the features that two give, so those of an older lad with two stay valid.
         numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype}
         facts: dict[str, object] = {
@@ -92,7 +92,7 @@ class FeatureRecipe:
             facts["short_side"] = self.clips.rgb_short_side
         if self.context != "clip":
             facts["context"] = self.context
-        return facts
+        return {**facts, **self._still_facts()}
 
     def _motion_facts(self) -> dict[str, object]:
         """The same of motion, which needs neither a network nor its device."""
@@ -104,6 +104,13 @@ class FeatureRecipe:
             "clip_stride": self.clips.stride,
             "tail": self.clips.tail,
         }
+
+    def _still_facts(self) -> dict[str, object]:
+        """How still clips are left out, where they are: of how many together that is asked."""
+        if not self.clips.still:
+            return {}
+        together = f", {self.clips.still} clips together" if self.clips.still > 1 else ""
+        return {"still": f"skip:{stillness.CODE_VERSION}{together}"}
 
     def describe(self) -> str:
         """It in a few words, for a log."""
@@ -171,6 +178,7 @@ def clip_spec(extract: ExtractConfig, device: str) -> ClipSpec:
         fps=extract.fps,
         flow_device=device,
         flow_weights=_flow_weights(extract),
+        still=0 if extract.still == "see" else extract.batch_clips if extract.context == "batch" else 1,
     )
 
 

@@ -135,7 +135,8 @@ class _Extraction:
             fingerprints = {item: today.fingerprints[job.item][item] for item in items}
             partial = partials[job.item] = resume(self.work.home, job.item, fingerprints)
             if not self.asked.force:
-                jobs[number] = replace(job, choice=partial.reader, skip_clips=partial.clips)
+                before = partial.last(job.spec.still)
+                jobs[number] = replace(job, choice=partial.reader, skip_clips=partial.clips, before=before)
         pace = Pace(jobs)
         with repeatable(self.recipe.device, STEADY_THREADS), self.reporter.progress("extract", len(jobs)) as bar:
             extractor = load_extractor(self.recipe)
@@ -150,7 +151,7 @@ class _Extraction:
                         self._record_start(partial.fingerprints)
                         self.reporter.say(f"{item}: resumed at clip {event.skip_clips}")
                     case Computed():
-                        partial.add(event.batch)
+                        partial.add(event.batch, event.back)
                         clips = next(iter(event.batch.values())).shape[-2]
                         pace.computed(item, event.reached, clips, partial.clips)
                         bar.show(share=pace.share, speed=pace.speed, note=_where(item, event.reached))
@@ -206,6 +207,9 @@ class _Extraction:
             "warnings": warnings,
             "lad": code_version(),
         }
+        if self.recipe.clips.still:
+            info["still"] = features.still
+            self.result.count_clips(features.clips, sum(end - start for start, end in features.still))
         facts = features_facts(self.project, self.recipe, video)
         times = self.work.times(video.id)
         with replacing(times) as temporary, temporary.open("wb") as file:

@@ -25,7 +25,14 @@ STATES = ("done", "failed", "running", "interrupted", "pending")  # of items, as
 def stages_data(results: Sequence[StageResult]) -> dict[str, Any]:
     """What came of stages."""
     return {
-        r.stage: {"done": r.done, "skipped": r.skipped, "failed": r.failed, "warnings": r.warnings} for r in results
+        r.stage: {
+            "done": r.done,
+            "skipped": r.skipped,
+            "failed": r.failed,
+            "warnings": r.warnings,
+            **({"clips": r.clips, "still": r.still} if r.clips else {}),
+        }
+        for r in results
     }
 
 
