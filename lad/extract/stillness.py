@@ -1,21 +1,21 @@
 """Which clips show nothing that moves beyond the camera's noise: `extract.still: skip`.
 
-A frame is seen as the mean brightness of its cells. What changes the light of a whole row of cells (exposure, the mains
-in lamps and a rolling shutter) is taken out. What remains is movement where a cell goes on changing in one direction:
-of three changes that follow one another the middle one counts, so that a drop of rain, a lightning, or a key frame,
-which is coded anew, is none. How much of that is noise, each cell tells by the quietest of the latest clips, so that
-noise may be anything and nobody has to say how strong it is.
+A frame is seen as the mean brightness of its cells, and a clip as four pictures, each the mean of four frames. Whatever
+moves, fast or slowly, makes them differ where it is. What changes the light of a whole row of cells (exposure, lamps on
+the mains under a rolling shutter) is taken out. What is left is noise where it is much the same all over the
+picture, and movement where it stands out from that: how strong noise is, the median of the cells tells in each clip. So
+a sensor may be as noisy as it likes, a codec may make another picture at each key frame, and it may rain. Larger cells
+are asked too: in them there is less noise, and as much of a person.
 
-A still clip is not seen by a network. It has the features of the clip before it, which are those of the last still clip
-that was seen, the reference. The first still clip after movement is a new reference, and so is one that does not look
-like the reference any more.
+A still clip is not seen by a network. It has the features of the clip before it, which by that rule are those of the
+last still clip that was seen: the reference. The first still clip after movement is a new reference, and so is one that
+does not look like the reference any more, because something changed too slowly to be seen moving.
 
 Verdicts depend on the frames from a video's first on, and on nothing else.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -25,17 +25,20 @@ from lad.clip import CLIP_FRAMES
 from lad.extract.read_pyav import Picture
 
 CODE_VERSION = 1  # raised by hand when the same frames get other verdicts
-CELLS = 45  # on the short side of a frame: 8 pixels of 360
+CELLS, CELL_PIXELS = 45, 8  # on the short side of a frame, at most, and of a cell's side, at least: as codecs have it
 LONG_CELLS = 4 * CELLS  # at most
+FINE = 4  # pixels of a cell, each way, that are enough to tell its brightness to a tenth of a grey level
+SCALES = (1, 2, 4)  # cells of a larger cell, each way
+PICTURES = 4  # of a clip
 DARK = 16.0  # grey levels that are added before brightness is compared by its ratio: near black it is all noise
-LEARNING_CLIPS = 16  # of a video are seen before the first can be left out
-LATEST_CLIPS = 64  # tell the noise
-QUIETEST = 0.25  # of them: in no cell is something moving all the time
-LEAST_NOISE = 0.25  # grey levels: what codecs do to a cell where there is no noise
-FACTOR = 4.0  # that movement is stronger than noise
+# How far above the median of all cells the strongest noise is. Measured (`benchmarks/still_footage.py`): up to 6 times
+# for sensors and rain, 10 for lamps, and 12 for one key frame in twenty.
+FACTOR = 12.0
+# Grey levels. Less is a codec's doing even where the median cell does not change at all, and more is no noise.
+LEAST_MOVEMENT, MOST_NOISE = 3.0, 20.0
+LEAST_DIFFERENCE = 6.0  # from the reference, of which a codec makes another picture at each key frame
+LIGHT = 0.1  # share by which the light may differ from the reference's
 LONGEST_CLIPS = 128  # that one reference may stand for
-LEAST_CHANGE = 4.0
-CHANGE_FACTOR = 8.0
 
 
 class Stillness:
@@ -48,9 +51,8 @@ class Stillness:
     def __init__(self, clips: int) -> None:
         self._clips = clips
         self._still: list[bool] = []  # of the clips so far
-        self._latest: deque[np.ndarray] = deque(maxlen=LATEST_CLIPS)  # movement in each cell of clips
-        self._reference: np.ndarray | None = None  # the mean picture of the latest still piece that was seen
-        self._stood = 0  # clips that it stands for
+        self._reference: np.ndarray | None = None  # the mean picture of the last still piece that was seen
+        self._stands_for = 0  # clips
 
     def is_still(self, clip: int) -> bool:
         """The verdict on a clip all of whose frames were given back."""
@@ -59,10 +61,10 @@ class Stillness:
     def frames(self, frames: Iterable[ArrayLike]) -> Iterator[ArrayLike | None]:
         """The frames of a video, with None in the place of those that nobody needs, as they are in still clips.
 
-        The frame before and the one after a clip that is seen are there, since flow leads from and to them. Gives a
-        frame back when all of its piece and the frame after that have come.
+        The frame before and the one after a clip that is seen are there, since flow leads from and to them. A frame is
+        given back when all of its piece have come, and the last one of a still piece with the next piece.
         """
-        last: list[ArrayLike] = []  # frame of the piece before, where that is still: the next one tells if it is needed
+        last: list[ArrayLike] = []  # frame of the piece before, if that is still
         for piece, cells in _pieces(frames, self._clips * CLIP_FRAMES):
             still = len(piece) == self._clips * CLIP_FRAMES and self._judge(cells)
             self._still += [still] * -(-len(piece) // CLIP_FRAMES)
@@ -76,83 +78,92 @@ class Stillness:
         yield from [None] * len(last)
 
     def _judge(self, cells: Sequence[np.ndarray]) -> bool:
-        """Whether a piece is still, by the cells of its frames, and of those before and after it."""
-        first = 1 if self._still else 0  # of the piece
-        starts = range(first, first + self._clips * CLIP_FRAMES, CLIP_FRAMES)
-        moves = [self._moves(np.stack(cells[max(0, start - 1) : start + CLIP_FRAMES + 1])) for start in starts]
-        if any(moves):
+        """Whether a piece is still, by the cells of its frames."""
+        clips = np.reshape(cells, (self._clips, CLIP_FRAMES, *cells[0].shape))
+        if any(moves(clip) for clip in clips):
             self._reference = None
             return False
-        looks = [np.mean(cells[start : start + CLIP_FRAMES], axis=0) for start in starts]
-        stands = self._reference is not None and self._stood < LONGEST_CLIPS
-        if stands and not any(looks_different(look, self._reference) for look in looks):
-            self._stood += self._clips
+        looks = clips.mean(axis=1)
+        holds = self._reference is not None and self._stands_for < LONGEST_CLIPS
+        if holds and not any(looks_different(look, self._reference) for look in looks):
+            self._stands_for += self._clips
             return True
-        self._reference, self._stood = np.mean(looks, axis=0), 0
+        self._reference, self._stands_for = looks.mean(axis=0), 0
         return False
-
-    def _moves(self, cells: np.ndarray) -> bool:
-        """Whether something moves in a clip, by its cells; learns what noise is."""
-        found = movement(cells)
-        moves = len(self._latest) < LEARNING_CLIPS or bool((found > self._limit()).any())
-        self._latest.append(found)
-        return moves
-
-    def _limit(self) -> np.ndarray:
-        """The movement in each cell that may be noise."""
-        place = int(QUIETEST * len(self._latest))
-        noise = np.partition(np.stack(self._latest), place, axis=0)[place]
-        return FACTOR * np.maximum(noise, LEAST_NOISE)
 
 
 def _pieces(frames: Iterable[ArrayLike], length: int) -> Iterator[tuple[list[ArrayLike], list[np.ndarray]]]:
-    """So many frames at a time, at last the rest; with the cells of each, of the frame before and of the one after."""
+    """So many frames at a time with the cells of each, and at last the rest."""
     piece: list[ArrayLike] = []
     cells: list[np.ndarray] = []
+    shape: tuple[int, int] | None = None
     for frame in frames:
         piece.append(frame)
-        cells.append(cells_of(frame, cells[0].shape if cells else None))
-        if len(piece) > length:
-            yield piece[:length], cells
-            piece, cells = piece[length:], cells[-2:]
+        cells.append(cells_of(frame, shape))
+        shape = cells[0].shape
+        if len(piece) == length:
+            yield piece, cells
+            piece, cells = [], []
     if piece:
         yield piece, cells
 
 
-def cells_of(frame: ArrayLike, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def cells_of(frame: ArrayLike, shape: tuple[int, int] | None = None) -> np.ndarray:
     """The mean brightness of a frame's cells, `(rows, columns)` float32, in grey levels.
 
     Args:
-        frame: `(height, width, 3)` uint8 RGB or what numpy makes that of; of a `Picture` only its brightness is read.
-        shape: rows and columns; None: those of a frame of this shape.
+        frame: `(height, width, 3)` uint8 RGB, or what numpy makes that of; of a `Picture` only its brightness is read.
+        shape: rows and columns; None: as this frame's shape wants them.
     """
     import cv2
 
     grey = frame.grey() if isinstance(frame, Picture) else cv2.cvtColor(np.asarray(frame), cv2.COLOR_RGB2GRAY)
     if shape is None:
-        short = min(grey.shape)
-        shape = tuple(min(round(side * CELLS / short), LONG_CELLS) for side in grey.shape)
-    return cv2.resize(grey.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA)
+        pixels = max(min(grey.shape) / CELLS, CELL_PIXELS)
+        rows, columns = (max(SCALES[-1], min(round(side / pixels), LONG_CELLS)) for side in grey.shape)
+    else:
+        rows, columns = shape
+    if (
+        grey.shape[0] > FINE * rows and grey.shape[1] > FINE * columns
+    ):  # in whole numbers, which is faster, as far as rounding does not matter
+        grey = cv2.resize(grey, (FINE * columns, FINE * rows), interpolation=cv2.INTER_AREA)
+    return cv2.resize(grey.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
 
 
-def movement(cells: np.ndarray) -> np.ndarray:
-    """How much goes on changing in each cell: `(frames, rows, columns)` -> `(rows, columns)`, grey levels a frame."""
-    changes = _change(cells[1:], cells[:-1])
-    one, two, three = changes[:-2], changes[1:-1], changes[2:]
-    middle = np.maximum(np.minimum(one, two), np.minimum(np.maximum(one, two), three))
-    return np.abs(middle).max(axis=0)
+def moves(clip: np.ndarray) -> bool:
+    """Whether something moves in a clip, by the cells of its frames `(16, rows, columns)`."""
+    pictures = clip.reshape(PICTURES, -1, *clip.shape[1:]).mean(axis=1)
+    changes = _change(pictures, pictures.mean(axis=0))
+    return any(_stands_out(cells.max(axis=0) - cells.min(axis=0), LEAST_MOVEMENT) for cells in _at_scales(changes))
 
 
 def looks_different(picture: np.ndarray, reference: np.ndarray) -> bool:
-    """Whether the cells of a picture are others than those of a reference, all of them `(rows, columns)`."""
-    change = np.abs(_change(picture[None], reference[None])[0])
-    return bool(change.max() > max(LEAST_CHANGE, CHANGE_FACTOR * np.quantile(change, 0.9)))
+    """Whether a picture shows something else than a reference, or in another light; cells `(rows, columns)` of both."""
+    light = float(np.median(picture + DARK) / np.median(reference + DARK))
+    change = np.abs(_change(picture[None], reference))
+    return abs(light - 1) > LIGHT or any(_stands_out(cells[0], LEAST_DIFFERENCE) for cells in _at_scales(change))
 
 
-def _change(after: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """How the cells of pictures `(n, rows, columns)` changed beyond what changed the light of their whole row."""
-    ratio = (after + DARK) / (before + DARK)
-    return after + DARK - np.median(ratio, axis=2, keepdims=True) * (before + DARK)
+def _change(pictures: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """How the cells of pictures `(n, rows, columns)` differ from those of one, but for the light of their rows."""
+    light = np.median((pictures + DARK) / (reference + DARK), axis=2, keepdims=True)
+    return pictures + DARK - light * (reference + DARK)
+
+
+def _at_scales(cells: np.ndarray) -> Iterator[np.ndarray]:
+    """Pictures of cells `(n, rows, columns)`, and those of larger cells."""
+    import cv2
+
+    _, rows, columns = cells.shape
+    for scale in SCALES:
+        shape = (columns // scale, rows // scale)
+        yield np.stack([cv2.resize(one, shape, interpolation=cv2.INTER_AREA) for one in cells]) if scale > 1 else cells
+
+
+def _stands_out(change: np.ndarray, least: float) -> bool:
+    """Whether the change of a cell is more than the noise that all of them have."""
+    noise = FACTOR * float(np.median(change))
+    return bool(change.max() > min(max(noise, least), MOST_NOISE))
 
 
 def with_repeated(

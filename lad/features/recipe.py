@@ -119,7 +119,8 @@ class FeatureRecipe:
         parts = [f"{self.backbone} {' + '.join(of_networks)}"] if of_networks else []
         streams = " + ".join([*parts, *(s for s in self.streams if s == motion.MOTION)])
         threads = f", {self.threads} threads" if self.device == "cpu" else ""
-        return f"{streams}, {self.device}, {self.dtype}{threads}"
+        still = ", without still clips" if self.clips.still else ""
+        return f"{streams}{still}, {self.device}, {self.dtype}{threads}"
 
 
 def stream_dim(backbone: str, stream: str) -> int:
