@@ -104,7 +104,7 @@ def walkway(data: Path) -> Place:
     import scipy.io
 
     ped2 = data / "ucsd_ped2"
-    empty = [at_lines(cv2.imread(str(file))) for folder in sorted((ped2 / "training/frames").iterdir())
+    empty = [at_lines(np.asarray(cv2.imread(str(file)))) for folder in sorted((ped2 / "training/frames").iterdir())
              for file in frame_files(folder)[::60]]  # fmt: skip
     truth = scipy.io.loadmat(ped2 / "ped2.mat")["gt"][0]
     stretches = []
@@ -150,12 +150,14 @@ def background_of(stretches: Sequence[Stretch]) -> np.ndarray:
 
 
 def play(place: Place, frames: int, moving: float, truth: Truth, seed: int = 0) -> Iterator[np.ndarray]:
-    """So many frames of a place, of which a share is of its stretches, at even distances; without a sensor's faults."""
+    """So many frames of a place, of which about a share is of its stretches; without a sensor's faults."""
     rng = np.random.default_rng(seed)
-    longest = round(np.mean([len(one.frames) for one in place.stretches]) / moving) if moving else frames
+    longest = (
+        round(sum(len(one.frames) for one in place.stretches) / len(place.stretches) / moving) if moving else frames
+    )
     number = 0
     while len(truth.moving) < frames:
-        quiet = round(longest * (1 - moving) * rng.uniform(0.8, 1.2))
+        quiet = round(longest * (1 - moving) * (rng.uniform(0.8, 1.2) if number else 0.5))
         for _ in range(min(quiet, frames - len(truth.moving))):
             truth.moving.append(False)
             truth.abnormal.append(False)
@@ -288,11 +290,11 @@ def measure(folders: Sequence[Path], *, with_scores: bool) -> Iterator[tuple[str
     truths: list[np.ndarray] = []
     for folder in folders:
         truth = np.load(folder / "truth.npz")
-        for still in taken:
-            taken[still] += lad("extract", folder, still)[0] - begun
+        for how in taken:
+            taken[how] += lad("extract", folder, how)[0] - begun
             if with_scores:
-                lad("score", folder, still)
-                scores[still].append(scores_of(folder, still))
+                lad("score", folder, how)
+                scores[how].append(scores_of(folder, how))
         reading += reading_seconds(folder)
         seconds += len(truth["moving"]) / FPS
         out.append(left_out(folder, "extract"))

@@ -27,7 +27,7 @@ from lad.extract.read_pyav import Picture
 CODE_VERSION = 1  # raised by hand when the same frames get other verdicts
 CELLS, CELL_PIXELS = 45, 8  # on the short side of a frame, at most, and of a cell's side, at least: as codecs have it
 LONG_CELLS = 4 * CELLS  # at most
-FINE = 4  # pixels of a cell, each way, that are enough to tell its brightness to a tenth of a grey level
+FINE = 3  # rounded pixels of a cell, each way, that are enough to tell its brightness to a tenth of a grey level
 SCALES = (1, 2, 4)  # cells of a larger cell, each way
 PICTURES = 4  # of a clip
 DARK = 16.0  # grey levels that are added before brightness is compared by its ratio: near black it is all noise
@@ -84,12 +84,12 @@ class Stillness:
             self._reference = None
             return False
         looks = clips.mean(axis=1)
-        holds = self._reference is not None and self._stands_for < LONGEST_CLIPS
-        if holds and not any(looks_different(look, self._reference) for look in looks):
-            self._stands_for += self._clips
-            return True
-        self._reference, self._stands_for = looks.mean(axis=0), 0
-        return False
+        reference = self._reference if self._stands_for < LONGEST_CLIPS else None
+        if reference is None or any(looks_different(look, reference) for look in looks):
+            self._reference, self._stands_for = looks.mean(axis=0), 0
+            return False
+        self._stands_for += self._clips
+        return True
 
 
 def _pieces(frames: Iterable[ArrayLike], length: int) -> Iterator[tuple[list[ArrayLike], list[np.ndarray]]]:
@@ -123,10 +123,10 @@ def cells_of(frame: ArrayLike, shape: tuple[int, int] | None = None) -> np.ndarr
         rows, columns = (max(SCALES[-1], min(round(side / pixels), LONG_CELLS)) for side in grey.shape)
     else:
         rows, columns = shape
-    if (
-        grey.shape[0] > FINE * rows and grey.shape[1] > FINE * columns
-    ):  # in whole numbers, which is faster, as far as rounding does not matter
-        grey = cv2.resize(grey, (FINE * columns, FINE * rows), interpolation=cv2.INTER_AREA)
+    height, width = grey.shape
+    if (fine := min(height // (FINE * rows), width // (FINE * columns))) > 1:  # in whole numbers, which is much faster
+        whole = grey[: height // fine * fine, : width // fine * fine]
+        grey = cv2.resize(whole, (width // fine, height // fine), interpolation=cv2.INTER_AREA)
     return cv2.resize(grey.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
 
 

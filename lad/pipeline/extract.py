@@ -209,7 +209,8 @@ class _Extraction:
         }
         if self.recipe.clips.still:
             info["still"] = features.still
-            self.result.count_clips(features.clips, sum(end - start for start, end in features.still))
+            self.result.judged_clips += features.clips
+            self.result.still_clips += sum(end - start for start, end in features.still)
         facts = features_facts(self.project, self.recipe, video)
         times = self.work.times(video.id)
         with replacing(times) as temporary, temporary.open("wb") as file:

@@ -30,7 +30,7 @@ def stages_data(results: Sequence[StageResult]) -> dict[str, Any]:
             "skipped": r.skipped,
             "failed": r.failed,
             "warnings": r.warnings,
-            **({"clips": r.clips, "still": r.still} if r.clips else {}),
+            **({"clips": r.judged_clips, "still": r.still_clips} if r.judged_clips else {}),
         }
         for r in results
     }

@@ -67,8 +67,7 @@ class StageResult:
         skipped: items whose result was there already.
         failed: item -> reason, old failures that were not tried again included.
         warnings: item -> what was odd about it.
-        clips, still: clips of those worked on now, and of them those that were still and not seen, where such are left
-            out.
+        judged_clips, still_clips: where still clips are left out, all clips of the items worked on now, and those left out.
     """
 
     stage: str
@@ -76,13 +75,8 @@ class StageResult:
     skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, list[str]] = field(default_factory=dict)
-    clips: int = 0
-    still: int = 0
-
-    def count_clips(self, clips: int, still: int) -> None:
-        """Count in the clips of one item."""
-        self.clips += clips
-        self.still += still
+    judged_clips: int = 0
+    still_clips: int = 0
 
     def add(self, other: StageResult) -> None:
         """Count in what the same stage came to in another split."""
@@ -90,7 +84,8 @@ class StageResult:
         self.skipped += other.skipped
         self.failed |= other.failed
         self.warnings |= other.warnings
-        self.count_clips(other.clips, other.still)
+        self.judged_clips += other.judged_clips
+        self.still_clips += other.still_clips
 
     def summary(self) -> str:
         if not self.done and not self.failed:
@@ -98,6 +93,7 @@ class StageResult:
         parts = [f"{self.done} done"]
         parts += [f"{self.skipped} done before"] if self.skipped else []
         parts += [f"{len(self.failed)} failed"] if self.failed else []
-        if self.clips:
-            parts.append(f"{self.still} of {self.clips} clips still ({self.still / self.clips:.0%}) and not seen")
+        if self.judged_clips:
+            share = self.still_clips / self.judged_clips
+            parts.append(f"{self.still_clips} of {self.judged_clips} clips still ({share:.0%}) and not seen")
         return f"{self.stage}: {', '.join(parts)}"
