@@ -186,7 +186,7 @@ def film(place: Place, frames: Iterator[np.ndarray], seed: int = 0) -> Iterator[
         if place.flicker:
             light = light + place.flicker * np.sin(2 * np.pi * (rows / height * 1.7 + number * 0.13))
         if place.flicker or place.drift:
-            picture *= np.float32(light) if np.isscalar(light) else light.astype(np.float32)
+            picture *= np.asarray(light, np.float32)
         if place.rain:
             picture = cv2.addWeighted(picture, 1.0, streaks(rng, (height, width), place.rain), 0.35, 0.0)
         noise = np.roll(fields[rng.integers(FIELDS)], rng.integers(height), axis=0)

@@ -67,7 +67,8 @@ class StageResult:
         skipped: items whose result was there already.
         failed: item -> reason, old failures that were not tried again included.
         warnings: item -> what was odd about it.
-        judged_clips, still_clips: where still clips are left out, all clips of the items worked on now, and those left out.
+        judged_clips, still_clips: where still clips are left out: all clips of the items worked on now, and those that
+            were.
     """
 
     stage: str

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.filmed import HEIGHT, WIDTH, filmed
+from helpers.filmed import HEIGHT, WIDTH, filmed, place
 
 import lad as library
 from lad.clip import CLIP_FRAMES
@@ -88,6 +88,32 @@ def test_nor_do_codecs_count_as_movement_or_hide_it(
 def test_where_somebody_always_walks_no_clip_is_still() -> None:
     walks = verdicts(filmed(12 * CLIP_FRAMES, walks=lambda number: number % 70 / 70))
     assert not any(walks)
+
+
+def test_where_the_whole_picture_moves_no_clip_is_still() -> None:
+    """However much of it moves: that is not taken for noise."""
+    wide = np.hstack([place(seed) for seed in range(4)])
+    pans = verdicts(np.ascontiguousarray(wide[:, 3 * number :][:, :WIDTH]) for number in range(8 * CLIP_FRAMES))
+    assert not any(pans)
+
+
+def test_a_picture_that_changes_at_a_cut_gets_a_new_reference() -> None:
+    """Nothing moves in a clip before and after it."""
+    first, second = place(0), place(1)
+    cut = verdicts(iter([first] * 4 * CLIP_FRAMES + [second] * 4 * CLIP_FRAMES))
+    assert cut == [False, True, True, True] * 2
+
+
+def test_light_that_is_switched_on_gets_a_new_reference() -> None:
+    picture = place() // 2
+    lit = verdicts(iter([picture] * 3 * CLIP_FRAMES + [picture + picture // 2] * 3 * CLIP_FRAMES))
+    assert lit == [False, True, True] * 2
+
+
+@pytest.mark.parametrize("size", [(8, 8), (16, 2000), (1, 1), (3000, 40)])
+def test_pictures_of_any_shape_have_a_verdict(size: tuple[int, int]) -> None:
+    picture = np.full((*size, 3), 90, np.uint8)
+    assert verdicts(iter([picture] * 3 * CLIP_FRAMES)) == [False, True, True]
 
 
 @pytest.mark.slow
