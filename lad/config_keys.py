@@ -177,7 +177,8 @@ class ExtractConfig(Section):
     )
     batch_clips: int = Field(4, ge=1, le=1024, description="clips a forward pass; a batch never mixes videos")
     still: Literal["see", "skip"] = Field(
-        "see", description="`skip`: a clip in which nothing moves is not seen: it has the features of the last such one"
+        "see",
+        description="`skip`: no network sees clips in which nothing moves: they have the features of the last one seen",
     )
     max_pixels: int = Field(
         1 << 26,

@@ -98,12 +98,12 @@ def compute(
         result = event.result() if isinstance(event, Future) else event
         if result.item in failed:
             return
-        if isinstance(result, Computed):
-            batch = with_repeated(result.batch, result.back, latest.get(result.item, {}))
-            result = replace(result, batch=batch)
-            latest[result.item] = batch
-        elif isinstance(result, Finished | Failed) or (isinstance(result, Started) and not result.skip_clips):
-            latest.pop(result.item, None)
+        match result:
+            case Computed(item):
+                latest[item] = with_repeated(result.batch, result.back, latest.get(item, {}))
+                result = replace(result, batch=latest[item])
+            case Started(item, skip_clips=0) | Finished(item) | Failed(item):
+                latest.pop(item, None)
         if not isinstance(result, _NetworkFailed):
             yield result
             return

@@ -75,6 +75,7 @@ class Stillness:
             else:
                 yield from piece
             last = piece[-1:] if still else []
+            del piece  # or its frames are held while the next ones come
         yield from [None] * len(last)
 
     def _judge(self, cells: Sequence[np.ndarray]) -> bool:
