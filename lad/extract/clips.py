@@ -108,8 +108,8 @@ def seen_clips(
 ) -> Iterator[tuple[ClipBatch, tuple[bool, ...]]]:
     """The same where `spec.still` may leave clips out: batches of those that are to be seen, and which are still.
 
-    A batch is of the clips that it would be of without, and empty if all of them are still. With `skip_clips`, frames
-    of clips that are left out are looked at for what they say of the further ones.
+    A batch is of the clips that it would be of without, and empty if all of them are still. The brightness of all
+    frames is looked at then, that of `skip_clips` too, which the verdicts on the further ones depend on.
     """
     stillness = Stillness(spec.still) if spec.still else None
     # The frame before is needed too: if one frame alone remains, its flow is what led to it.

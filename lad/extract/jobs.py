@@ -41,8 +41,7 @@ class Job:
 
     def __reduce__(self) -> tuple[object, ...]:
         # The name goes as the bytes that it has on the disk: a process may read names in another encoding than ours.
-        # Features stay here.
-        return _job, ({**vars(self), "path": os.fsencode(self.path), "before": {}},)
+        return _job, ({**vars(self), "path": os.fsencode(self.path)},)
 
 
 def _job(facts: dict[str, Any]) -> Job:

@@ -2,10 +2,10 @@
 
 A frame is seen as the mean brightness of its cells, and a clip as four pictures, each the mean of four frames. Whatever
 moves, fast or slowly, makes them differ where it is. What changes the light of a whole row of cells (exposure, lamps on
-the mains under a rolling shutter) is taken out. What is left is noise where it is much the same all over the
-picture, and movement where it stands out from that: how strong noise is, the median of the cells tells in each clip. So
-a sensor may be as noisy as it likes, a codec may make another picture at each key frame, and it may rain. Larger cells
-are asked too: in them there is less noise, and as much of a person.
+the mains under a rolling shutter) is taken out. What is left is noise where it is much the same all over the picture,
+and movement where it stands out from that: how strong noise is, the median of the cells tells in each clip. So a sensor
+may be noisy, a codec may make another picture at each key frame, and it may rain. Larger cells are asked too: in them
+there is less noise, and as much of a person.
 
 A still clip is not seen by a network. It has the features of the clip before it, which by that rule are those of the
 last still clip that was seen: the reference. The first still clip after movement is a new reference, and so is one that
