@@ -35,6 +35,7 @@ from lad.extract import process_setup
 from lad.extract.clips import ClipSpec, seen_clips
 from lad.extract.readers import open_reader, read_frames
 from lad.files import frame_files
+from lad.pipeline.score import read_scores
 from lad.work.manifest import read_manifest
 
 DATA = Path(os.environ.get("LAD_DATA", Path(__file__).parents[1] / "../shared/data"))
@@ -269,9 +270,9 @@ def reading_seconds(folder: Path) -> float:
 
 def scores_of(folder: Path, still: str) -> np.ndarray:
     """`(frames,)` scores that `lad score` wrote."""
-    (file,) = (folder / f"score_{still}" / "scores").glob("**/*.csv")
-    with file.open(encoding="utf-8") as rows:
-        return np.array([float(row["score"]) for row in csv.DictReader(rows)])
+    (video,) = (folder / "videos").iterdir()
+    (file,) = (folder / f"score_{still}" / "scores").glob(f"**/{video.stem}.csv")
+    return read_scores(file)
 
 
 def measure(folders: Sequence[Path], *, with_scores: bool) -> Iterator[tuple[str, str]]:
