@@ -100,8 +100,8 @@ def compute(
             return
         match result:
             case Computed(item):
-                latest[item] = with_repeated(result.batch, result.back, latest.get(item, {}))
-                result = replace(result, batch=latest[item])
+                batch = with_repeated(result.batch, result.back, latest.get(item, {}))
+                result, latest[item] = replace(result, batch=batch), batch
             case Started(item, skip_clips=0) | Finished(item) | Failed(item):
                 latest.pop(item, None)
         if not isinstance(result, _NetworkFailed):
