@@ -271,7 +271,7 @@ def reading_seconds(folder: Path) -> float:
 def scores_of(folder: Path, still: str) -> np.ndarray:
     """`(frames,)` scores that `lad score` wrote."""
     (video,) = (folder / "videos").iterdir()
-    (file,) = (folder / f"score_{still}" / "scores").glob(f"**/{video.stem}.csv")
+    (file,) = (folder / f"score_{still}" / "scores").glob(f"**/{video.stem}*.csv")
     return read_scores(file)
 
 

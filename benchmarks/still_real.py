@@ -115,8 +115,10 @@ def main() -> None:
                 for name, of in (("see", features), ("skip", skipped)):
                     parts = [part if part.ndim == 3 else part[None] for part in of[video.id]]
                     scores[name].append(scorer(ClipFeatures(parts), timeline, []).frames)
-    auc = {name: roc_auc(np.concatenate(truths), np.concatenate(found)) for name, found in scores.items()}
     print(f"{asked.work}: {out} of {total} clips left out, {events_out} of {events} clips with frames of an event")
+    if not truths:
+        raise SystemExit(f"no video is in the split {asked.split}: there is no AUC (--split)")
+    auc = {name: roc_auc(np.concatenate(truths), np.concatenate(found)) for name, found in scores.items()}
     print(f"frame AUC: {auc['see']:.4f} seen, {auc['skip']:.4f} with clips left out")
 
 
