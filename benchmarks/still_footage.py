@@ -1,6 +1,6 @@
 """What `extract.still: skip` saves on mostly still footage, and what it costs.
 
-    python -m benchmarks.still_footage [--minutes 60] [--moving 0.05] [--scores] [--data DIR]
+    python -m benchmarks.still_footage [--minutes 60] [--moving 0.05] [--scores] [--traps] [--data DIR]
 
 It makes footage of three places that are real: the walkway of UCSD Ped2, the office of UR Fall and a room of the
 surveillance set. Each is its empty background, with stretches of the real videos in it, at 360 lines, with the noise of
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -326,14 +326,50 @@ def measure(folders: Sequence[Path], *, with_scores: bool) -> Iterator[tuple[str
         )
 
 
+TRAPS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
+    "weak noise": ({}, CAMERA),
+    "night with much gain": ({"noise": (8.0, 12.0)}, CAMERA),
+    "lamps that flicker": ({"flicker": 0.04}, CAMERA),
+    "rain": ({"rain": 150}, CAMERA),
+    "few bits": ({}, {**CAMERA, "crf": "32"}),
+    "constant bit rate": (
+        {},
+        {"preset": "veryfast", "b": "400k", "maxrate": "400k", "bufsize": "400k", "g": "50", "bf": "0"},
+    ),
+    "B-frames": ({}, {"preset": "veryfast", "crf": "23", "g": "250"}),
+    "exposure that changes": ({"drift": 0.5}, CAMERA),
+}
+
+
+def traps(found: Sequence[Place], seconds: int = 70) -> Iterator[tuple[str, str]]:
+    """How much is left out where nothing moves, but something is wrong with the footage: clips, and batches of four."""
+    path = WORK / "trap.mp4"
+    WORK.mkdir(parents=True, exist_ok=True)
+    for name, (faults, codec) in TRAPS.items():
+        shares = []
+        for place in found:
+            filmed = replace(place, **{"noise": (1.5, 3.0), "flicker": 0.0, "drift": 0.0, **faults})
+            encode(path, film(filmed, play(filmed, seconds * FPS, 0.0, Truth())), codec)
+            for piece in (1, 4):
+                cut = seen_clips(open_reader(path, lazy=True), ClipSpec(("rgb",), still=piece))
+                still = [one for _, flags in cut for one in flags]
+                shares.append(float(np.mean(still[piece : len(still) // piece * piece])))
+        yield name, ", ".join(f"{share:.0%}" for share in shares[::2] + shares[1::2])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60, help="of footage, all places together")
     parser.add_argument("--moving", type=float, default=0.05, help="share of it in which something happens")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--scores", action="store_true", help="score it too: takes twice as long")
+    parser.add_argument("--traps", action="store_true", help="how much is left out of faulty footage, and no more")
     asked = parser.parse_args()
     found = places(asked.data)
+    if asked.traps:
+        for fault, share in traps(found):
+            print(f"| {fault} | {share} |", flush=True)
+        return
     folders = [make(place, asked.minutes / len(found), asked.moving) for place in found]
     print("| what | |\n|---|---|")
     for what, figure in measure(folders, with_scores=asked.scores):
