@@ -95,6 +95,10 @@ class ExtractConfig(Section):
         description="what becomes of a last clip of fewer than 16 frames: filled up with its last frame, or dropped",
     )
     batch_clips: int = Field(4, ge=1, le=1024, description="clips a forward pass; a batch never mixes videos")
+    still: Literal["see", "skip"] = Field(
+        "see",
+        description="`skip`: no network sees clips in which nothing moves: they have the features of the last one seen",
+    )
     max_pixels: int = Field(
         1 << 26,
         ge=1 << 12,
@@ -129,6 +133,8 @@ class ExtractConfig(Section):
             found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
         if self.context == "batch" and self.clip_stride != CLIP_FRAMES:
             found["extract.context"] = f"clips that overlap are no piece of video: set clip_stride={CLIP_FRAMES}"
+        if self.still == "skip" and self.clip_stride != CLIP_FRAMES:
+            found["extract.still"] = f"clips that overlap are never left out: set clip_stride={CLIP_FRAMES}"
         if self.context == "batch" and self.batch_clips > MAX_PIECE_CLIPS:
             found["extract.batch_clips"] = f"a network sees at most {MAX_PIECE_CLIPS} clips as one"
         return found

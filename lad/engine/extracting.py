@@ -129,7 +129,7 @@ class Extracting:
                 pass
             case Computed():
                 wanted = self._tasks[event.item].job.spec.streams
-                partial.add({one: rows for one, rows in event.batch.items() if one in wanted})
+                partial.add({one: rows for one, rows in event.batch.items() if one in wanted}, event.back)
                 self._doing[event.item] = Doing(event.item, partial.clips, event.reached)
             case Finished():
                 self._end(self._extracted(self._tasks[event.item], partial, event.info))
@@ -142,7 +142,7 @@ class Extracting:
             path = staged(home, task.video_id, task.name, stream)
             partial.write(stream, path)
             files[stream] = File(path, file_sha256(path))
-        return Extracted(task.name, partial.clips, info, files)
+        return Extracted(task.name, partial.clips, partial.still, info, files)
 
     def _end(self, result: Result) -> None:
         name = result.item if isinstance(result, Failed) else result.name

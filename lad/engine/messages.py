@@ -95,10 +95,14 @@ class File:
 
 @dataclass(frozen=True)
 class Extracted:
-    """A try is over, and all of the video's features are there: a file for each stream; none of no clips."""
+    """A try is over, and all of the video's features are there: a file for each stream; none of no clips.
+
+    `still`: which clips were not seen, as `Partial` has it.
+    """
 
     name: str
     clips: int
+    still: list[list[int]]
     info: VideoInfo
     files: Mapping[str, File]
 
@@ -162,6 +166,7 @@ class Made:
 
     item: str
     clips: int
+    still: list[list[int]]
     info: VideoInfo
     files: Mapping[str, Path]
 

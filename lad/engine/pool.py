@@ -167,8 +167,8 @@ class _Pool:
         job = self.waiting.popleft()
         # Whoever extracts it begins at its start, wherever that is.
         if job.remote:  # whoever decodes it fetches it, and checks then what it is
-            return _Video(replace(job, choice="auto", skip_clips=0), None)
-        return _Video(replace(job, path=job.path.absolute(), choice="auto", skip_clips=0), _size(job.path))
+            return _Video(replace(job, choice="auto", skip_clips=0, before={}), None)
+        return _Video(replace(job, path=job.path.absolute(), choice="auto", skip_clips=0, before={}), _size(job.path))
 
     def _is_place_for(self, node: str, video: _Video) -> bool:
         """Whether a video is to be tried on a machine: not where it failed, while there is another one."""
@@ -219,7 +219,7 @@ class _Pool:
                 except NotReceived as error:
                     yield from self._retry(video, member.node, "worker", f"its features did not arrive: {error}")
                 else:
-                    yield Made(video.job.item, word.clips, word.info, files)
+                    yield Made(video.job.item, word.clips, word.still, word.info, files)
             case Failed(_, "io", error) if not self._nodes() <= {*video.nodes, member.node}:
                 yield from self._retry(video, member.node, "io", error)
             case Failed():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from lad.extract.flow import FLOW_METHODS, FlowSolver
 from lad.extract.motion import FLOW, MOTION, motion_of
 from lad.extract.motion import SHORT_SIDE as MOTION_SHORT_SIDE
 from lad.extract.sampling import Tail, clip_starts, sample_indices
+from lad.extract.stillness import Stillness
 from lad.extract.video import VideoInfo
 
 FRAME_SIZE = 224
@@ -56,6 +58,7 @@ class ClipSpec:
         fps: frames a second at which frames are picked by their times; None: the video's own.
         flow_device: of a flow method in torch.
         flow_weights: name of the weights of a flow method that is a network; None: its default.
+        still: clips that are left out together where nothing moves in any of them, see `stillness`; 0: none is.
 
     Raises:
         ValueError: no clips can be cut so.
@@ -71,6 +74,7 @@ class ClipSpec:
     fps: float | None = None
     flow_device: str = "cpu"
     flow_weights: str | None = None
+    still: int = 0
 
     def __post_init__(self) -> None:
         clip_starts(0, self.stride, self.tail)  # raises where a stride leaves frames out
@@ -80,6 +84,8 @@ class ClipSpec:
             raise ValueError(
                 "crops are taken of frames with a short side of 256: choose one of crops and rgb_short_side"
             )
+        if self.still and self.stride != CLIP_FRAMES:
+            raise ValueError(f"still clips are left out of clips that do not overlap: choose a stride of {CLIP_FRAMES}")
 
     @property
     def pixels(self) -> tuple[str, ...]:
@@ -100,17 +106,33 @@ def clip_batches(
             be without.
         pixel_aspect: how much wider than high a pixel is shown: frames that keep a shape keep that on a display.
     """
+    return (batch for batch, _ in seen_clips(frames, spec, skip_clips, pixel_aspect))
+
+
+def seen_clips(
+    frames: Iterable[ArrayLike], spec: ClipSpec, skip_clips: int = 0, pixel_aspect: float = 1.0
+) -> Iterator[tuple[ClipBatch, tuple[bool, ...]]]:
+    """The same where `spec.still` may leave clips out: batches of those that are to be seen, and which are still.
+
+    A batch is of the clips that it would be of without, and empty if all of them are still. The brightness of all
+    frames is looked at then, that of `skip_clips` too, which the verdicts on the further ones depend on.
+    """
+    stillness = Stillness(spec.still) if spec.still else None
     # The frame before is needed too: if one frame alone remains, its flow is what led to it.
     skip_frames = max(0, skip_clips * spec.stride - 1)
-    images = _images(frames, spec, skip_frames, pixel_aspect)
+    needed = stillness.frames(frames) if stillness else frames
+    images = _images(needed, spec, skip_frames, pixel_aspect)
     batch: list[list[Images]] = []
-    for clip in _cut(images, spec, skip_frames, skip_clips):
-        batch.append(clip)
-        if len(batch) == spec.batch_clips:
-            yield _stacked(batch, spec.pixels)
-            batch.clear()
-    if batch:
-        yield _stacked(batch, spec.pixels)
+    still: list[bool] = []
+    for number, clip in enumerate(_cut(images, spec, skip_frames, skip_clips), skip_clips):
+        still.append(stillness is not None and stillness.is_still(number))
+        if not still[-1]:
+            batch.append([image for image in clip if image is not None])  # all of them
+        if len(still) == spec.batch_clips:
+            yield _stacked(batch, spec.pixels), tuple(still)
+            batch, still = [], []
+    if still:
+        yield _stacked(batch, spec.pixels), tuple(still)
 
 
 def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
@@ -119,27 +141,36 @@ def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
     return len(clip_starts(sampled, spec.stride, spec.tail))
 
 
-def _images(frames: Iterable[ArrayLike], spec: ClipSpec, skip_frames: int, pixel_aspect: float) -> Iterator[Images]:
-    """Each frame but the skipped ones, as each stream has it."""
+def _images(
+    frames: Iterable[ArrayLike | None], spec: ClipSpec, skip_frames: int, pixel_aspect: float
+) -> Iterator[Images | None]:
+    """Each frame but the skipped ones, as each stream has it; None where a frame is not needed."""
     images = _scaled(frames, spec, skip_frames, pixel_aspect)
     if "flow" in spec.pixels:
         images = _flowing(images, "flow", spec.flow, spec.flow_device, spec.flow_weights)
     if MOTION in spec.pixels:
-        images = ({**image, MOTION: motion_of(image[MOTION])} for image in _flowing(images, MOTION, FLOW))
+        flowing = _flowing(images, MOTION, FLOW)
+        images = (image and {**image, MOTION: motion_of(image[MOTION])} for image in flowing)
     return images
 
 
 def _flowing(
-    images: Iterator[Images], stream: str, method: str, device: str = "cpu", weights: str | None = None
-) -> Iterator[Images]:
-    """The images, with the flow to the next one where `stream` has frames."""
-    pairs = ((image, image[stream]) for image in images)
-    return ({**image, stream: flow} for image, flow in with_flow(pairs, method, device=device, weights=weights))
+    images: Iterator[Images | None], stream: str, method: str, device: str = "cpu", weights: str | None = None
+) -> Iterator[Images | None]:
+    """The images, with the flow to the next one where `stream` has frames; None where there is no image."""
+    solver = FLOW_METHODS[method].make(device, weights)
+    for is_needed, run in groupby(images, key=lambda image: image is not None):
+        if not is_needed:
+            yield from run
+            continue
+        pairs = ((image, image[stream]) for image in run if image is not None)
+        for image, flow in with_flow(pairs, method, device=device, solver=solver):
+            yield {**image, stream: flow}
 
 
-def _cut(images: Iterable[Images], spec: ClipSpec, taken: int, clips: int) -> Iterator[list[Images]]:
+def _cut(images: Iterable[T], spec: ClipSpec, taken: int, clips: int) -> Iterator[list[T]]:
     """The 16 images of each clip, where `taken` frames and `clips` clips have gone before."""
-    recent: deque[Images] = deque(maxlen=CLIP_FRAMES)
+    recent: deque[T] = deque(maxlen=CLIP_FRAMES)
     for image in images:
         recent.append(image)
         taken += 1
@@ -153,13 +184,15 @@ def _cut(images: Iterable[Images], spec: ClipSpec, taken: int, clips: int) -> It
 
 def _stacked(clips: Sequence[Sequence[Images]], streams: Sequence[str]) -> ClipBatch:
     batch = {}
-    for stream in streams:
+    for stream in streams if clips else ():
         images = [image[stream] for clip in clips for image in clip]
         batch[stream] = np.stack(images).reshape(-1, CLIP_FRAMES, *images[0].shape)
     return batch
 
 
-def _scaled(frames: Iterable[ArrayLike], spec: ClipSpec, skip: int, pixel_aspect: float) -> Iterator[Images]:
+def _scaled(
+    frames: Iterable[ArrayLike | None], spec: ClipSpec, skip: int, pixel_aspect: float
+) -> Iterator[Images | None]:
     """Each frame as each stream takes it, or has its flow computed of it: the same array where both are of one size."""
     sides = {stream: _kept_short_side(spec, stream) for stream in spec.pixels}
     shapes = {} if any(sides.values()) else dict.fromkeys(sides, (FRAME_SIZE, FRAME_SIZE))
@@ -169,7 +202,9 @@ def _scaled(frames: Iterable[ArrayLike], spec: ClipSpec, skip: int, pixel_aspect
             for stream, side in sides.items():
                 kept = short_side_shape(height, width * pixel_aspect, side) if side else (FRAME_SIZE, FRAME_SIZE)
                 shapes[stream] = kept
-        if number >= skip:
+        if number >= skip and frame is None:
+            yield None
+        elif number >= skip:
             pixels = np.asarray(frame)
             of_shape = {shape: resize(pixels, shape) for shape in dict.fromkeys(shapes.values())}
             yield {stream: of_shape[shape] for stream, shape in shapes.items()}
@@ -201,7 +236,12 @@ def resize(frame: np.ndarray, shape: tuple[int, int] = (FRAME_SIZE, FRAME_SIZE))
 
 
 def with_flow(
-    frames: Iterable[tuple[T, np.ndarray]], method: str, *, device: str = "cpu", weights: str | None = None
+    frames: Iterable[tuple[T, np.ndarray]],
+    method: str,
+    *,
+    device: str = "cpu",
+    weights: str | None = None,
+    solver: FlowSolver | None = None,
 ) -> Iterator[tuple[T, np.ndarray]]:
     """Pair each frame with its flow `(height, width, 2)` to the next one.
 
@@ -211,8 +251,10 @@ def with_flow(
         frames: each as it is to be given back, whatever that is, and as flow is computed of it.
         method: a name of `FLOW_METHODS`.
         device, weights: of `FlowMethod.make`.
+        solver: what that made, where it is used again.
     """
-    solve, at_once = FLOW_METHODS[method].make(device, weights), FLOW_METHODS[method].pairs_at_once(device)
+    solve = solver or FLOW_METHODS[method].make(device, weights)
+    at_once = FLOW_METHODS[method].pairs_at_once(device)
     images: list[T] = []  # of frames whose flow is not known yet
     held: list[np.ndarray] = []  # the same frames, as flow is computed of them
     motion: np.ndarray | None = None

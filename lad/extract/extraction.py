@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from lad.errors import LadError
 from lad.extract.failures import NotFinite, has_broken_device, why_it_failed
 from lad.extract.jobs import NOWHERE, Clips, Failed, Finished, Job, Message, Reached, Started
+from lad.extract.stillness import with_repeated
 from lad.extract.workers import decode_videos
 from lad.memory import give_back_freed
 
@@ -29,11 +30,13 @@ class Computed:
     """The features of a video's next batch of clips: stream -> `(clips, dim)` or `(crops, clips, dim)`, float32.
 
     Of every layer of the extractor there are some, asked for or not: the network passed there.
+    `back`: which of them were not seen, as `Clips` has it.
     """
 
     item: str
     batch: dict[str, np.ndarray]
     reached: Reached = NOWHERE
+    back: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,33 @@ def extract_videos(
     Raises:
         DeviceBroken: nothing can be computed any more; the video that broke it has `Failed` before.
     """
-    messages = decode_videos(jobs, workers=workers, stall_seconds=stall_seconds)
-    return compute(messages, extractor.by_layer, extractor.batches_at_once(batch_clips))
+    known: dict[str, Mapping[str, np.ndarray]] = {}
+
+    def noted() -> Iterator[Job | None]:
+        for job in jobs:
+            if job:
+                known[job.item] = job.before
+            yield job
+
+    messages = decode_videos(noted(), workers=workers, stall_seconds=stall_seconds)
+    return compute(messages, extractor.by_layer, extractor.batches_at_once(batch_clips), known)
 
 
-def compute(messages: Iterator[Message | None], network: Network, at_once: int) -> Iterator[Event]:
+def compute(
+    messages: Iterator[Message | None],
+    network: Network,
+    at_once: int,
+    known: MutableMapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> Iterator[Event]:
     """The messages in their order, features in the place of clips, of `at_once` batches at a time.
 
-    A video of which the network gives no features has `Failed`, and nothing more comes of it.
+    A video of which the network gives no features has `Failed`, and nothing more comes of it. `known`: item ->
+    `Job.before`, which is taken out when it is needed.
     """
     waiting: deque[_Waiting] = deque()
     failed: set[str] = set()
     first_clip: dict[str, int] = {}  # of each video's next batch
+    latest: dict[str, Mapping[str, np.ndarray]] = {}  # of each video, the features of the batch before
     largest = 0
 
     def next_event() -> Iterator[Event]:
@@ -89,6 +107,14 @@ def compute(messages: Iterator[Message | None], network: Network, at_once: int) 
         result = event.result() if isinstance(event, Future) else event
         if result.item in failed:
             return
+        match result:
+            case Computed(item):
+                batch = with_repeated(result.batch, result.back, latest.get(item, {}))
+                result, latest[item] = replace(result, batch=batch), batch
+            case Started(item, skip_clips=0) | Finished(item) | Failed(item):
+                latest.pop(item, None)
+            case Started(item):
+                latest.setdefault(item, known.pop(item, {}) if known else {})
         if not isinstance(result, _NetworkFailed):
             yield result
             return
@@ -131,9 +157,10 @@ def _features(network: Network, clips: Clips, first: int) -> _Result:
         features: dict[str, np.ndarray] = {}
         for stream, batch in clips.batch.items():
             features |= network(stream, batch)
-        return Computed(clips.item, features, clips.reached)
+        return Computed(clips.item, features, clips.reached, clips.back)
     except NotFinite as error:
-        said = f"the {error.stream} features of clip {first + error.clip} are not finite"
+        clip = [number for number, steps in enumerate(clips.back or [0] * clips.count) if not steps][error.clip]
+        said = f"the {error.stream} features of clip {first + clip} are not finite"
         if error.dtype != "float32":
             said += f": {error.dtype} cannot hold what the network computes; set extract.dtype: float32"
         return _NetworkFailed(clips.item, said)

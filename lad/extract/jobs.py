@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lad.extract.clips import ClipBatch, ClipSpec
 from lad.extract.readers import Choice
@@ -26,6 +29,7 @@ class Job:
         choice: of the reader.
         skip_clips: clips that are known from an earlier run, whose decoder was told the same `choice`.
         remote: the file to fetch first, of a video at a URL.
+        before: the features of the last of those, which still clips may have too: see `stillness.with_repeated`.
     """
 
     item: str
@@ -36,6 +40,7 @@ class Job:
     choice: Choice = "auto"
     skip_clips: int = 0
     remote: Remote | None = None
+    before: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[object, ...]:
         # The name goes as the bytes that it has on the disk: a process may read names in another encoding than ours.
@@ -69,15 +74,22 @@ NOWHERE = Reached()
 
 @dataclass(frozen=True)
 class Clips:
-    """The next batch of clips of a video."""
+    """The next batch of clips of a video.
+
+    Attributes:
+        batch: the clips that are to be seen.
+        back: where some are not, of each clip how many clips before it the one lies whose features it has; 0: it is
+            to be seen. Empty: all are.
+    """
 
     item: str
     batch: ClipBatch
     reached: Reached = NOWHERE
+    back: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
-        return len(next(iter(self.batch.values())))
+        return len(self.back or next(iter(self.batch.values())))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from lad.extract.process_setup import logged_errors
 from lad.extract.times import Clock
 from lad.extract.video import Limits, VideoError, VideoInfo
 
+# Whose first plane is the brightness of a pixel a byte.
+PLAIN_GREY = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray"})
+
 
 class Damaged(Exception):
     """The first damage of a file that was to be whole."""
@@ -39,6 +42,19 @@ class Picture:
             except av.error.FFmpegError as error:
                 raise VideoError(f"a frame cannot be converted to RGB: {error.strerror}") from error
         return np.array(self._image, dtype, copy=copy)
+
+    def grey(self) -> np.ndarray:
+        """Its brightness as it was stored, not upright: `(height, width)` uint8. Costs no conversion to RGB."""
+        import av
+
+        plane = self.frame.planes[0]
+        if self.frame.format.name in PLAIN_GREY and plane.line_size >= plane.width:
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            return rows[: plane.height, : plane.width]
+        try:
+            return np.asarray(self.frame.to_ndarray(format="gray"))
+        except av.error.FFmpegError as error:
+            raise VideoError(f"a frame cannot be converted to grey: {error.strerror}") from error
 
 
 def read_pyav(

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from lad.children import join_parent
 from lad.extract import process_setup
-from lad.extract.clips import clip_batches
+from lad.extract.clips import seen_clips
 from lad.extract.flow import FLOW_METHODS
 from lad.extract.jobs import Again, Alive, Clips, Failed, Finished, Job, Reached
 from lad.extract.pipes import Inbox, send
@@ -52,15 +52,16 @@ def run_job(pipe: int, job: Job) -> None:
         reader = open_reader(
             job.path,
             choice=job.choice,
-            lazy=job.skip_clips > 0,
+            lazy=job.skip_clips > 0 or job.spec.still > 0,
             folder_fps=job.folder_fps,
             limits=job.limits,
             on_progress=progress,
         )
         sampled = job.limits.counted(resample(_reporting(iter(reader), progress), reader.info, job.spec.fps))
-        for batch in clip_batches(sampled, job.spec, job.skip_clips, reader.info.pixel_aspect):
+        for batch, still in seen_clips(sampled, job.spec, job.skip_clips, reader.info.pixel_aspect):
             reached = Reached(reader.info.frames, reader.promised, reader.info.fps)
-            send(pipe, Clips(job.item, batch, reached))
+            back = tuple(job.spec.still * one for one in still) if any(still) else ()
+            send(pipe, Clips(job.item, batch, reached, back))
         send(pipe, Finished(job.item, reader.info))
     except ReaderGaveUp:
         send(pipe, Again(job.item))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lad.config import ExtractConfig, Stream
 from lad.device import STEADY_THREADS, numerics
-from lad.extract import motion
+from lad.extract import motion, stillness
 from lad.extract.clips import ClipSpec
 from lad.extract.cost import threads_in
 from lad.extract.flow import FLOW_METHODS
@@ -74,7 +74,7 @@ class FeatureRecipe:
     def facts(self, stream: str) -> dict[str, object]:
         """What the features of one stream depend on, as plain data."""
         if stream == motion.MOTION:
-            return self._motion_facts()
+            return {**self._motion_facts(), **self._still_facts()}
         stream, _, layer = stream.partition(".")
         # Every number of threads gives the features that two give, so those of an older lad with two stay valid.
         numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype}
@@ -98,7 +98,7 @@ class FeatureRecipe:
             facts["context"] = self.context
         if layer:
             facts |= {"layer": layer, "layer_code": LAYER_CODE_VERSION}
-        return facts
+        return {**facts, **self._still_facts()}
 
     def _motion_facts(self) -> dict[str, object]:
         """The same of motion, which needs neither a network nor its device."""
@@ -111,6 +111,13 @@ class FeatureRecipe:
             "tail": self.clips.tail,
         }
 
+    def _still_facts(self) -> dict[str, object]:
+        """How still clips are left out, where they are: of how many together that is asked."""
+        if not self.clips.still:
+            return {}
+        together = f", {self.clips.still} clips together" if self.clips.still > 1 else ""
+        return {"still": f"skip:{stillness.CODE_VERSION}{together}"}
+
     def describe(self) -> str:
         """It in a few words, for a log."""
         flow = self.clips.flow
@@ -118,7 +125,8 @@ class FeatureRecipe:
         parts = [f"{self.backbone} {' + '.join(of_networks)}"] if of_networks else []
         streams = " + ".join([*parts, *(s for s in self.streams if s not in self.weights)])
         threads = f", {self.threads} threads" if self.device == "cpu" else ""
-        return f"{streams}, {self.device}, {self.dtype}{threads}"
+        still = ", without still clips" if self.clips.still else ""
+        return f"{streams}{still}, {self.device}, {self.dtype}{threads}"
 
 
 def stream_dim(backbone: str, stream: str) -> int:
@@ -185,6 +193,7 @@ def clip_spec(extract: ExtractConfig, device: str) -> ClipSpec:
         fps=extract.fps,
         flow_device=device,
         flow_weights=_flow_weights(extract),
+        still=0 if extract.still == "see" else extract.batch_clips if extract.context == "batch" else 1,
     )
 
 

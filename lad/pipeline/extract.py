@@ -145,7 +145,8 @@ class _Extraction:
             fingerprints = {item: today.fingerprints[job.item][item] for item in items}
             partial = partials[job.item] = resume(self.work.home, job.item, fingerprints)
             if not self.asked.force:
-                jobs[number] = replace(job, choice=partial.reader, skip_clips=partial.clips)
+                before = partial.last(job.spec.still)
+                jobs[number] = replace(job, choice=partial.reader, skip_clips=partial.clips, before=before)
         pace = Pace(jobs)
         with self.reporter.progress("extract", len(jobs)) as bar, closing(self._events(jobs)) as events:
             for event in events:
@@ -162,7 +163,8 @@ class _Extraction:
                         self._record_start(partial.fingerprints)
                         self.reporter.say(f"{item}: resumed at clip {event.skip_clips}")
                     case Computed():
-                        partial.add({one: rows for one, rows in event.batch.items() if f"{one}/{item}" in wanted})
+                        rows = {one: rows for one, rows in event.batch.items() if f"{one}/{item}" in wanted}
+                        partial.add(rows, event.back)
                         clips = next(iter(event.batch.values())).shape[-2]
                         pace.computed(item, event.reached, clips, partial.clips)
                         bar.show(share=pace.share, speed=pace.speed, note=_where(item, event.reached))
@@ -176,7 +178,7 @@ class _Extraction:
                     case Finished():
                         self._finish(partials.pop(item), item, event.info)  # so that its features leave memory
                     case Made():
-                        partial.take(event.clips, event.files)
+                        partial.take(event.clips, event.still, event.files)
                         self._finish(partials.pop(item), item, event.info)
                 if isinstance(event, Failed | Finished | Made):
                     pace.ended(item)
@@ -284,6 +286,10 @@ class _Extraction:
             "warnings": warnings,
             "lad": code_version(),
         }
+        if self.recipe.clips.still:
+            info["still"] = features.still
+            self.result.judged_clips += features.clips
+            self.result.still_clips += sum(end - start for start, end in features.still)
         facts = features_facts(self.project, self.recipe, video)
         times = self.work.times(video.id)
         with replacing(times) as temporary, temporary.open("wb") as file:

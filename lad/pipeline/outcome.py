@@ -27,7 +27,14 @@ STATES = ("done", "failed", "running", "interrupted", "pending")  # of items, as
 def stages_data(results: Sequence[StageResult]) -> dict[str, Any]:
     """What came of stages."""
     return {
-        r.stage: {"done": r.done, "skipped": r.skipped, "failed": r.failed, "warnings": r.warnings} for r in results
+        r.stage: {
+            "done": r.done,
+            "skipped": r.skipped,
+            "failed": r.failed,
+            "warnings": r.warnings,
+            **({"clips": r.judged_clips, "still": r.still_clips} if r.judged_clips else {}),
+        }
+        for r in results
     }
 
 

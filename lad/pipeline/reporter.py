@@ -67,6 +67,8 @@ class StageResult:
         skipped: items whose result was there already.
         failed: item -> reason, old failures that were not tried again included.
         warnings: item -> what was odd about it.
+        judged_clips, still_clips: where still clips are left out: all clips of the items worked on now, and those that
+            were.
     """
 
     stage: str
@@ -74,6 +76,8 @@ class StageResult:
     skipped: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, list[str]] = field(default_factory=dict)
+    judged_clips: int = 0
+    still_clips: int = 0
 
     def add(self, other: StageResult) -> None:
         """Count in what the same stage came to in another split."""
@@ -81,6 +85,8 @@ class StageResult:
         self.skipped += other.skipped
         self.failed |= other.failed
         self.warnings |= other.warnings
+        self.judged_clips += other.judged_clips
+        self.still_clips += other.still_clips
 
     def summary(self) -> str:
         if not self.done and not self.failed:
@@ -88,4 +94,7 @@ class StageResult:
         parts = [f"{self.done} done"]
         parts += [f"{self.skipped} done before"] if self.skipped else []
         parts += [f"{len(self.failed)} failed"] if self.failed else []
+        if self.judged_clips:
+            share = self.still_clips / self.judged_clips
+            parts.append(f"{self.still_clips} of {self.judged_clips} clips still ({share:.0%}) and not seen")
         return f"{self.stage}: {', '.join(parts)}"

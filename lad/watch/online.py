@@ -67,6 +67,8 @@ def open_eye(path: Path, config: Config, latency: Latency, say: Callable[[str], 
     )
     if scorer.doubt:
         say(f"warning: {path} may be worth nothing: {scorer.doubt}")
+    if config.extract.still == "skip":
+        say("extract.still: lad watch sees every clip, still ones too")
     with repeatable(device, STEADY_THREADS):
         return Eye(recipe, load_extractor(recipe), scorer, latency, looks_of(recipe))
 
@@ -97,8 +99,9 @@ class Eye:
 
     @property
     def spec(self) -> ClipSpec:
-        """How frames become batches of clips."""
-        return replace(self.recipe.clips, batch_clips=1) if self.latency == "low" else self.recipe.clips
+        """How frames become batches of clips, still ones too: a batch that is dropped could hold their reference."""
+        clips = replace(self.recipe.clips, still=0)
+        return replace(clips, batch_clips=1) if self.latency == "low" else clips
 
     @property
     def delay_frames(self) -> int:

@@ -14,7 +14,7 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from lad.extract.readers import Choice
+from lad.extract.stillness import runs
 from lad.files import fingerprint, naming, open_kept, replacing, write_all, write_json
 
 SAVE_SECONDS = 60.0  # from one save to the next
@@ -41,6 +42,7 @@ class Partial:
         fingerprints: item -> fingerprint, of all streams that are extracted: what a save is of use to.
         reader: what its decoder was told to begin with.
         clips: how many there are of every stream, saved or held.
+        still: `[start, end)` of clips that were not seen, as `extract.still: skip` leaves them out.
         shapes: stream -> what one clip comes to, `[dim]` or `[crops, dim]`.
         checksums: stream -> CRC-32 of what is saved.
         held: stream -> batches since the last save, `(n, dim)` or `(n, crops, dim)` float32.
@@ -51,6 +53,7 @@ class Partial:
     fingerprints: Mapping[str, str]
     reader: Choice = "auto"
     clips: int = 0
+    still: list[list[int]] = field(default_factory=list)
     shapes: dict[str, list[int]] = field(default_factory=dict)
     checksums: dict[str, int] = field(default_factory=dict)
     held: dict[str, list[np.ndarray]] = field(default_factory=dict)
@@ -62,15 +65,24 @@ class Partial:
         """Begin anew: what there is, is void."""
         self.remove()
         self.reader, self.clips, self.held_bytes, self.saved_at = reader, 0, 0, time.monotonic()
+        self.still.clear()
         for facts in (self.shapes, self.checksums, self.held):
             facts.clear()
 
-    def take(self, clips: int, files: Mapping[str, Path]) -> None:
+    def take(self, clips: int, still: list[list[int]], files: Mapping[str, Path]) -> None:
         """Take all features of the video as they are: stream -> complete `.npy` on the same disk, moved by `write`."""
-        self.clips, self.files = clips, files
+        self.clips, self.still, self.files = clips, still, files
 
-    def add(self, features: Mapping[str, np.ndarray]) -> None:
-        """Take the next batch of every stream, `(n, dim)` or `(crops, n, dim)`, and save where that is due."""
+    def add(self, features: Mapping[str, np.ndarray], back: Sequence[int] = ()) -> None:
+        """Take the next batch of every stream, `(n, dim)` or `(crops, n, dim)`, and save where that is due.
+
+        `back`: as `Computed` has it.
+        """
+        for start, end in runs((steps > 0 for steps in back), self.clips):
+            if self.still and self.still[-1][1] == start:
+                self.still[-1][1] = end
+            else:
+                self.still.append([start, end])
         for stream, array in features.items():
             rows = np.ascontiguousarray(np.moveaxis(array, -2, 0))  # clips first: so files can be appended to
             self.shapes[stream] = list(rows.shape[1:])
@@ -95,6 +107,7 @@ class Partial:
             "fingerprints": dict(self.fingerprints),
             "reader": self.reader,
             "clips": self.clips,
+            "still": self.still,
             "shapes": self.shapes,
             "checksums": self.checksums,
         }
@@ -121,6 +134,17 @@ class Partial:
                     file.seek(begin + (crop * self.clips + clip) * dim * view.itemsize)
                     file.write(np.ascontiguousarray(view).data)
                 clip += len(rows)
+
+    def last(self, clips: int) -> dict[str, np.ndarray]:
+        """The features of the last clips that are saved, as `add` took them: what further ones may repeat."""
+        found = {}
+        for stream in self.checksums:
+            count = min(clips, self.clips)
+            with self._file(stream).open("rb") as file:
+                file.seek((self.clips - count) * self._clip_bytes(stream))
+                rows = np.frombuffer(file.read(), np.float32).reshape(count, *self.shapes[stream])
+            found[stream] = np.moveaxis(rows, 0, -2)
+        return found
 
     def remove(self) -> None:
         """Leave no trace on the disk."""

@@ -22,7 +22,7 @@ def made(home: Path, content: bytes) -> Extracted:
     """Features as a process wrote them to the work directory."""
     path = staged(home, "yard/1", "try", "rgb")
     write_bytes(path, content)
-    return Extracted("try", 1, VideoInfo(), {"rgb": File(path, file_sha256(path))})
+    return Extracted("try", 1, [], VideoInfo(), {"rgb": File(path, file_sha256(path))})
 
 
 def test_what_lies_there_as_it_was_written_is_taken(tmp_path: Path) -> None:

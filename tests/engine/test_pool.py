@@ -91,7 +91,7 @@ def node_of(name: str) -> str:
 
 
 def extracted(_: str, task: Task) -> Word:
-    return Extracted(task.name, 2, VideoInfo(), {})
+    return Extracted(task.name, 2, [], VideoInfo(), {})
 
 
 def jobs(*videos: str) -> list[Job]:

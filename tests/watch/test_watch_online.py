@@ -12,8 +12,9 @@ from lad.extract.clips import ClipSpec
 from lad.watch.online import Eye, Pieces, WatchError
 
 
-def eye(latency: str, *, window: int = 3, batch: int = 4, stride: int = 16, **detector: Any) -> Eye:
-    recipe = SimpleNamespace(clips=ClipSpec(("rgb",), batch_clips=batch, stride=stride), context="batch")
+def eye(latency: str, *, window: int = 3, batch: int = 4, stride: int = 16, still: int = 0, **detector: Any) -> Eye:
+    clips = ClipSpec(("rgb",), batch_clips=batch, stride=stride, still=still)
+    recipe = SimpleNamespace(clips=clips, context="batch")
     scorer = SimpleNamespace(detector=SimpleNamespace(window=window, **detector), tail=None)
     return Eye(recipe, None, scorer, latency)  # type: ignore[arg-type]
 
@@ -30,6 +31,12 @@ def eye(latency: str, *, window: int = 3, batch: int = 4, stride: int = 16, **de
 )
 def test_the_delay_is_what_is_left_of_clip_windows_and_batch(latency: str, how: dict[str, int], frames: int) -> None:
     assert eye(latency, **how).delay_frames == frames
+
+
+@pytest.mark.parametrize("latency", ["exact", "low"])
+def test_still_clips_of_a_camera_are_seen(latency: str) -> None:
+    """A batch that is dropped could hold the clip whose features they would have."""
+    assert eye(latency, still=4).spec.still == 0
 
 
 def test_a_detector_of_whole_videos_is_refused() -> None:

@@ -85,6 +85,22 @@ def test_a_second_process_goes_on_where_the_first_one_saved(tmp_path, crops):
         assert found == saved_by_numpy([batch(number, crops) for number in range(4)], stream)
 
 
+@pytest.mark.parametrize("crops", [1, 5])
+def test_it_knows_what_was_still_and_the_features_of_its_last_clips(tmp_path, crops):
+    first = resume(tmp_path, "a", NAMES)
+    for number, back in enumerate([(0, 0), (0, 1), (1, 1)]):
+        first.add(batch(number, crops), back)
+    first.save()
+    second = resume(tmp_path, "a", NAMES)
+    second.add(batch(3, crops), (1, 0))
+    assert second.still == [[3, 7]]
+    last = resume(tmp_path, "a", NAMES).last(3)
+    for stream in ("rgb", "flow"):
+        expected = np.concatenate([batch(1, crops)[stream], batch(2, crops)[stream]], axis=-2)[..., -3:, :]
+        np.testing.assert_array_equal(last[stream], expected)
+    assert resume(tmp_path, "b", NAMES).last(3) == {}
+
+
 def save_four(home: Path) -> Path:
     partial = resume(home, "a", NAMES)
     for number in range(2):
