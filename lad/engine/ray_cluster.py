@@ -69,7 +69,7 @@ def connect(address: str | None) -> None:
             log_to_driver=False,
             **(mine if address == "local" else {}),
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise EngineError(f"no Ray at {address}: {' '.join(str(error).split())[:200]}") from error
     finally:
         if threading.current_thread() is threading.main_thread():
@@ -79,10 +79,21 @@ def connect(address: str | None) -> None:
 
 def _check_address(address: str) -> None:
     """See that somebody listens at `HOST:PORT`: Ray itself would try for minutes."""
-    host, colon, port = address.rpartition(":")
+    _, colon, port = address.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit():  # `auto`, `local`
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        reach(address, CONNECT_SECONDS)
     except (OSError, OverflowError) as error:
         raise EngineError(f"no Ray at {address}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def reach(address: str, seconds: float) -> None:
+    """See that somebody listens at `HOST:PORT`.
+
+    Raises:
+        OSError: nobody does, or does not answer for so long.
+        OverflowError: there are no such ports.
+    """
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), seconds).close()

@@ -30,7 +30,7 @@ from lad.engine.messages import (
     one_line,
 )
 from lad.engine.pool import extract_elsewhere, in_flight_of
-from lad.engine.ray_cluster import OnRay, connect
+from lad.engine.ray_cluster import OnRay, connect, reach
 from lad.extract.jobs import Job
 from lad.features.recipe import FeatureRecipe
 from lad.models import weights
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 ASK_SECONDS, MOST_ASKED = 1.0, 50  # from one question to an actor to the next; so many actors a second are asked
 GROW_SECONDS = 5.0  # from one look at the cluster's size to the next
+HEAD_SECONDS = 30.0  # without the cluster's head until the run ends; Ray would end this process after 60
 CLOSE_SECONDS = 3.0
 FETCH_SECONDS = 120.0  # for a block of features
 DEATHS = 3  # of an actor that never took a video before it is given up
@@ -138,6 +139,8 @@ class RayCrew:
         self._actors: dict[str, _Actor] = {}
         self._weights: dict[str, ray.ObjectRef] = {}  # those that a node lacks
         self._grown = 0.0
+        self._head = ray.get_runtime_context().gcs_address
+        self._headless = 0.0  # seconds
 
     def send(self, name: str, task: Task) -> None:
         actor = self._actors[name]
@@ -165,8 +168,27 @@ class RayCrew:
         if time.monotonic() - self._grown < GROW_SECONDS:
             return
         self._grown = time.monotonic()
+        if not self._has_head():
+            return
         for number in range(len(self._actors), min(self._most, self._count or self._room())):
             self._actors[f"actor {number}"] = _Actor(self._new.remote(self._setup))
+
+    def _has_head(self) -> bool:
+        """Whether the cluster's head is there. Where it is not, calls of Ray wait for it.
+
+        Raises:
+            EngineError: it was not for too long.
+        """
+        try:
+            reach(self._head, GROW_SECONDS)
+        except OSError as error:
+            self._headless += GROW_SECONDS
+            if self._headless > HEAD_SECONDS:
+                reason = f"the head of the cluster, {self._head}, is lost: {error.strerror or error}"
+                raise EngineError(f"{reason}; the same command goes on from here") from error
+            return False
+        self._headless = 0.0
+        return True
 
     def _room(self) -> int:
         """How many actors the nodes have room for."""
@@ -256,6 +278,8 @@ class RayCrew:
         return f"an actor takes {takes}; the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs"
 
     def close(self) -> None:
+        if self._headless:  # nobody is there to be told; nodes without a head end their actors themselves
+            return
         ended = [actor.handle.close.remote() for actor in self._actors.values() if actor.is_ready]
         with suppress(self._ray.exceptions.RayError):
             if ended:

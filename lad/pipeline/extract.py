@@ -309,7 +309,7 @@ class _Extraction:
         self._record_failure(video.id, items, "io", reason)
 
     def _record_start(self, fingerprints: Mapping[str, str]) -> None:
-        with self.work.manifest.transaction():
+        with self.work.manifest.unhurried(), self.work.manifest.transaction():
             for item, today in fingerprints.items():
                 self.work.manifest.start(EXTRACT, item, today)
 

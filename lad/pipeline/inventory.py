@@ -58,7 +58,7 @@ def plan(
     if not asked.verify:  # else every file is hashed below, known or not
         given = [given_paths(video, recipe.streams) for video in videos if video.is_features]
         manifest.contents.learn([path for paths in given for path in paths])
-    with reporter.progress("check", len(videos)) as bar:
+    with reporter.progress("check", len(videos)) as bar, manifest.unhurried():
         for video in videos:
             bar.advance(video.id)
             try:

@@ -36,6 +36,8 @@ from lad.work.journal import (
 )
 from lad.work.lock import hold
 
+SYNCHRONOUS = "PRAGMA synchronous = FULL"  # else it could fall behind its journal when the power fails
+
 
 class Manifest:
     """The items of a work directory. Open it with `open_manifest` (to work) or `read_manifest` (to look)."""
@@ -209,6 +211,18 @@ class Manifest:
         finally:
             self._unwritten = None
 
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """For rows that may be lost when the power fails, as they are easily had again: nobody waits for the disk.
+
+        They are there for good when the next one outside of this is. A killed process loses none of them.
+        """
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._db.execute(SYNCHRONOUS)
+
     def content_sha256(self, path: Path, *, verify: bool = False) -> str:
         """Hash of a file's or frame folder's content: `Contents.sha256`."""
         return self.contents.sha256(path, verify=verify)
@@ -286,7 +300,7 @@ def _prepare(work: Path, connection: sqlite3.Connection) -> None:
     if (problem := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise damaged(path, " ".join(problem.split()))
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # else it could fall behind its journal when the power fails
+    connection.execute(SYNCHRONOUS)
     manifest = Manifest(work, connection)
     if manifest_is == FIRST_FORMAT:
         make_tables(connection, TO_FORMAT_2)

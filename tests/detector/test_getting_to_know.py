@@ -35,7 +35,7 @@ def footage(camera: int, event: bool, seed: int = 0) -> TrainingVideo:
         truth[: CLIPS * 8] = True
         rows[: CLIPS // 2, 0] += 3
     source = VideoFeatures([Path("none.npy")], None, CLIPS * 16, 25.0)
-    return TrainingVideo(source, ClipFeatures([rows[None]]), truth, 0, camera=f"camera {camera}")
+    return TrainingVideo(source, ClipFeatures([rows[None]]), truth, 0, group=f"camera {camera}")
 
 
 def all_cameras() -> list[TrainingVideo]:

@@ -162,6 +162,19 @@ def test_a_transaction_is_kept_whole_or_not_at_all(manifest: Manifest) -> None:
 # Two processes --------------------------------------------------------------------------------------------------------
 
 
+def test_rows_that_are_easily_had_again_wait_for_no_disk_and_all_others_do(manifest: Manifest) -> None:
+    def waits() -> bool:
+        return manifest._db.execute("PRAGMA synchronous").fetchone()[0] >= 2  # FULL
+
+    assert waits()
+    with pytest.raises(ZeroDivisionError), manifest.unhurried():
+        manifest.start("extract", "rgb/a", "1")
+        assert not waits()
+        _ = 1 / 0
+    assert waits()
+    assert manifest.get("extract", "rgb/a") is not None
+
+
 def test_a_second_process_is_refused_and_told_who_holds_the_directory(tmp_path: Path) -> None:
     with open_manifest(tmp_path):
         assert holder(tmp_path)
