@@ -13,7 +13,7 @@ from lad.dataset import Video
 from lad.detector.checkpoint import CheckpointError
 from lad.detector.known_camera import Camera, joined
 from lad.detector.scoring import ScoreError, Scorer
-from lad.device import detector_threads, numerics
+from lad.device import detector_threads, numerics, repeatable
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint
@@ -75,16 +75,16 @@ def get_to_know(
         row = work.manifest.get(STAGE, work.item(camera)) if camera else None
         if not there or (row and row.status == "done" and row.fingerprint == today):
             continue
-        scorer = load()
-        if scorer.known_cameras is None:
-            if project.normal:
+        with repeatable(recipe.device, detector_threads(project.config.threads)):
+            scorer = load()
+            if scorer.known_cameras is not None:
+                known[camera] = {video.id: _piece(scorer, features[video.id], video, reporter) for video in there}
+            elif project.normal:
                 raise CheckpointError(
                     "--normal: the detector was not trained to get to know cameras: leave it out, or train with "
                     "-o train.adapt=source"
                 )
-            continue
-        known[camera] = {video.id: _piece(scorer, features[video.id], video, reporter) for video in there}
-        if camera:
+        if camera and camera in known:
             work.manifest.start(STAGE, work.item(camera), today)
             pieces = {name: [piece.clips, piece.level] for name, piece in known[camera].items()}
             work.manifest.finish(STAGE, work.item(camera), [], {"detector": detector, "footage": pieces})

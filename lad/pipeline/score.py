@@ -159,8 +159,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     read = cache(load_checkpoint)
     load = cache(lambda: _scorer(project, recipe, read(path), path, project.config.score.source or ""))
     threads = detector_threads(project.config.threads)
-    with repeatable(recipe.device, threads):
-        cameras = get_to_know(project, recipe, work, features, checkpoint_sha256, load, reporter)
+    cameras = get_to_know(project, recipe, work, features, checkpoint_sha256, load, reporter)
     rows = work.manifest.items(STAGE)
     todo: list[tuple[Video, tuple[dict[str, Any], dict[str, Any]]]] = []
     silent: list[tuple[Video, Item]] = []  # scored before, with an alarm that did not go off
@@ -194,12 +193,12 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 source, item = features[video.id], work.item(video.id)
                 opened = source.open()
                 facts = named if checkpoint.classes else unnamed
-                work.manifest.start(STAGE, item, fingerprint(facts))
                 camera = project.camera(video) if checkpoint.cameras else ""
                 try:
                     if camera not in scorers:
                         scorers[camera] = replace(_scorer(project, recipe, checkpoint, path, camera), looks=looks)
                 except UnknownCamera as error:
+                    work.manifest.start(STAGE, item, fingerprint(facts))
                     result.failed[video.id] = f"{video.path}: {error}"
                     work.manifest.fail(STAGE, item, "content", result.failed[video.id])
                     reporter.say(f"failed: {result.failed[video.id]}")
@@ -209,6 +208,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                     scorer.check(opened)
                 except CheckpointError as error:
                     raise CheckpointError(f"{path}: {error} ({' + '.join(recipe.streams)})") from error
+                work.manifest.start(STAGE, item, fingerprint(facts))
                 try:
                     on_part = partial(_show_part, bar, video.id, number, len(todo))
                     of_video = replace(scorer, looks=None) if video.is_features else scorer

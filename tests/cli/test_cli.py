@@ -247,7 +247,7 @@ def test_scoring_a_video_alone_gives_what_the_run_gave(lad, finished, dataset, t
         (["weights", "lsit"], "did you mean 'list'?"),
         (["run", "-o", "train.stepps=3"], "did you mean 'train.steps'?"),
         (["run", "-o", "steps=3"], "did you mean 'train.steps'?"),
-        (["run", "--data", ".", "--device", "gpu"], "choose auto, cpu, cuda or cuda:<number>"),
+        (["run", "--data", ".", "--device", "gpu"], "choose auto, cpu, cuda, cuda:<number> or cuda:all"),
         (["score", "--checkpoint", ".", "x.mp4"], ".: is a folder: name the checkpoint in it"),
     ],
 )

@@ -99,7 +99,7 @@ def fitted(folder: Path, *, steps: tuple[int, ...] = (40,), **train: object) -> 
     config = TrainConfig(detector="linear", window=1, steps=40, evaluate_every=20, learning_rate=0.05, **train)  # type: ignore[arg-type]
     setup = Setup(config, "mean", ["event"], "cpu", "test", config={"extract": {}})
     videos = all_cameras()
-    taught, held_out = ([one for one in videos if int(one.camera[-1]) % 2 == kind] for kind in (0, 1))
+    taught, held_out = ([one for one in videos if int(one.group[-1]) % 2 == kind] for kind in (0, 1))
     for number in steps:
         for _ in Fit(setup, folder, taught, held_out).run(number):
             pass

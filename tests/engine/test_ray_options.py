@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def test_without_ray_one_line_says_how_to_install_it(lad: Lad, tmp_path: Path, m
 def test_a_folder_called_ray_is_no_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ray").mkdir()
     monkeypatch.setattr("sys.path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
     with pytest.raises(ray_cluster.EngineError, match="not installed"):
         ray_cluster.check_ray()
 
