@@ -72,7 +72,7 @@ def draw_heat(path: Path, picture: np.ndarray, excess: np.ndarray, title: str) -
     axes.imshow(picture)
     shown = np.ma.masked_less(excess, HOT)
     highest = max(float(excess.max()), HOT + 1)
-    heat = axes.imshow(shown, extent=(0, width, height, 0), cmap="inferno", alpha=HEAT_OPACITY, vmin=HOT, vmax=highest)
+    heat = axes.imshow(shown, extent=(0, width, height, 0), cmap="autumn_r", alpha=HEAT_OPACITY, vmin=HOT, vmax=highest)
     figure.colorbar(heat, ax=axes, label="deviations above the normal speed", shrink=0.8)
     axes.set_axis_off()
     axes.set_title(title, fontsize=10, parse_math=False)
