@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lad.models.registry import Detector, VideoDetector
 
 
+FEWEST_WARNED = 2  # one of a short video may be chance
 WARNED_SHARE = 0.1  # of a video's clips: if so many are unfamiliar, a warning says so
 
 
@@ -312,7 +313,7 @@ class Scorer:
 def _told_of(familiar: np.ndarray | None) -> list[str]:
     """A warning, if many clips are unfamiliar; a few are in every video."""
     unfamiliar = 0 if familiar is None else int((familiar < 1).sum())
-    if familiar is None or unfamiliar < WARNED_SHARE * len(familiar):
+    if familiar is None or unfamiliar < max(WARNED_SHARE * len(familiar), FEWEST_WARNED):
         return []
     some = f"{unfamiliar} of {len(familiar)} clips are unfamiliar"
     return [f"{some}: unlike all that the detector was trained on, so that its scores of them mean little"]

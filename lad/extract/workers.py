@@ -70,7 +70,8 @@ def decode_videos(jobs: Iterable[Job | None], *, workers: int, stall_seconds: fl
                         yield Started(waiting.item, waiting.choice, waiting.skip_clips)
                         yield Failed(waiting.item, "io", reason)
                     case None:
-                        yield None
+                        if ahead:
+                            yield None
                         break
             if not any(worker.job for worker in crew):
                 if ahead:

@@ -81,9 +81,12 @@ def test_unfamiliar_clips_are_counted_and_lower_the_confidence_of_their_events(d
     found = scorer(ClipFeatures([events]), evenly_spaced(9 * 16, 25.0))
     first, second = found.events
     assert first.confidence == 1 and second.confidence is not None and second.confidence < 0.5
-    assert found.unfamiliar == 1 and any("1 of 9 clips are unfamiliar" in line for line in found.warnings)
+    assert found.unfamiliar == 1 and not found.warnings  # which may be chance
+    events[0, 7, 1:] += 9
+    found = scorer(ClipFeatures([events]), evenly_spaced(9 * 16, 25.0))
+    assert found.unfamiliar == 2 and any("2 of 9 clips are unfamiliar" in line for line in found.warnings)
     few = scorer(ClipFeatures([np.concatenate([events] + [rows(9) * 0.1] * 3, axis=1)]), evenly_spaced(36 * 16, 25.0))
-    assert few.unfamiliar == 1 and not few.warnings, "a few unfamiliar clips are in every video"
+    assert few.unfamiliar == 2 and not few.warnings, "a few unfamiliar clips are in every video"
     unknown = replace(scorer, familiar=None)(ClipFeatures([events]), evenly_spaced(9 * 16, 25.0))
     assert unknown.unfamiliar is None and unknown.events[0].confidence is None and not unknown.warnings
 

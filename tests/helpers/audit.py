@@ -25,7 +25,10 @@ LOG = os.open(os.environ["LAD_WATCH"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
     match event, arguments:
-        case "socket.__new__", (_, family, *_) if family in (socket.AF_UNIX, -1):
+        # Whether this machine has IPv6 is asked by urllib3, which TensorBoard loads where boto3 is installed.
+        case "socket.__new__", (_, family, *_) if family in (socket.AF_UNIX, socket.AF_INET6, -1):
+            pass
+        case "socket.bind", (_, ("::1", 0)):
             pass
         case "socket.connect", (one, _) if one.family == socket.AF_UNIX:
             pass

@@ -426,8 +426,8 @@ def test_a_reader_that_dies_voids_what_it_gave_and_its_successor_is_resumed(lad,
         readers.append(reader)
         restart(self, reader)
 
-    def killing(self: Partial, batch: dict[str, np.ndarray]) -> None:
-        add(self, batch)
+    def killing(self: Partial, batch: dict[str, np.ndarray], *back: Any) -> None:
+        add(self, batch, *back)
         if self.reader == "auto" and self.clips == 6:
             signal_decoders(signal.SIGSEGV)
 
