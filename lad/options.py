@@ -99,7 +99,7 @@ ALARM = click.option(
 SOURCE = click.option(
     "--source",
     metavar="CAMERA",
-    help="Which camera filmed the videos, where the detector has one for each [default: the dataset's column source].",
+    help="Which camera filmed the videos, for a detector that knows cameras [default: the dataset's column source].",
 )
 ADD = click.option(
     "--add",

@@ -108,7 +108,7 @@ def kept_camera(
     """
     camera = project.camera(video)
     row = work.manifest.get(STAGE, work.item(camera)) if camera else None
-    adapts = project.config.train.adapt == "source" or project.normal
+    adapts = project.config.train.adapt == "source" or project.config.score.source or project.normal
     if pieces is None and adapts and row and row.status == "done" and row.info["detector"] == detector:
         pieces = {name: Camera(*numbers) for name, numbers in row.info["footage"].items()}
     return joined(piece for name, piece in (pieces or {}).items() if name != video.id)

@@ -67,6 +67,17 @@ def test_without_the_footage_the_next_command_scores_as_ever(lad: Lad, street: P
     assert np.array_equal(scores(Path("plain")), scores(Path("known")))
 
 
+def test_a_camera_with_a_name_is_known_by_the_next_command_too(lad: Lad, street: Path) -> None:
+    words = ("score", str(street), "--work", "known", "--source", "gate")
+    assert lad(*words, "--normal", "quiet")[0] == 0
+    known = scores(Path("known"))
+    status, _, err = lad(*words, "--force")
+    assert status == 0 and "camera gate: known by 5 clips of its normal footage" in err
+    assert np.array_equal(scores(Path("known")), known)
+    status, _, err = lad("score", str(street), "--work", "known", "--source", "yard")
+    assert status == 0 and HELP in err and (known < scores(Path("known"))).all()
+
+
 def test_a_file_alone_and_a_glob_are_footage_too_and_a_video_is_not_known_by_itself(lad: Lad, street: Path) -> None:
     _, _, err = lad("score", str(street), "--work", "one", "--normal", "quiet/monday.mp4", "--normal", "quiet/s*.mp4")
     assert "known by 5 clips" in err
