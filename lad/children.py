@@ -74,6 +74,13 @@ def join_parent(arguments: list[str]) -> Connection:
     return Connection(descriptor)
 
 
+def as_socket(connection: Connection) -> socket.socket:
+    """An end of a pipe as a socket, for messages as `lad.extract.pipes` has them; the connection itself is closed."""
+    pipe = socket.socket(fileno=os.dup(connection.fileno()))
+    connection.close()
+    return pipe
+
+
 def ending(code: int) -> str:
     """How a process ended, in words: the signal's name, or its exit status."""
     return signal.Signals(-code).name if code < 0 else f"exit status {code}"

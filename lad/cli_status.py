@@ -90,7 +90,7 @@ def _compared(manifest: Manifest, config_path: Path, options: dict[str, Any]) ->
 
 
 def _print_status(data: dict[str, Any], *, failed_only: bool) -> None:
-    """What is done, failed and left; `failed_only`: a line a failure and nothing else."""
+    """What is done, failed and left; `failed_only`: one line for each failure and nothing else."""
     from lad.console import print_tables
 
     if rebuilt := data.get("rebuilt"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import subprocess
@@ -76,8 +75,7 @@ class Processes:
 
     def _start(self, device: str, deaths: int = 0) -> _Process:
         process, connection = children.start("lad.engine.worker")
-        pipe = socket.socket(fileno=os.dup(connection.fileno()))
-        connection.close()
+        pipe = children.as_socket(connection)
         with suppress(OSError):  # it died: found when it is listened to
             send(pipe.fileno(), replace(self._setup, recipe=replace(self._setup.recipe, device=device)))
         return _Process(device, process, pipe, Inbox(pipe, PATIENCE_SECONDS), deaths)

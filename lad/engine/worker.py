@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from lad.children import join_parent
+from lad.children import as_socket, join_parent
 from lad.engine.extracting import Extracting
 from lad.engine.messages import Alive, Ready, Refused, Setup, Word, one_line
 from lad.extract.pipes import Inbox, send
@@ -20,9 +19,7 @@ ALIVE_SECONDS = 1.0
 
 
 def main() -> None:
-    parent = join_parent(sys.argv[1:])
-    pipe = socket.socket(fileno=os.dup(parent.fileno()))
-    parent.close()
+    pipe = as_socket(join_parent(sys.argv[1:]))
     keep_freed()
     inbox, talking = Inbox(pipe), threading.Lock()
 

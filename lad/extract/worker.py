@@ -6,15 +6,13 @@ crash, hang or leak. It imports torch only for flow methods that run in it.
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 import time
 from collections.abc import Iterator
 
 from numpy.typing import ArrayLike
 
-from lad.children import join_parent
+from lad.children import as_socket, join_parent
 from lad.extract import process_setup
 from lad.extract.clips import seen_clips
 from lad.extract.flow import FLOW_METHODS
@@ -30,9 +28,7 @@ ALIVE_SECONDS = 1.0
 
 
 def main() -> None:
-    parent = join_parent(sys.argv[1:])
-    pipe = socket.socket(fileno=os.dup(parent.fileno()))
-    parent.close()
+    pipe = as_socket(join_parent(sys.argv[1:]))
     keep_freed()
     process_setup.prepare()
     inbox = Inbox(pipe)

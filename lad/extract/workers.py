@@ -6,7 +6,6 @@ because a pipe that nobody reads blocks its writer.
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import socket
@@ -123,8 +122,7 @@ def _idle(crew: list[_Worker]) -> _Worker:
         if worker.job is None:
             return worker
     process, connection = children.start("lad.extract.worker")
-    pipe = socket.socket(fileno=os.dup(connection.fileno()))
-    connection.close()
+    pipe = children.as_socket(connection)
     crew.append(_Worker(process, pipe, Inbox(pipe, PATIENCE_SECONDS)))
     return crew[-1]
 

@@ -1,4 +1,4 @@
-"""One file from a URL to this machine, whole and checked; what breaks off goes on where it was."""
+"""One file from a URL to this machine, whole and checked; a download that breaks off resumes where it stopped."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -26,8 +24,7 @@ class CameraProcess:
 
     def __init__(self, job: Open) -> None:
         self._process, connection = children.start("lad.watch.source")
-        self._pipe = socket.socket(fileno=os.dup(connection.fileno()))
-        connection.close()
+        self._pipe = children.as_socket(connection)
         self._inbox = Inbox(self._pipe, PATIENCE_SECONDS)
         self._heard = time.monotonic()
         self.ask(job)

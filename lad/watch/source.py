@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from contextlib import suppress
 
 from numpy.typing import ArrayLike
 
-from lad.children import join_parent
+from lad.children import as_socket, join_parent
 from lad.extract import process_setup
 from lad.extract.flow import FLOW_METHODS
 from lad.extract.pipes import Inbox
@@ -34,10 +33,8 @@ from lad.watch.stretch import cut
 
 
 def main() -> None:
-    parent = join_parent(sys.argv[1:])
+    pipe = as_socket(join_parent(sys.argv[1:]))
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service manager sends it to all: whoever started us decides
-    pipe = socket.socket(fileno=os.dup(parent.fileno()))
-    parent.close()
     keep_freed()
     process_setup.prepare()
     threading.excepthook = lambda _: os._exit(1)  # a traceback could show a password

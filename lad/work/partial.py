@@ -1,4 +1,4 @@
-"""What a video's extraction has come to so far, so that one of many hours goes on where it was killed.
+"""What a video's extraction has come to so far, so that one of many hours resumes where it was killed.
 
 Features are held in memory until a save is due. Then they go to `<work>/partial/<hash of the video id>/`: a file of raw
 numbers a stream, clip after clip, and a small JSON that says how much of them counts. A short video is done before

@@ -1,4 +1,4 @@
-"""Who gets which video, and what becomes of it when a process is lost, with processes that only play at it."""
+"""Who gets which video, and what happens to it when a process is lost. The processes here are fakes."""
 
 from __future__ import annotations
 
