@@ -33,7 +33,8 @@ from benchmarks.faults.common import (
 )
 from benchmarks.faults.machines import RAY_FOLDER, Machine, new_machine
 from lad.dataset import read_dataset, write_dataset
-from lad.engine.scratch import NEW_SECONDS, PREFIX, scratch_folder
+from lad.engine.extracting import SCRATCH
+from lad.held import held_folder
 from lad.ours import JOURNAL
 
 KINDS = ("actor", "node", "network", "driver", "head")
@@ -139,15 +140,11 @@ class Cluster:
 
     def scratch_left(self) -> list[str]:
         """What killed actors left in temporary folders and the next one on the same machine does not remove."""
-        import tempfile
-
-        time.sleep(NEW_SECONDS + 1)
         left = []
         for machine in self.machines.values():
-            tempfile.tempdir = str(machine.folder)
-            with scratch_folder():
+            with held_folder(machine.folder, SCRATCH):
                 pass
-            left += [f"left on {machine.name}: {path.name}" for path in machine.folder.glob(f"{PREFIX}*")]
+            left += [f"left on {machine.name}: {path.name}" for path in machine.folder.glob(f"{SCRATCH}*")]
         return left
 
 

@@ -73,14 +73,23 @@ def of_camera(checkpoint: Checkpoint, source: str) -> Checkpoint:
     return by_camera(checkpoint)[source]
 
 
+def check_source(checkpoint: Checkpoint, path: Path, source: str | None) -> None:
+    """See that a camera is named only to a detector that knows cameras.
+
+    Raises:
+        CheckpointError: it is one for all.
+    """
+    if source and not checkpoint.cameras and not checkpoint.known_cameras:
+        raise CheckpointError(f"{path}: has one detector, whatever the camera: leave the source out")
+
+
 def of_source(checkpoint: Checkpoint, path: Path, source: str | None) -> Checkpoint:
     """The detector of a camera.
 
     Raises:
         CheckpointError: there is none, or one for all cameras.
     """
-    if source and not checkpoint.cameras:
-        raise CheckpointError(f"{path}: has one detector, whatever the camera: leave source out")
+    check_source(checkpoint, path, source)
     try:
         return of_camera(checkpoint, source or "")
     except UnknownCamera as error:

@@ -60,7 +60,7 @@ def limit_of(detector: Any, held_out: Iterable[ClipFeatures]) -> float | None:
 
 def familiar_of(detector: Any, limit: float | None) -> Familiar | None:
     """What tells how familiar clips are to a detector; None: its training did not find out."""
-    statistics = _statistics(detector)
+    statistics = _statistics(detector) if limit else None
     return Familiar(*statistics, limit) if statistics and limit else None
 
 

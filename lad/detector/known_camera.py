@@ -31,9 +31,17 @@ class Camera:
     clips: float
     level: float
 
+    def without(self, piece: Camera) -> Camera:
+        """It by the rest of its footage."""
+        clips = self.clips - piece.clips
+        return Camera(clips, (self.clips * self.level - piece.clips * piece.level) / clips) if clips > 0 else NOBODY
+
     def shift(self, usual: float) -> float:
         """What to take off the log-odds of this camera, where normal footage usually has a level of `usual`."""
         return self.clips / (self.clips + SHRINK) * (self.level - usual)
+
+
+NOBODY = Camera(0.0, 0.0)
 
 
 @dataclass(frozen=True)

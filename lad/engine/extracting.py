@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import queue
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 
 from lad.device import STEADY_THREADS, check_device, repeatable
 from lad.engine.handover import staged
 from lad.engine.messages import Doing, Extracted, File, Result, Setup, Task
-from lad.engine.scratch import scratch_folder
 from lad.extract.extraction import Computed, DeviceBroken, Event, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Started
 from lad.extract.video import VideoInfo
 from lad.features.recipe import load_extractor
 from lad.files import file_sha256, leftover_name
+from lad.held import held_folder
 from lad.work.partial import Partial, resume
 
+SCRATCH = "lad-extract-"  # how the names of folders for half-done work begin
 CLOSE_SECONDS = 1.0  # for what was fetched to be removed, where no video is in work; what stays, the next one removes
 LAST_WORD_SECONDS = 1.0  # for what was said last to arrive
 
@@ -55,7 +58,7 @@ class Extracting:
         check_device(setup.recipe.device)
         self._extractor = load_extractor(setup.recipe)
         self._closing = ExitStack()
-        self._scratch = self._closing.enter_context(scratch_folder())
+        self._scratch = self._closing.enter_context(held_folder(Path(tempfile.gettempdir()), SCRATCH))
 
     def add(self, task: Task) -> None:
         """Have a video extracted. May be called by another thread than the work."""

@@ -99,6 +99,11 @@ class _Member:
     silent: float = 0.0  # seconds since it said anything
     still: float = 0.0  # seconds since it came forward
 
+    @property
+    def is_fetching(self) -> bool:
+        """Whether a video at a URL is not here yet, as far as anybody knows."""
+        return any(video.job.remote and name not in self.doing for name, video in self.trying.items())
+
 
 def extract_elsewhere(
     jobs: Sequence[Job], crew: Crew, *, in_flight: int, stall_seconds: float, say: Callable[[str], None]
@@ -187,6 +192,7 @@ class _Pool:
                 if member:  # it died and came back between two words
                     yield from self._lose(name, "its process died")
                 self.members[name], self.told = _Member(node), -math.inf  # that is news
+                self.refused.pop(name, None)
             case Refused(node, why):
                 self._refuse(name, node, why)
             case Gone(why):
@@ -260,7 +266,9 @@ class _Pool:
         for name, member in list(self.members.items()):
             if not member.trying:
                 continue
-            member.silent, member.still = member.silent + passed, member.still + passed
+            member.silent += passed
+            if not member.is_fetching:  # which has time limits of its own
+                member.still += passed
             for seconds, most in ((member.silent, self.stall_seconds), (member.still, STILL * self.stall_seconds)):
                 if seconds > most:
                     self.crew.restart(name)

@@ -98,6 +98,8 @@ class Processes:
                 continue
             if isinstance(word, Ready):
                 self._processes[name].deaths = 0
+            if isinstance(word, Refused):  # it ends now, and another one would say the same
+                _end(self._processes.pop(name))
             if word is not None:
                 yield name, word
 

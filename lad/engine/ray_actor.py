@@ -109,7 +109,8 @@ def _in_blocks(file: File) -> File:
 def _other_versions(setup: Setup) -> str | None:
     """What of this node's software is not the driver's and may make other features."""
     here = versions()
-    differ = [f"{name} {here[name]} and not {want}" for name, want in setup.versions.items() if here[name] != want]
+    wanted = setup.versions.items()
+    differ = [f"{name} {here.get(name)} and not {want}" for name, want in wanted if here.get(name) != want]
     return f"it has {', '.join(differ)}: install the same on all nodes" if differ else None
 
 

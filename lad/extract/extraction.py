@@ -76,7 +76,7 @@ def extract_videos(
 
     def noted() -> Iterator[Job | None]:
         for job in jobs:
-            if job:
+            if job and job.before:
                 known[job.item] = job.before
             yield job
 
@@ -119,6 +119,7 @@ def compute(
             yield result
             return
         failed.add(result.item)
+        latest.pop(result.item, None)
         yield Failed(result.item, "worker", result.error)
         if result.broken:
             raise DeviceBroken(f"{result.error}: the GPU can do nothing more for this process; run the command again")

@@ -78,6 +78,7 @@ def decode_videos(jobs: Iterable[Job | None], *, workers: int, stall_seconds: fl
                 continue
             heard = next(events)
             if heard is None:
+                yield None
                 continue
             worker, event = heard
             job = worker.job
@@ -130,7 +131,7 @@ def _idle(crew: list[_Worker]) -> _Worker:
 def _assign(worker: _Worker, job: Job) -> Started:
     worker.job, worker.silent, worker.given = job, 0.0, job.skip_clips
     with suppress(OSError):  # it died while idle: the next look finds its pipe at the end
-        send(worker.pipe.fileno(), job)
+        send(worker.pipe.fileno(), replace(job, before={}))  # features are no business of a decoder
     return Started(job.item, job.choice, job.skip_clips)
 
 

@@ -20,7 +20,7 @@ from lad.files import fingerprint, write_json
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.heat import draw_events
 from lad.pipeline.inventory import check_labels, find_features
-from lad.pipeline.known_cameras import kept_camera
+from lad.pipeline.known_cameras import KeptCameras
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -187,11 +187,12 @@ def _scores_of_today(
     done = {video_id: row for video_id, row in rows.items() if row and row.status == "done"}
     if unscored := [video.id for video in videos if video.id not in done]:
         raise StageError(f"{len(unscored)} test videos are not scored ({unscored[0]}, ...): run `lad score` first")
+    known = KeptCameras(project, work)
     for video in videos:
         row = done[video.id]
         detector = row.info["checkpoint"]
         repairs = detector_repairs(work, detector)
-        camera = kept_camera(project, work, video, detector)
+        camera = known(video, detector)
         today = score_facts(project, recipe, video, features[video.id], detector, repairs, camera)
         if row.fingerprint not in map(fingerprint, today):
             raise StageError(f"{video.id} was scored with another configuration: run `lad score` first")
@@ -207,7 +208,8 @@ def _scores_of_today(
     if trained and is_own(work, *detectors):
         now = project.config.train.model_dump(mode="json")
         then = trained.info.get("config", dict.fromkeys(now))  # not in rows of older versions, which are stale
-        used = then.keys() - unused_keys(project.config.train)
+        then = {"adapt": "none"} | then  # of before there was such a key
+        used = then.keys() - unused_keys(project.config.train) | {"adapt"}
         changed = sorted(key for key in used if now.get(key) != then[key])
         if changed:
             keys = ", ".join(f"train.{key}" for key in changed)

@@ -145,7 +145,7 @@ class _Extraction:
             fingerprints = {item: today.fingerprints[job.item][item] for item in items}
             partial = partials[job.item] = resume(self.work.home, job.item, fingerprints)
             if not self.asked.force:
-                before = partial.last(job.spec.still)
+                before = partial.last(job.spec.still) if job.spec.still else {}
                 jobs[number] = replace(job, choice=partial.reader, skip_clips=partial.clips, before=before)
         pace = Pace(jobs)
         with self.reporter.progress("extract", len(jobs)) as bar, closing(self._events(jobs)) as events:
@@ -202,7 +202,7 @@ class _Extraction:
                 )
             return
         # The longest first, as far as bytes tell.
-        jobs = sorted(jobs, key=lambda job: (self.has_failed(job), -bytes_of(self.videos[job.item].path)))
+        jobs = sorted(jobs, key=lambda job: (self.has_failed(job), -_bytes(job)))
         try:
             if self.asked.ray is None:
                 from lad.engine.processes import extract_on_devices
@@ -319,3 +319,8 @@ class _Extraction:
                 self.work.manifest.fail(EXTRACT, item, failure, error)
         self.result.failed[video_id] = error
         self.reporter.say(f"failed: {error}")
+
+
+def _bytes(job: Job) -> int:
+    """Of a video, as far as anybody knows."""
+    return (job.remote.facts.size or 0) if job.remote else bytes_of(job.path)

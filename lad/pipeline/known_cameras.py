@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lad.dataset import Video
-from lad.detector.checkpoint import CheckpointError
-from lad.detector.known_camera import Camera, joined
+from lad.detector.checkpoint import Checkpoint, CheckpointError
+from lad.detector.known_camera import NOBODY, Camera, joined
 from lad.detector.scoring import ScoreError, Scorer
 from lad.device import detector_threads, numerics, repeatable
 from lad.features.recipe import FeatureRecipe
@@ -31,7 +31,9 @@ def normal_footage(project: Project) -> dict[str, list[Video]]:
     footage: dict[str, list[Video]] = {camera: [] for camera in cameras} if project.normal else {}
     for video in project.normal:
         footage[next(iter(cameras))].append(video)  # the project saw to it that there is one
-    for video in project.videos if project.config.train.adapt == "source" else []:
+    # Videos that a command names are not all that there is of a camera: what is kept of it is better.
+    adapts = project.config.train.adapt == "source" and not project.named
+    for video in project.videos if adapts else []:
         if project.camera(video) and video.split in ("train", "val") and not video.is_abnormal and not video.unlabelled:
             footage.setdefault(project.camera(video), []).append(video)
     return footage
@@ -43,6 +45,7 @@ def get_to_know(
     work: Work,
     features: Mapping[str, VideoFeatures],
     detector: str,
+    read: Callable[[], Checkpoint],
     load: Callable[[], Scorer],
     reporter: Reporter,
 ) -> dict[str, Camera]:
@@ -54,13 +57,14 @@ def get_to_know(
         work: keeps it.
         features: of that footage.
         detector: hash of its checkpoint.
-        load: gives the detector, which is asked for only where something is new.
+        read: gives its checkpoint, which is asked for only where something is new.
+        load: gives the detector itself, likewise.
         reporter: is told.
 
     Raises:
         CheckpointError: footage was named, and the detector was not trained to get to know cameras.
     """
-    known: dict[str, dict[str, Camera]] = {}
+    nameless: dict[str, Camera] = {}  # what the videos of a camera without a name say of it
     for camera, footage in normal_footage(project).items():
         there = [video for video in footage if video.id in features]
         today = fingerprint(
@@ -75,43 +79,52 @@ def get_to_know(
         row = work.manifest.get(STAGE, work.item(camera)) if camera else None
         if not there or (row and row.status == "done" and row.fingerprint == today):
             continue
-        with repeatable(recipe.device, detector_threads(project.config.threads)):
-            scorer = load()
-            if scorer.known_cameras is not None:
-                known[camera] = {video.id: _piece(scorer, features[video.id], video, reporter) for video in there}
-            elif project.normal:
-                raise CheckpointError(
-                    "--normal: the detector was not trained to get to know cameras: leave it out, or train with "
-                    "-o train.adapt=source"
-                )
-        if camera and camera in known:
-            work.manifest.start(STAGE, work.item(camera), today)
-            pieces = {name: [piece.clips, piece.level] for name, piece in known[camera].items()}
-            work.manifest.finish(STAGE, work.item(camera), [], {"detector": detector, "footage": pieces})
+        pieces: dict[str, Camera] = {}
+        if read().known_cameras:
+            with repeatable(recipe.device, detector_threads(project.config.threads)):
+                pieces = {video.id: _piece(load(), features[video.id], video, reporter) for video in there}
+        elif project.normal:
+            raise CheckpointError(
+                "--normal: the detector was not trained to get to know cameras: leave it out, or train with "
+                "-o train.adapt=source"
+            )
+        if not camera:
+            nameless = pieces
+            continue
+        work.manifest.start(STAGE, work.item(camera), today)
+        numbers = {name: [piece.clips, piece.level] for name, piece in pieces.items()}
+        work.manifest.finish(STAGE, work.item(camera), [], {"detector": detector, "footage": numbers})
+    kept = KeptCameras(project, work)
     return {
-        video.id: kept_camera(project, work, video, detector, known.get(project.camera(video)))
+        video.id: kept(video, detector) if project.camera(video) else _known(nameless, video)
         for video in project.videos
     }
 
 
-def kept_camera(
-    project: Project, work: Work, video: Video, detector: str, pieces: Mapping[str, Camera] | None = None
-) -> Camera:
-    """What a video's camera is known by, without the video itself.
+class KeptCameras:
+    """What is kept of the cameras of a project: called with a video and the hash of a detector, what that knows of the
+    video's camera without the video itself."""
 
-    Args:
-        project: of the video.
-        work: what is kept of cameras is there.
-        video: of the camera.
-        detector: hash of its checkpoint.
-        pieces: id of a video of the camera -> what it says of it; None: as it is kept.
-    """
-    camera = project.camera(video)
-    row = work.manifest.get(STAGE, work.item(camera)) if camera else None
-    adapts = project.config.train.adapt == "source" or project.config.score.source or project.normal
-    if pieces is None and adapts and row and row.status == "done" and row.info["detector"] == detector:
-        pieces = {name: Camera(*numbers) for name, numbers in row.info["footage"].items()}
-    return joined(piece for name, piece in (pieces or {}).items() if name != video.id)
+    def __init__(self, project: Project, work: Work) -> None:
+        train, score = project.config.train, project.config.score
+        adapts = train.adapt == "source" or score.source or project.normal
+        self._project, self._work = project, work
+        self._rows = work.manifest.items(STAGE) if adapts else {}
+        self._pieces: dict[str, dict[str, Camera]] = {}  # of the cameras that were asked for
+
+    def __call__(self, video: Video, detector: str) -> Camera:
+        camera = self._project.camera(video)
+        row = self._rows.get((STAGE, self._work.item(camera))) if camera else None
+        if not row or row.status != "done" or row.info["detector"] != detector:
+            return NOBODY
+        if camera not in self._pieces:
+            self._pieces[camera] = {name: Camera(*numbers) for name, numbers in row.info["footage"].items()}
+        return _known(self._pieces[camera], video)
+
+
+def _known(pieces: Mapping[str, Camera], video: Video) -> Camera:
+    whole = joined(pieces.values())
+    return whole.without(pieces[video.id]) if video.id in pieces else whole
 
 
 def camera_facts(camera: Camera) -> dict[str, Any]:
@@ -124,20 +137,17 @@ def _piece(scorer: Scorer, features: VideoFeatures, video: Video, reporter: Repo
         return scorer.get_to_know(features.open(), features.timeline())
     except ScoreError as error:
         reporter.say(f"warning: {video.path}: left out of its camera's normal footage: {error}")
-        return Camera(0.0, 0.0)
+        return NOBODY
 
 
-def told_of(project: Project, cameras: Mapping[str, Camera], videos: Sequence[Video], scorer: Scorer) -> list[str]:
-    """What to say of the cameras before videos are scored.
+def told_of(project: Project, cameras: Mapping[str, Camera], videos: Sequence[Video]) -> list[str]:
+    """What to say of the cameras before videos are scored by a detector that can get to know them.
 
     Args:
         project: of the videos.
         cameras: video id -> how its camera is known.
         videos: to score.
-        scorer: of them.
     """
-    if scorer.known_cameras is None:
-        return []
     lines, unknown = {}, False
     for video in videos:
         camera = cameras[video.id]

@@ -184,7 +184,7 @@ def with_normal(project: Project, arguments: Sequence[str], warn: Callable[[str]
             "videos of one source at a time, or list the footage in the dataset: normal, split train, with its source"
         )
     passed = Passed()
-    known = {video.path: video for video in project.videos}
+    known: dict[Location, Video] = {video.path.absolute(): video for video in project.videos}
     found = [known.get(video.path, video) for video in find_videos(arguments, None, passed)]
     _say_passed(passed, warn)
     return replace(project, normal=found)

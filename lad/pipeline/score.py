@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from lad.config import Config
 from lad.dataset import Video
-from lad.detector.cameras import UnknownCamera, of_camera
+from lad.detector.cameras import UnknownCamera, check_source, of_camera
 from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
 from lad.detector.known_camera import Camera
 from lad.detector.looks import looks_of
@@ -70,8 +71,8 @@ def check_detector_fits(project: Project, recipe: FeatureRecipe, work: Work) -> 
         StageError, CheckpointError: it does not, or it is not there or none.
     """
     path = find_checkpoint(project, work)
-    _check_source(project, path)
     checkpoint = load_checkpoint(path)
+    check_source(checkpoint, path, project.config.score.source)
     cameras = list(dict.fromkeys(project.camera(video) for video in project.videos))
     camera = next((one for one in cameras if one in checkpoint.cameras), cameras[0])
     dim = _scorer(project, recipe, checkpoint, path, camera).detector.feature_dim
@@ -116,15 +117,14 @@ def score_facts(
     checkpoint_sha256: str,
     repairs: int,
     known: Camera,
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """What the scores of a video depend on, with a given detector that had so many repairs and knows its camera so.
 
     Returns:
-        with a detector that names its categories, and with one that does not, so that the data do.
+        with each kind of detector that it may be: one that names its categories, and one that does not, so that the
+            data do; one for all cameras, and, where it is known which camera filmed the video, one for each.
     """
-    score, train = project.config.score, project.config.train
-    by_camera = LEARNS_FROM.get(train.detector) == ("normal",) and train.cameras == "each"
-    camera = project.camera(video) if by_camera else ""
+    score = project.config.score
     facts = {
         "stage": STAGE,
         "code": CODE_VERSION,
@@ -136,10 +136,20 @@ def score_facts(
         "features": features.fingerprint,
         **({"repairs": repairs} if repairs else {}),
         **({"alarms_per_day": score.alarms_per_day} if score.alarms_per_day else {}),
-        **({"camera": camera} if camera else {}),
         **camera_facts(known),
     }
-    return {**facts, "classes": None}, {**facts, "classes": project.classes}
+    camera = project.camera(video)
+    by_camera = [{}, {"camera": camera}] if camera else [{}]
+    return [facts | one | {"classes": classes} for one in by_camera for classes in (None, project.classes)]
+
+
+def _facts_with(checkpoint: Checkpoint, camera: str, today: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Those of `score_facts` that are true of a detector; `camera`: whose it is, where there is one for each."""
+    return next(
+        one
+        for one in today
+        if ("camera" in one) == bool(camera) and (one["classes"] is None) == bool(checkpoint.classes)
+    )
 
 
 def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Asked, reporter: Reporter) -> StageResult:
@@ -150,18 +160,19 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     """
     result = StageResult(STAGE)
     path = find_checkpoint(project, work)
-    _check_source(project, path)
+    read = cache(lambda: load_checkpoint(path))
+    scorer_of = cache(lambda camera: _scorer(project, recipe, read(), path, camera))
+    if project.config.score.source:
+        check_source(read(), path, project.config.score.source)
     features, failed = find_features(project, recipe, work, asked, reporter, project.footage)
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     _check_detector(project, work, path, verify=asked.verify)
     checkpoint_sha256 = work.manifest.content_sha256(path, verify=asked.verify)
     repairs = detector_repairs(work, checkpoint_sha256)
-    read = cache(load_checkpoint)
-    load = cache(lambda: _scorer(project, recipe, read(path), path, project.config.score.source or ""))
     threads = detector_threads(project.config.threads)
-    cameras = get_to_know(project, recipe, work, features, checkpoint_sha256, load, reporter)
+    cameras = get_to_know(project, recipe, work, features, checkpoint_sha256, read, partial(scorer_of, ""), reporter)
     rows = work.manifest.items(STAGE)
-    todo: list[tuple[Video, tuple[dict[str, Any], dict[str, Any]]]] = []
+    todo: list[tuple[Video, list[dict[str, Any]]]] = []
     silent: list[tuple[Video, Item]] = []  # scored before, with an alarm that did not go off
     for video in project.videos:
         if video.id not in features:
@@ -175,7 +186,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
         else:
             todo.append((video, today))
     if todo:
-        checkpoint = read(path)
+        checkpoint = read()
         given = all(video.is_features for video, _ in todo)
         if differences := other_features(checkpoint, project.config.extract, recipe.identities, given=given):
             reporter.say(f"warning: {path} was trained on other features: {'; '.join(differences)}")
@@ -185,25 +196,22 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 reporter.say(f"warning: {path} may be worth nothing: {checkpoint.doubt}")
             if why := _other_rule(checkpoint, project.config):
                 reporter.say(f"warning: {path}: {why}")
-            if not checkpoint.cameras:
-                for line in told_of(project, cameras, [video for video, _ in todo], load()):
+            if checkpoint.known_cameras:
+                for line in told_of(project, cameras, [video for video, _ in todo]):
                     reporter.say(line)
-            scorers: dict[str, Scorer] = {}  # of each camera
-            for number, (video, (named, unnamed)) in enumerate(todo):
+            for number, (video, today) in enumerate(todo):
                 source, item = features[video.id], work.item(video.id)
                 opened = source.open()
-                facts = named if checkpoint.classes else unnamed
                 camera = project.camera(video) if checkpoint.cameras else ""
+                facts = _facts_with(checkpoint, camera, today)
                 try:
-                    if camera not in scorers:
-                        scorers[camera] = replace(_scorer(project, recipe, checkpoint, path, camera), looks=looks)
+                    scorer = scorer_of(camera)
                 except UnknownCamera as error:
                     work.manifest.start(STAGE, item, fingerprint(facts))
                     result.failed[video.id] = f"{video.path}: {error}"
                     work.manifest.fail(STAGE, item, "content", result.failed[video.id])
                     reporter.say(f"failed: {result.failed[video.id]}")
                     continue
-                scorer = scorers[camera]
                 try:
                     scorer.check(opened)
                 except CheckpointError as error:
@@ -211,8 +219,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
                 work.manifest.start(STAGE, item, fingerprint(facts))
                 try:
                     on_part = partial(_show_part, bar, video.id, number, len(todo))
-                    of_video = replace(scorer, looks=None) if video.is_features else scorer
-                    of_video = of_video.at(cameras[video.id])
+                    of_video = replace(scorer.at(cameras[video.id]), looks=None if video.is_features else looks)
                     scores = of_video(opened, source.timeline(), source.warnings, on_part)
                 except ScoreError as error:
                     result.failed[video.id] = f"{video.path}: {error}"
@@ -260,19 +267,6 @@ def _other_rule(checkpoint: Checkpoint, config: Config) -> str:
         return ""
     counted = " and ".join(f"score.{key} {then.get(key, 0):g}" for key in keys)
     return f"its budget of alarms is for events with {counted}: with others it alarms more or less often"
-
-
-def _check_source(project: Project, path: Path) -> None:
-    """See that `--source` names a camera to a detector that knows cameras.
-
-    Raises:
-        CheckpointError: the detector is one for all.
-    """
-    if not project.config.score.source:
-        return
-    checkpoint = load_checkpoint(path)
-    if not checkpoint.cameras and not checkpoint.known_cameras:
-        raise CheckpointError(f"{path}: has one detector, whatever the camera: leave --source out")
 
 
 def _scorer(project: Project, recipe: FeatureRecipe, checkpoint: Checkpoint, path: Path, camera: str) -> Scorer:

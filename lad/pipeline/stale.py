@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from lad.config import Config, ConfigError
@@ -26,7 +26,7 @@ from lad.pipeline.evaluate import STAGE as EVALUATE
 from lad.pipeline.evaluate import metrics_facts
 from lad.pipeline.facts import FACTS, differences
 from lad.pipeline.inventory import features_facts, input_paths, of_content, video_features
-from lad.pipeline.known_cameras import kept_camera
+from lad.pipeline.known_cameras import KeptCameras
 from lad.pipeline.project import NO_VIDEOS, Project, load_project
 from lad.pipeline.reviewed import with_verdicts
 from lad.pipeline.score import STAGE as SCORE
@@ -153,6 +153,11 @@ class _Comparison:
     compared: dict[str, Compared]
     rows: Rows
 
+    @cached_property
+    def known(self) -> KeptCameras:
+        """What is kept of the cameras."""
+        return KeptCameras(self.project, self.work)
+
     def features(self) -> _Features:
         """The features that are today's, by video; the others are counted."""
         current = _Features(self.recipe, self.work)
@@ -206,7 +211,7 @@ class _Comparison:
         return current
 
     def _scores_today(self, video: Video, features: Mapping[str, VideoFeatures], detector: str, repairs: int) -> Today:
-        camera = kept_camera(self.project, self.work, video, detector)
+        camera = self.known(video, detector)
         facts = score_facts(self.project, self.recipe, video, features[video.id], detector, repairs, camera)
         return _hashed(*facts)
 

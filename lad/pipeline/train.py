@@ -88,6 +88,10 @@ def train_detector(
         training = _Training(project, recipe, work, reporter, today, found.grouped(), found.test, found.features)
         cameras = Cameras(facts.get("cameras", {}), {video.id: video.source for video in found.videos}, others)
         info = training.run(cameras)
+    if others and before:
+        told = before.info.get("validation", {}).get("cameras", {})
+        kept_ones = {camera: told[camera] for camera in others if camera in told}
+        info["validation"]["cameras"] = kept_ones | info["validation"]["cameras"]
     info |= {"config": config.train.model_dump(mode="json"), "left_out": sorted(result.failed), FACTS: kept(facts)}
     work.manifest.finish(STAGE, item, [work.best, work.checkpoints / "last.pt"], info)
     result.done = 1

@@ -66,8 +66,9 @@ def facts_of_normal(facts: dict[str, Any], videos: Sequence[Video], config: Conf
     facts = facts | {"events": [config.score.merge_seconds, config.score.min_seconds]}
     if config.train.cameras == "one":
         return facts
-    unnamed = [video.id for video in videos if not video.source]
-    if len(unnamed) == len(videos):
+    teaching = [video for video in videos if video.split != "test"]  # no other footage is looked at
+    unnamed = [video.id for video in teaching if not video.source]
+    if len(unnamed) == len(teaching):
         return facts
     if unnamed:
         raise StageError(
@@ -77,6 +78,8 @@ def facts_of_normal(facts: dict[str, Any], videos: Sequence[Video], config: Conf
     common = {key: value for key, value in facts.items() if key not in ("videos", "classes")}  # it knows no category
     own: dict[str, list[Any]] = {}
     for video, of_video in zip(videos, facts["videos"], strict=True):
+        if video.split == "test":
+            continue
         own.setdefault(video.source, []).append(of_video)
     return common | {"cameras": {camera: fingerprint({**common, "videos": own[camera]}) for camera in sorted(own)}}
 
@@ -170,8 +173,11 @@ def learn_normal(
 def _learn(setup: Setup, videos: Sequence[Video], loaded: Mapping[str, TrainingVideo]) -> Learned:
     """A detector of all the videos."""
     from lad.detector.training_normal import in_time, learn, stretches
+    from lad.detector.training_windows import TrainingError
 
     train = [video for video in videos if video.split == "train"]
+    if not train:
+        raise TrainingError("there is no training video of it, only validation videos")
     val = [video for video in videos if video.split == "val"]
     taught = stretches([loaded[video.id] for video in train])
     if val:

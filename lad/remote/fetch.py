@@ -76,7 +76,7 @@ def looked_up(url: Url, most_bytes: int, stop: threading.Event | None = None) ->
     facts = url.told or _patiently(url, lambda: ask(url), int, stop)
     if facts.identity(url.key):
         return facts
-    return _patiently(url, lambda: _hashed(url, most_bytes), int, stop)
+    return _patiently(url, lambda: _hashed(url, most_bytes, stop), int, stop)
 
 
 def fetch(remote: Remote, path: Path, stop: threading.Event) -> None:
@@ -112,10 +112,12 @@ def fetch(remote: Remote, path: Path, stop: threading.Event) -> None:
     _patiently(url, remote.check, int, stop)
 
 
-def _hashed(url: Url, most_bytes: int) -> Facts:
+def _hashed(url: Url, most_bytes: int, stop: threading.Event) -> Facts:
     digest, size = hashlib.sha256(), 0
     with explained(url), file_system(url).open(url.address, "rb", block_size=0) as remote:
         while block := remote.read(CHUNK_BYTES):
+            if stop.is_set():
+                raise Stopped
             digest.update(block)
             size += len(block)
             if size > most_bytes:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import secrets
-import shutil
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from lad.held import held_folder
 from lad.remote.store import RemoteError
 from lad.remote.url import Url
 
@@ -34,7 +32,7 @@ class Bounds:
     @classmethod
     def in_gb(cls, folder: Path | None, most: float) -> Bounds:
         """So many GB of a folder: the keys `data.download_dir` and `data.download_gb`."""
-        return cls(folder, round(most * 1e9))
+        return cls(folder and folder.absolute(), round(most * 1e9))
 
 
 class Room:
@@ -48,10 +46,8 @@ class Room:
         """
         self.bounds = bounds
         self._taken: dict[Path, int] = {}
-        parent = bounds.folder or Path(tempfile.gettempdir())
-        parent.mkdir(parents=True, exist_ok=True)
-        _sweep(parent)
-        self.folder, self._lock = _held_folder(parent)
+        self._closing = ExitStack()
+        self.folder = self._closing.enter_context(held_folder(bounds.folder or Path(tempfile.gettempdir()), PREFIX))
 
     def has(self, size: int | None) -> bool:
         """Whether a file of so many bytes may be fetched now; one of which nobody knows the size has all the room."""
@@ -82,29 +78,4 @@ class Room:
 
     def close(self) -> None:
         """Remove all of it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        os.close(self._lock)
-
-
-def _held_folder(parent: Path) -> tuple[Path, int]:
-    """A new folder, and the descriptor that holds it for as long as it is open."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        with suppress(FileNotFoundError):  # swept by another process, before it was held
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            if folder.exists():
-                return folder, lock
-            os.close(lock)
-
-
-def _sweep(parent: Path) -> None:
-    """Remove the folders of processes that are gone: those that nobody holds."""
-    for folder in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError):  # another user's, or gone by now
-            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
+        self._closing.close()

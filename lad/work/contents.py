@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -83,22 +85,33 @@ class Contents:
             told: what to do when one is known.
         """
 
-        def answer(url: Url) -> Facts | OSError:
-            try:
-                return looked_up(url, most_bytes, stop)
-            except OSError as error:  # said when the content is asked for
-                return error
-
-        stop = threading.Event()
         unknown = [url for url in dict.fromkeys(urls) if url not in self._facts]
-        with ThreadPoolExecutor(ASKED_AT_A_TIME) as askers:
-            try:
-                for url, facts in zip(unknown, askers.map(answer, unknown), strict=True):
-                    self._facts[url] = facts
-                    told()
-            finally:  # interrupted: nobody waits for servers that are silent
-                stop.set()
-                askers.shutdown(wait=False, cancel_futures=True)
+        waiting, stop = deque(unknown), threading.Event()
+        answers: queue.SimpleQueue[tuple[Url, Facts | Exception]] = queue.SimpleQueue()
+
+        def ask_on() -> None:
+            while not stop.is_set():
+                try:
+                    url = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    answers.put((url, looked_up(url, most_bytes, stop)))
+                except Exception as error:
+                    answers.put((url, error))
+
+        # Threads of an executor would be waited for at Ctrl-C, as long as a server is silent.
+        for _ in range(min(ASKED_AT_A_TIME, len(unknown))):
+            threading.Thread(target=ask_on, name="asker", daemon=True).start()
+        try:
+            for _ in unknown:
+                url, facts = answers.get()
+                if isinstance(facts, Exception) and not isinstance(facts, OSError):
+                    raise facts
+                self._facts[url] = facts  # an OSError is said when the content is asked for
+                told()
+        finally:
+            stop.set()
 
     def had_to_be_hashed(self, url: Url) -> bool:
         """Whether its server told too little of a file, so that it was downloaded to be known."""

@@ -138,6 +138,24 @@ def test_what_is_known_of_a_camera_is_kept_by_its_name(lad: Lad, dataset: tuple[
     assert np.array_equal(scores(Path("work")), before)
 
 
+def test_naming_a_video_of_a_camera_changes_nothing_of_what_is_known_of_it(lad: Lad, dataset: tuple[str, ...]) -> None:
+    Path("dataset.csv").write_text(ROWS.replace("fall,,gate", "fall,,yard"))
+    assert lad("score", *dataset)[0] == 0
+    before = items(Path("work"), "camera")
+    assert before["yard"].info["footage"].keys() == {"monday", "sunday"}
+    assert lad("score", *dataset, "quiet/sunday.mp4")[0] == 0
+    assert items(Path("work"), "camera") == before
+    status, out, _ = lad("score", *dataset, "--json")
+    assert status == 0 and json.loads(out)["stages"]["score"]["done"] == 0
+
+
+def test_footage_that_the_dataset_lists_is_the_same_video(lad: Lad, dataset: tuple[str, ...]) -> None:
+    words = ("street.mp4", "--normal", "street.mp4", "--normal", "quiet/monday.mp4", "--json")
+    status, out, err = lad("score", *dataset, *words)
+    assert status == 0 and json.loads(out)["stages"]["extract"]["done"] == 2
+    assert "camera yard: known by 3 clips" in err, "a video does not count for its own scores"
+
+
 def test_evaluate_takes_the_scores_of_known_cameras(lad: Lad, dataset: tuple[str, ...]) -> None:
     lad("score", *dataset)
     status, _, err = lad("evaluate", *dataset, "--checkpoint", "surveillance", "--json")

@@ -76,6 +76,9 @@ def test_a_camera_is_added_without_touching_the_others(finished: Finished, lad) 
     status, _, err = lad("train", *finished.options, "--add", "roof")
     assert status == 0, err
     assert "train: roof: " in err and "train: gate: " not in err
+    with read_manifest(finished.work) as manifest:
+        trained = manifest.get("train", "detector")
+    assert trained and trained.info["validation"]["cameras"].keys() == {"gate", "roof", "yard"}
     after = load_checkpoint(best)
     assert after.cameras == ["gate", "roof", "yard"]
     for camera in CAMERAS:
@@ -98,6 +101,25 @@ def test_what_cannot_be_added_is_refused_with_what_to_do(finished: Finished, tmp
     shutil.rmtree(finished.work / "checkpoints")
     status, _, err = lad("train", *finished.options, "--add", "gate")
     assert status == 2 and "`lad train` makes one" in err
+
+
+def test_another_camera_gives_other_scores_whatever_the_configuration_says(finished: Finished, lad) -> None:
+    best = str(finished.work / "checkpoints/best.pt")
+    words = ("-o", "train.cameras=one", "--checkpoint", best, "--json")
+    for camera in CAMERAS:
+        status, out, err = lad("score", *finished.options, *words, "--source", camera)
+        done = json.loads(out)["stages"]["score"]
+        assert status == 0 and done["skipped"] < done["done"] + done["skipped"], err
+    status, out, _ = lad("score", *finished.options, *words, "--source", CAMERAS[-1])
+    assert json.loads(out)["stages"]["score"]["done"] == 0
+
+
+def test_a_camera_without_training_footage_is_said(finished: Finished, lad) -> None:
+    table = finished.data / "dataset.csv"
+    rows = [row.replace(",train,", ",val,") if row.rstrip().endswith(",gate") else row for row in table.open()]
+    table.write_text("".join(rows))
+    status, _, err = lad("train", *finished.options)
+    assert status == 2 and "camera gate: there is no training video of it" in err
 
 
 def test_one_detector_of_all_footage_can_be_asked_for(finished: Finished, lad) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +33,10 @@ from lad.engine.pool import TRIES, extract_elsewhere
 from lad.extract.clips import ClipSpec
 from lad.extract.jobs import Failed, Job, Reached, Started
 from lad.extract.video import VideoInfo
+from lad.remote.facts import Facts
+from lad.remote.fetch import Remote
+from lad.remote.room import Bounds
+from lad.remote.url import url_of
 
 Answers = Callable[[str, Task], Word | None]
 
@@ -212,6 +217,22 @@ def test_a_process_that_answers_and_does_not_come_forward_is_ended(monkeypatch: 
     crew = FakeCrew(answers, "a/0")
     events = run(crew, "1", stall_seconds=10)
     assert crew.restarted == ["a/0"] and isinstance(events[-1], Made)
+
+
+def test_a_download_that_takes_long_is_no_standstill(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_quick(monkeypatch)
+    heard = 0
+
+    def answers(name: str, task: Task) -> Word:
+        nonlocal heard
+        heard += 1
+        return Alive([Doing(task.name)]) if heard < 200 else extracted(name, task)
+
+    url = url_of("https://example.org/1.mp4")
+    job = replace(jobs("1")[0], remote=Remote(url, Facts(etag="1", size=1), Bounds(None, 1)))
+    crew = FakeCrew(answers, "a/0")
+    events = list(extract_elsewhere([job], crew, in_flight=2, stall_seconds=10, say=print))
+    assert crew.restarted == [] and any(isinstance(event, Made) for event in events)
 
 
 def test_progress_is_told_once_and_a_late_word_of_a_try_that_was_given_up_counts_for_nothing() -> None:

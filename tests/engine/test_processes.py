@@ -12,8 +12,9 @@ from helpers.elsewhere import SMALL, VIDEOS, extract_alone, features, left_behin
 from helpers.work import items
 
 from lad.engine import processes
+from lad.engine.extracting import SCRATCH
 from lad.engine.processes import Processes
-from lad.engine.scratch import LOCK, PREFIX, scratch_folder
+from lad.held import held_folder
 
 pytestmark = pytest.mark.slow
 Lad = Callable[..., tuple[int, str, str]]
@@ -81,17 +82,23 @@ def test_processes_that_never_come_as_far_as_a_video_are_an_error(
     assert not left_behind(tmp_path)
 
 
-def test_what_dead_processes_left_on_a_machine_is_removed_and_not_what_living_ones_have(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_device_that_is_not_there_is_said_once_and_as_it_is(
+    lad: Lad, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    dead = tmp_path / f"{PREFIX}dead"
+    monkeypatch.setattr("lad.pipeline.extract.extraction_devices", lambda _: ["cuda:70", "cuda:71"])
+    status, _, err = lad("extract", "--data", str(data), "--work", str(tmp_path), *SMALL)
+    assert status == 2 and err.count("nothing is extracted on") == 2 and "cuda:70" in err
+    assert "its process died" not in err
+
+
+def test_what_dead_processes_left_on_a_machine_is_removed_and_not_what_living_ones_have(tmp_path: Path) -> None:
+    dead, elsewhere = tmp_path / f"{SCRATCH}dead", tmp_path / "elsewhere"
     (dead / "partial").mkdir(parents=True)
-    (dead / LOCK).touch()
-    os.utime(dead, (0, 0))
-    with scratch_folder() as mine:
-        os.utime(mine, (0, 0))
+    elsewhere.mkdir()
+    (tmp_path / f"{SCRATCH}link").symlink_to(elsewhere)
+    with held_folder(tmp_path, SCRATCH) as mine:
         assert not dead.exists()
-        with scratch_folder() as other:
+        with held_folder(tmp_path, SCRATCH) as other:
             assert mine.exists() and other != mine
-    assert not list(tmp_path.iterdir())
+    assert elsewhere.is_dir() and not list(elsewhere.iterdir()), "a link is not followed"
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", f"{SCRATCH}link"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from helpers.web import Served, Web
 
 from lad.remote import fetch as fetching
 from lad.remote import store
+from lad.remote.facts import Facts
 from lad.remote.fetch import CHANGED, Remote, fetch, looked_up
 from lad.remote.room import Bounds, Room
 from lad.remote.store import RemoteError, Stopped
-from lad.remote.url import url_of
+from lad.remote.url import Url, url_of
+from lad.work.manifest import open_manifest
 
 CONTENT = bytes(range(256)) * 4000  # about a megabyte
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -39,6 +42,35 @@ def why(web: Web, path: Path, name: str = "a.mp4", most: int = MANY) -> str:
         fetched(web, path, name, most)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_who_is_interrupted_waits_for_no_silent_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = threading.Event()
+
+    def look_up(url: Url, most_bytes: int, stop: threading.Event) -> Facts:
+        if "silent" in url.address:
+            silent.wait(20)
+        return Facts(etag="1", size=1)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lad.work.contents.looked_up", look_up)
+    urls = [url_of(f"https://example.org/{name}.mp4") for name in ("silent", "quick")]
+    with open_manifest(tmp_path) as manifest:
+        begun = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            manifest.contents.ask(urls, MANY, interrupt)
+        assert time.monotonic() - begun < 10
+    silent.set()
+
+
+def test_a_hash_of_a_download_ends_when_nobody_wants_it(web: Web) -> None:
+    web.files["a.mp4"] = Served(CONTENT)  # whose server tells nothing, so that it has to be hashed
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        looked_up(url_of(web.url("a.mp4")), MANY, stop)
 
 
 @pytest.mark.parametrize(
