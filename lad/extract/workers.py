@@ -47,7 +47,8 @@ def decode_videos(jobs: Iterable[Job | None], *, workers: int, stall_seconds: fl
 
     A reader that gives up, dies or stalls gets a second chance with PyAV alone before its video counts as failed. One
     that was killed by somebody else, as for want of memory, continues after what it gave, once. The file of a video at
-    a URL is fetched before its turn comes, and removed when it is done.
+    a URL is fetched before its turn comes, and removed when it is done. None: nothing came for a second, which leaves
+    the caller a moment for what else it does.
 
     Args:
         jobs: the videos. None among them: there is none now, and there will be more; it is answered by None.

@@ -37,9 +37,15 @@ def job(path: Path, streams: tuple[str, ...] = ("rgb",), batch_clips: int = 1, *
     return Job(path.name, path, ClipSpec(streams, batch_clips=batch_clips, **spec))
 
 
+def messages_of(jobs: list[Job], workers: int = 1, stall_seconds: float = 60) -> Iterator[Message]:
+    """What decoders send, without the seconds in which nothing comes."""
+    messages = decode_videos(jobs, workers=workers, stall_seconds=stall_seconds)
+    return (message for message in messages if message is not None)
+
+
 def run(jobs: list[Job], workers: int = 1, stall_seconds: float = 60) -> dict[str, list[Message]]:
     by_item: dict[str, list[Message]] = {}
-    for message in decode_videos(jobs, workers=workers, stall_seconds=stall_seconds):
+    for message in messages_of(jobs, workers, stall_seconds):
         by_item.setdefault(message.item, []).append(message)
     return by_item
 
@@ -174,7 +180,7 @@ def test_clips_known_before_are_skipped(stride: int, fps: float | None, tmp_path
 def test_pyav_skips_nothing_that_a_decord_that_crashed_gave(tmp_path: Path, make_video: MakeVideo) -> None:
     path = make_video(tmp_path / "a.mp4", 160)
     messages: list[Message] = []
-    for message in decode_videos([replace(job(path), skip_clips=2)], workers=1, stall_seconds=60):
+    for message in messages_of([replace(job(path), skip_clips=2)]):
         if isinstance(message, Clips) and not any(isinstance(earlier, Clips) for earlier in messages):
             signal_decoders(signal.SIGSEGV)
         messages.append(message)
@@ -219,7 +225,7 @@ def test_a_killed_decoder_is_replaced_and_goes_on_from_what_it_gave(tmp_path: Pa
     jobs = [job(make_video(tmp_path / name, 96)) for name in ("a.mp4", "b.mp4")]
     found: dict[str, list[Message]] = {}
     killed = False
-    for message in decode_videos(jobs, workers=1, stall_seconds=60):
+    for message in messages_of(jobs):
         found.setdefault(message.item, []).append(message)
         if isinstance(message, Clips) and not killed:
             signal_decoders(signal.SIGKILL)
@@ -236,7 +242,7 @@ def test_a_video_whose_decoders_are_all_killed_fails_and_the_rest_goes_on(
 ) -> None:
     jobs = [job(make_video(tmp_path / name, 96)) for name in ("deadly.mp4", "good.mp4")]
     found: dict[str, list[Message]] = {}
-    for message in decode_videos(jobs, workers=1, stall_seconds=60):
+    for message in messages_of(jobs):
         found.setdefault(message.item, []).append(message)
         if isinstance(message, Clips) and message.item == "deadly.mp4":
             signal_decoders(signal.SIGKILL)
@@ -288,7 +294,7 @@ def test_a_decoder_that_stops_in_the_middle_of_a_message_is_ended(tmp_path: Path
     """One that is frozen while it sends leaves a pipe that is readable, and a message that never ends."""
     path = make_video(tmp_path / "a.mp4", 96)
     messages: list[Message] = []
-    for message in decode_videos([job(path)], workers=1, stall_seconds=5):
+    for message in messages_of([job(path)], stall_seconds=5):
         if isinstance(message, Clips) and not any(isinstance(earlier, Clips) for earlier in messages):
             (decoder,) = decoders()
             wait_until_idle(decoder)  # a clip is more than a pipe holds: it has begun to send the next one
@@ -317,7 +323,8 @@ from lad.extract.jobs import Job
 from lad.extract.workers import decode_videos
 print("begun")
 for message in decode_videos([Job("x", Path(sys.argv[1]), ClipSpec(("rgb",)))], workers=2, stall_seconds=60):
-    print(type(message).__name__)
+    if message is not None:
+        print(type(message).__name__)
 print("ended", *sorted({"av", "cv2", "decord", "torch"} & sys.modules.keys()))
 """
 
