@@ -345,7 +345,7 @@ class _Extractor:
         held: dict[str, dict[str, list[np.ndarray]]] = {}
         for event in extract_videos(
             jobs,
-            self.networks,
+            lambda: self.networks,
             batch_clips=spec.batch_clips,
             workers=self.config.workers,
             stall_seconds=extract.stall_seconds,

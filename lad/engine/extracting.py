@@ -93,7 +93,7 @@ class Extracting:
         with repeatable(recipe.device, STEADY_THREADS):
             events = extract_videos(
                 self._jobs(),
-                self._extractor,
+                lambda: self._extractor,
                 batch_clips=recipe.clips.batch_clips,
                 workers=setup.workers,
                 stall_seconds=setup.stall_seconds,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,7 +57,12 @@ _Waiting = Future[_Result] | Event
 
 
 def extract_videos(
-    jobs: Iterable[Job | None], extractor: FeatureExtractor, *, batch_clips: int, workers: int, stall_seconds: float
+    jobs: Iterable[Job | None],
+    ready: Callable[[], FeatureExtractor],
+    *,
+    batch_clips: int,
+    workers: int,
+    stall_seconds: float,
 ) -> Iterator[Event]:
     """Decode videos in `workers` processes and yield what comes of them, the features of a video in order.
 
@@ -64,7 +71,7 @@ def extract_videos(
 
     Args:
         jobs: the videos; None among them: there is none now, and there will be more.
-        extractor: their networks.
+        ready: gives their networks. It is called once, when the first decoder is at work: both take a while to begin.
         batch_clips: that their batches have at most.
         workers: decoding processes.
         stall_seconds: a process that shows no progress for so long is ended.
@@ -80,8 +87,11 @@ def extract_videos(
                 known[job.item] = job.before
             yield job
 
-    messages = decode_videos(noted(), workers=workers, stall_seconds=stall_seconds)
-    return compute(messages, extractor.by_layer, extractor.batches_at_once(batch_clips), known)
+    with closing(decode_videos(noted(), workers=workers, stall_seconds=stall_seconds)) as messages:
+        begun = list(islice(messages, 1))
+        extractor = ready()
+        at_once = extractor.batches_at_once(batch_clips)
+        yield from compute(chain(begun, messages), extractor.by_layer, at_once, known)
 
 
 def compute(

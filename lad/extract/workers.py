@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -42,7 +42,9 @@ class _Worker:
     given: int = 0  # clips of its job, those of earlier runs included
 
 
-def decode_videos(jobs: Iterable[Job | None], *, workers: int, stall_seconds: float) -> Iterator[Message | None]:
+def decode_videos(
+    jobs: Iterable[Job | None], *, workers: int, stall_seconds: float
+) -> Generator[Message | None, None, None]:
     """Decode `jobs` in `workers` processes and yield what they send, a video's messages always in order.
 
     A reader that gives up, dies or stalls gets a second chance with PyAV alone before its video counts as failed. One

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lad.config import ExtractConfig, Stream
-from lad.device import STEADY_THREADS, numerics
+from lad.device import STEADY_THREADS, numerics, repeatable
 from lad.extract import motion, stillness
 from lad.extract.clips import ClipSpec
 from lad.extract.cost import threads_in
@@ -280,18 +280,20 @@ def load_extractor(recipe: FeatureRecipe) -> FeatureExtractor:
 
     # Each thread's piece takes memory: all of them together no more than half of what there is.
     threads = threads_in(machine_memory() // 2, recipe.threads, recipe.clips, recipe.backbone, recipe.context)
-    networks = {
-        stream: weights.load(name, backbone=recipe.backbone, stream=stream, seed=recipe.weights_seed)
-        for stream, name in recipe.weights.items()
-    }
-    return FeatureExtractor(
-        networks,
-        backbone=recipe.backbone,
-        preset=recipe.preset,
-        device=recipe.device,
-        crops=recipe.clips.crops,
-        context=recipe.context,
-        dtype=recipe.dtype,
-        threads=threads,
-        layers=recipe.layers,
-    )
+    # On one thread, beside a decoder that begins. Two would wait for each other longer than they save.
+    with repeatable(recipe.device, 1):
+        networks = {
+            stream: weights.load(name, backbone=recipe.backbone, stream=stream, seed=recipe.weights_seed)
+            for stream, name in recipe.weights.items()
+        }
+        return FeatureExtractor(
+            networks,
+            backbone=recipe.backbone,
+            preset=recipe.preset,
+            device=recipe.device,
+            crops=recipe.clips.crops,
+            context=recipe.context,
+            dtype=recipe.dtype,
+            threads=threads,
+            layers=recipe.layers,
+        )

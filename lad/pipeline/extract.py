@@ -195,7 +195,7 @@ class _Extraction:
             with repeatable(recipe.device, STEADY_THREADS):
                 yield from extract_videos(
                     jobs,
-                    load_extractor(recipe),
+                    lambda: load_extractor(recipe),
                     batch_clips=recipe.clips.batch_clips,
                     workers=workers,
                     stall_seconds=stall_seconds,

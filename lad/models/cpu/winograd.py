@@ -45,6 +45,7 @@ POINTS = {
 FRAMES = 8  # frames of a result that the 7x7x7 convolution and pooling compute at once
 PATCH_FLOATS = 2**17  # numbers in the patches that are evaluated at once
 PRODUCT_ROWS = 100  # rows of a product in step 3, which are the tiles of a band: about as many
+KERNELS = 2**13  # kernels, one for each input and output channel, that are turned into numbers at the points at once
 
 scratch = Scratch()
 
@@ -85,6 +86,25 @@ def winograd_matrices(outputs: int, taps: int) -> tuple[torch.Tensor, torch.Tens
     return torch.linalg.inv(evaluation(coefficients)).T, evaluation(taps), evaluation(outputs).T
 
 
+def at_points(weight: torch.Tensor, weights_to_points: torch.Tensor) -> torch.Tensor:
+    """A convolution's kernels at the method's points.
+
+    They are computed in float64, a few at a time: all of them together would take several times their memory.
+
+    Args:
+        weight: `(out, in, taps in time, taps, taps)` float32.
+        weights_to_points: `(points, taps * taps * taps in time)` float64.
+
+    Returns:
+        `(points, in, out)` float32.
+    """
+    kernels = weight.detach().permute(3, 4, 2, 1, 0).flatten(3).flatten(0, 2)  # (taps, in * out)
+    found = torch.empty(len(weights_to_points), kernels.shape[1])
+    for some, out in zip(kernels.split(KERNELS, dim=1), found.split(KERNELS, dim=1), strict=True):
+        out.copy_(weights_to_points @ some.double())
+    return found.view(len(found), weight.shape[1], weight.shape[0])
+
+
 def zero_padded(clip: torch.Tensor, frames: Bounds, rows: Bounds, columns: Bounds) -> torch.Tensor:
     """A copy of some frames, rows and columns of a clip. Where a range goes beyond the clip, there are zeros."""
     inside: list[slice] = []
@@ -100,17 +120,18 @@ class TiledConvolution(nn.Module):
     """What the two convolutions below have in common: the four steps in space, and the kernel at the points.
 
     Args:
-        weight: `(out, in, taps in time, taps, taps)`; the taps in time may be at points already.
+        weight: `(out, in, taps in time, taps, taps)`.
         bias: `(out,)`.
         tile: pixels along a side of a tile. Larger tiles need fewer products, but kernels that take more memory.
+        weights_in_time: `(points in time, taps in time)` float64, what is done to the weights along time.
     """
 
     pixels_to_points: torch.Tensor  # (n * n, n * n)
     points_to_pixels: torch.Tensor  # (tile * tile, n * n)
-    kernels: torch.Tensor  # (n * n, taps in time * in, out): the weights at the points
+    kernels: torch.Tensor  # (n * n, points in time * in, out): the weights at the points
     bias: torch.Tensor  # (out,)
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int, weights_in_time: torch.Tensor) -> None:
         super().__init__()
         taps = weight.shape[-1]
         self.tile, self.n = tile, tile + taps - 1
@@ -118,11 +139,10 @@ class TiledConvolution(nn.Module):
         pixels_to_points, weights_to_points, points_to_pixels = (
             torch.kron(matrix, matrix) for matrix in winograd_matrices(tile, taps)
         )
-        weights = weight.detach().double().permute(3, 4, 2, 1, 0)  # (taps, taps, taps in time, in, out)
-        kernels = weights_to_points @ weights.reshape(taps**2, -1)  # (n * n, taps in time * in * out)
+        kernels = at_points(weight, torch.kron(weights_to_points, weights_in_time))
         self.register_buffer("pixels_to_points", pixels_to_points.float())
         self.register_buffer("points_to_pixels", points_to_pixels.float())
-        self.register_buffer("kernels", kernels.float().view(self.n**2, -1, len(bias)))
+        self.register_buffer("kernels", kernels.view(self.n**2, -1, len(bias)))
         self.register_buffer("bias", bias.detach())
 
     def cut(self, maps: torch.Tensor) -> torch.Tensor:
@@ -173,7 +193,7 @@ class Convolution3x3x3(TiledConvolution):
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor, tile: int = 4, span: int = 4) -> None:
         frames_to_points, weights_to_points, points_to_frames = winograd_matrices(span, 3)
-        super().__init__(torch.einsum("pt,oithw->oiphw", weights_to_points, weight.detach().double()), bias, tile)
+        super().__init__(weight, bias, tile, weights_to_points)
         self.span = span
         self.register_buffer("frames_to_points", frames_to_points.float())
         self.register_buffer("points_to_frames", points_to_frames.float())
@@ -258,7 +278,7 @@ class Convolution7x7x7(TiledConvolution):
         padded = F.pad(weight.detach(), (0, 1, 0, 1))  # (out, in, 7, 8, 8)
         halves = padded.unflatten(4, (4, 2)).unflatten(3, (4, 2))  # (out, in, 7, 4, 2, 4, 2)
         by_square = halves.permute(0, 4, 6, 1, 2, 3, 5)  # (out, 2, 2, in, 7, 4, 4)
-        super().__init__(by_square.flatten(1, 3), bias, tile=4)
+        super().__init__(by_square.flatten(1, 3), bias, tile=4, weights_in_time=torch.eye(7, dtype=torch.float64))
 
     def forward(self, clip: torch.Tensor, out: torch.Tensor, pool: RowPool = no_pool) -> None:
         """As for `Convolution3x3x3`, but the result has half as many frames, rows and columns, rounded up."""
