@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -14,8 +15,10 @@ from lad.clip import CLIP_FRAMES, top_clips
 from lad.dataset import Video
 from lad.detector.calibration import Calibration, fit_calibration, log_odds
 from lad.detector.known_camera import Camera, KnownCameras, camera_of, joined
+from lad.detector.online import ClipScores
 from lad.detector.scoring import Merge, score_features
 from lad.evaluation.metrics import average_precision, best_threshold, roc_auc
+from lad.models.registry import is_ours
 
 if TYPE_CHECKING:
     from lad.detector.training_windows import TrainingVideo
@@ -184,11 +187,7 @@ def validate(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean")
 
     It is left in training mode.
     """
-    model.eval()
-    scores = [
-        video.source.timeline().by_frame(score_features(model, video.features, merge=merge).clips) for video in videos
-    ]
-    model.train()
+    scores = _scores_of_frames(model, videos, merge)
     truth = np.concatenate([video.known(video.frame_labels) for video in videos])
     predicted = np.concatenate([video.known(one) for video, one in zip(videos, scores, strict=True)])
     return _validation(truth, predicted, 1 / CLIP_FRAMES)
@@ -199,13 +198,11 @@ def validate_whole(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "
 
     It is left in training mode.
     """
-    model.eval()
     used = [video for video in videos if video.mask.any()]
     predicted = []
-    for video in used:
-        clips = score_features(model, video.features, merge=merge).clips[video.known_clips].mean(axis=1)
+    for video, found in zip(used, scores_of(model, used, merge), strict=True):
+        clips = found.clips[video.known_clips].mean(axis=1)
         predicted.append(float(np.sort(clips)[-top_clips(len(clips)) :].mean()))
-    model.train()
     return _validation(np.array([video.is_abnormal for video in used]), np.array(predicted), 1.0)
 
 
@@ -214,11 +211,7 @@ def validate_known(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "
 
     A camera that has no others stays as it is. The detector is left in training mode.
     """
-    model.eval()
-    scores = [
-        video.source.timeline().by_frame(score_features(model, video.features, merge=merge).clips) for video in videos
-    ]
-    model.train()
+    scores = _scores_of_frames(model, videos, merge)
     footage: dict[str, dict[int, Camera]] = {}
     for index, (video, one) in enumerate(zip(videos, scores, strict=True)):
         normal = video.known(one)[~video.known(video.frame_labels)]
@@ -235,6 +228,38 @@ def validate_known(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "
     predicted = 1 / (1 + np.exp(-np.concatenate(shifted)))
     found = _validation(truth, predicted, 1 / CLIP_FRAMES)
     return KnownValidation(found.auc, usual, found.slope, found.offset)
+
+
+def _scores_of_frames(model: Any, videos: Sequence[TrainingVideo], merge: Merge) -> list[np.ndarray]:
+    found = scores_of(model, videos, merge)
+    return [video.source.timeline().by_frame(one.clips) for video, one in zip(videos, found, strict=True)]
+
+
+def scores_of(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean") -> list[ClipScores]:
+    """The scores of several videos, in their order. The detector is left in training mode.
+
+    On a CPU, each of torch's threads has a video of its own. Together on one video they would wait for each other after
+    every small operation, which takes nearly as long as one thread alone. The last digits may be others, and do not
+    depend on the number of threads.
+    """
+    import torch
+
+    def of(video: TrainingVideo) -> ClipScores:
+        return score_features(model, video.features, merge=merge)
+
+    model.eval()
+    if model.feature_mean.device.type != "cpu" or not is_ours(model):
+        found = [of(video) for video in videos]
+    else:
+        threads = torch.get_num_threads()
+        pool = ThreadPoolExecutor(threads, "video", initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            found = list(pool.map(of, videos))
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # what is set in any thread holds for those that begin later
+    model.train()
+    return found
 
 
 def _validation(truth: np.ndarray, predicted: np.ndarray, weight: float) -> Validation:

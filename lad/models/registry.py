@@ -155,6 +155,12 @@ def is_outside(name: str) -> bool:
     return name not in DETECTORS and ":" in name
 
 
+def is_ours(detector: object) -> bool:
+    """Whether a detector is one of `DETECTORS`: they keep nothing while they run, so several threads may ask them."""
+    kind = type(detector)
+    return f"{kind.__module__}:{kind.__name__}" in {place for place, _ in DETECTORS.values()}
+
+
 def detector_class(name: str) -> type[Any]:
     """The class of a detector; one from outside is imported, which runs its module.
 
