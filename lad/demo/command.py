@@ -13,7 +13,7 @@ import click
 from lad import console
 from lad.config import load_config
 from lad.demo import make_clips
-from lad.evaluation.plots import draw_overview
+from lad.evaluation.plots import can_draw, draw_overview
 from lad.pipeline.evaluate import read_scored
 from lad.pipeline.outcome import run_data
 from lad.pipeline.project import Asked
@@ -45,7 +45,8 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
         results = run_stages(project, recipe, place, asked, reporter, names, reporter.say)
         data = run_data(project, recipe, place, asked, reporter, results, with_clips=False)
         scored = read_scored(project, place, [video for video in project.videos if video.split == "test"])
-        picture = draw_overview(work / "plots" / OVERVIEW, scored, data["metrics"]["threshold"])
+        if can_draw():
+            draw_overview(work / "plots" / OVERVIEW, scored, data["metrics"]["threshold"])
         failed = any(result.failed for result in results)
         report = build_report(place, work / "report", Choices(), reporter)
         reporter.log.end(int(failed))
@@ -55,7 +56,8 @@ def run_demo(work: Path, *, quiet: bool = False, overrides: Sequence[str] = ()) 
         console.print_curve(one.video.id.removeprefix("videos/"), one.scores, one.truth)
     click.echo()
     console.print_run(data)
-    click.echo(f"picture {picture}")
+    if can_draw():
+        click.echo(f"picture {work / 'plots' / OVERVIEW}")
     click.echo("\nTo watch the events beside their scores, open this in a browser:")
     click.echo(f"  {report.page.absolute().as_uri()}")
     click.echo("\nNow your own video:")

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation and of single videos, as PNG."""
+"""Pictures of an evaluation and of single videos, as PNG. They need Matplotlib, which is an extra: see `can_draw`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from lad.evaluation.results import ScoredVideo
 
+NEEDS = "they need Matplotlib: pip install 'lad-video[plots]'"
 TRUTH, SCORE, QUIET, MARK = "#f2a6a0", "#1d3557", "#6c757d", "#d1495b"  # told apart by lightness, too
 MAX_POINTS = 4000  # of a curve: beyond that a picture shows no more
 MAX_PANELS = 60  # of an overview
@@ -29,6 +31,11 @@ MAX_NUMBERED = 40  # categories: with more, a confusion matrix has colours only
 FRAME_TICKS = 6
 HOT = 1.0  # deviations above the normal speed: slower cells of a heat map stay as they are
 HEAT_OPACITY = 0.55
+
+
+def can_draw() -> bool:
+    """Whether Matplotlib is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def draw_evaluation(

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from lad.models import convert
 from lad.models.convert import CHECKPOINT_CHECKSUM, Tensors
-from lad.models.registry import BACKBONES, STREAM_CHANNELS
+from lad.models.registry import BACKBONES, STREAM_CHANNELS, check_torchvision
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def _raft() -> nn.Module:
+    check_torchvision()
     from torchvision.models.optical_flow import raft_large  # type: ignore[import-untyped]
 
     return raft_large(weights=None)

@@ -48,7 +48,27 @@ def _i3d(input_channels: int) -> nn.Module:
 def _i3d_r50(input_channels: int) -> nn.Module:
     from lad.models.i3d import i3d_r50_features
 
+    check_torchvision()  # pytorchvideo imports it
     return i3d_r50_features(input_channels)
+
+
+class TorchvisionMissing(LadError):
+    """A network needs torchvision, and that cannot be imported."""
+
+
+def check_torchvision() -> None:
+    """See that torchvision can be imported.
+
+    Raises:
+        TorchvisionMissing: it cannot, as where it is of another build than torch.
+    """
+    try:
+        import_module("torchvision")
+    except (ImportError, RuntimeError) as error:  # of another build it lacks its own operators
+        reason = str(error).splitlines()[0]
+        raise TorchvisionMissing(
+            f"torchvision cannot be imported: {reason}: it has to be of the same build as torch: see docs/install.md"
+        ) from error
 
 
 def _tiny(input_channels: int) -> nn.Module:

@@ -13,6 +13,7 @@ from lad.config import ScoreConfig
 from lad.dataset import SPLITS, Video
 from lad.detector.checkpoint import Checkpoint, load_checkpoint
 from lad.detector.included import card_of
+from lad.evaluation import plots
 from lad.evaluation.results import UNJUDGED, ScoredVideo, alarm_budget, compute_metrics, label_indices
 from lad.features.recipe import FeatureRecipe, configured_streams
 from lad.features.video import VideoFeatures
@@ -92,7 +93,11 @@ def evaluate_videos(
             "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
         }
     outputs = write_evaluation(work.folder, scored, metrics, reporter)
-    if made_with["supervision"] == "normal" and (checkpoint := _that_scored(project, work, first["checkpoint"])):
+    if (
+        made_with["supervision"] == "normal"
+        and plots.can_draw()
+        and (checkpoint := _that_scored(project, work, first["checkpoint"]))
+    ):
         heat, fps = work.folder / "plots" / "heat", {one.video.id: project.folder_fps(one.video) for one in scored}
         outputs += draw_events(heat, scored, rows, features, checkpoint, fps, reporter.say)
     manifest.finish(STAGE, item, outputs, {"videos": len(scored), FACTS: kept(facts)})
@@ -264,9 +269,10 @@ def write_evaluation(
     folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], reporter: Reporter
 ) -> list[Path]:
     """Write `metrics.json` and the plots below `folder`; returns the files."""
-    from lad.evaluation import plots
-
     write_json(folder / "metrics.json", metrics)
+    if not plots.can_draw():
+        reporter.say(f"evaluate: no plots: {plots.NEEDS}, then `lad evaluate --force`")
+        return [folder / "metrics.json"]
     with reporter.progress("plots", len(scored)) as bar:
         drawn = plots.draw_evaluation(folder / "plots", scored, metrics, on_plot=bar.advance)
     return [folder / "metrics.json", *drawn]

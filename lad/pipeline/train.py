@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from lad.detector.validation import (
 from lad.device import detector_threads, numerics, repeatable
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
-from lad.files import fingerprint, naming, write_json, write_text
+from lad.files import fingerprint, write_json
 from lad.models.registry import detector_source
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.labels import grows, supervision_of
@@ -40,12 +39,11 @@ from lad.pipeline.train_normal import (
     of_added,
     other_cameras,
 )
+from lad.pipeline.training_logs import NEEDS, has_tensorboard, open_logs
 from lad.pipeline.training_set import find_training
 from lad.work.layout import Work
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
     from lad.detector.training import Setup
     from lad.detector.training_windows import TrainingVideo
 
@@ -186,6 +184,8 @@ class _Training:
         """Choose the number of steps on held-out videos, train, and say what came of it."""
         if self.setup.supervision == "normal":
             return learn_normal(self.setup, self.videos, self.loaded, cameras, self.work, self.reporter.say)
+        if not has_tensorboard():
+            self.reporter.say(f"train: no log for TensorBoard: {NEEDS}")
         train = [video for video in self.videos if video.split == "train"]
         val = [video for video in self.videos if video.split == "val"]
         if self.config.selection == "validation":
@@ -266,11 +266,12 @@ class _Training:
         )
         verbose = self.reporter.say if self.reporter.verbose else lambda _: None
         verbose(f"{name}: resumes at step {fit.step}" if fit.step else f"{name}: begins")
-        with self._logs(name, fit.step) as writer, self.reporter.progress(name, steps, "steps") as bar:
+        place = self.work.folder / "logs" / name.replace("/", "_of_").replace(" ", "_")
+        with open_logs(place, name, fit.step) as logs, self.reporter.progress(name, steps, "steps") as bar:
             bar.show(done=fit.step)
             for evaluation in fit.run(steps):
                 if evaluation:
-                    _log(name, writer, evaluation, fit.history)
+                    logs.add(evaluation, fit.history)
                     verbose(f"{name}: step {evaluation.step}, {evaluation.describe()}")
                     bar.show(note=evaluation.describe())
                 bar.show(done=fit.step)
@@ -278,21 +279,6 @@ class _Training:
 
     def _pick(self, videos: Sequence[Video]) -> list[TrainingVideo]:
         return [self.loaded[video.id] for video in videos]
-
-    @contextmanager
-    def _logs(self, name: str, step: int) -> Iterator[SummaryWriter]:
-        from torch.utils.tensorboard import SummaryWriter
-
-        place = self.work.folder / "logs" / name.replace("/", "_of_").replace(" ", "_")
-        if step == 0:
-            shutil.rmtree(place, ignore_errors=True)
-        # Its thread raises again in this one what stops it, and shall not print it too.
-        threading.excepthook, before = lambda _: None, threading.excepthook
-        try:
-            with naming(place), SummaryWriter(str(place), purge_step=step + 1) as writer:
-                yield writer
-        finally:
-            threading.excepthook = before
 
 
 def how_selected(config: TrainConfig, videos: Sequence[Video], supervision: str = "frames") -> str:
@@ -312,13 +298,3 @@ def _kinds(videos: Sequence[Video]) -> tuple[int, int]:
     """How many have an event, and how many have none."""
     abnormal = sum(video.is_abnormal for video in videos)
     return abnormal, len(videos) - abnormal
-
-
-def _log(name: str, writer: SummaryWriter, evaluation: Evaluation, history: Sequence[Evaluation]) -> None:
-    """Write an evaluation to TensorBoard's log, and the whole curve to the `metrics.jsonl` beside it."""
-    for key, value in evaluation.as_dict().items():
-        if key != "step" and value is not None:
-            writer.add_scalar(key, value, evaluation.step)
-    writer.flush()
-    lines = [json.dumps({"run": name, **one.as_dict()}) + "\n" for one in history]
-    write_text(Path(writer.log_dir) / "metrics.jsonl", "".join(lines))
