@@ -2,8 +2,8 @@
 #   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/work" -v lad-cache:/cache \
 #       lad score --checkpoint best.pt video.mp4
 # The torch wheels contain the CUDA libraries (CUDA 13). The host provides a driver that is new enough for them, through the
-# NVIDIA container toolkit. Without a GPU the same image runs on the CPU. A third of its size has an image for CPUs alone,
-# with the build of torch that lies in an index of its own (docs/install.md):
+# NVIDIA container toolkit. Without a GPU the same image runs on the CPU. An image for CPUs alone is a third of its size: its
+# torch is the build without CUDA, which lies in an index of its own (docs/install.md):
 #   docker build -t lad-cpu --build-arg TORCH=cpu --build-arg PIP_EXTRA_INDEX_URL=ADDRESS .
 ARG BASE_IMAGE=debian:bookworm-slim
 FROM ${BASE_IMAGE}
@@ -16,12 +16,12 @@ RUN apt-get update \
 WORKDIR /opt/lad
 ARG TORCH=
 ARG PIP_EXTRA_INDEX_URL=
-ARG EXTRAS=plots,tensorboard,review,watch,remote,ray
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY lad/__init__.py lad/version.py lad/
 RUN sed -E -i "s/^(torch|torchvision)==.*/&${TORCH:++$TORCH}/" constraints.txt \
  && python3 -m venv /opt/venv \
- && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --use-pep517 -c constraints.txt ".[$EXTRAS]" \
+ && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --use-pep517 -c constraints.txt \
+      '.[plots,tensorboard,review,watch,remote,ray]' \
  && /opt/venv/bin/pip uninstall -y lad-video
 COPY lad lad
 COPY configs configs

@@ -93,11 +93,8 @@ def evaluate_videos(
             "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
         }
     outputs = write_evaluation(work.folder, scored, metrics, reporter)
-    if (
-        made_with["supervision"] == "normal"
-        and plots.can_draw()
-        and (checkpoint := _that_scored(project, work, first["checkpoint"]))
-    ):
+    has_heat = made_with["supervision"] == "normal" and plots.can_draw()
+    if has_heat and (checkpoint := _that_scored(project, work, first["checkpoint"])):
         heat, fps = work.folder / "plots" / "heat", {one.video.id: project.folder_fps(one.video) for one in scored}
         outputs += draw_events(heat, scored, rows, features, checkpoint, fps, reporter.say)
     manifest.finish(STAGE, item, outputs, {"videos": len(scored), FACTS: kept(facts)})
