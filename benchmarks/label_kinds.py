@@ -157,7 +157,8 @@ def with_labels(project: Project, row: Row, seed: int, *, apart: bool) -> Projec
 
 
 def changed(config: Config, row: Row) -> Config:
-    train = load_config(None, ["train.adapt=none", *row.changes, f"train.supervision={row.labels}"], {"train": config.train.model_dump()})
+    changes = ["train.adapt=none", *row.changes, f"train.supervision={row.labels}"]
+    train = load_config(None, changes, {"train": config.train.model_dump()})
     return config.model_copy(update={"train": train.train})
 
 
