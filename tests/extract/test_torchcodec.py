@@ -258,6 +258,19 @@ def test_an_ffmpeg_that_it_does_not_find_is_named(monkeypatch: pytest.MonkeyPatc
         check_torchcodec()
 
 
+@pytest.mark.gpu
+@needs_torchcodec
+def test_a_gpus_decoder_gives_every_frame_in_order_and_nearly_pyavs_pixels(shared_data: Path, tmp_path: Path) -> None:
+    numbered = write_video(tmp_path / "a.mp4", 40, size=(320, 240), codec_options={"bf": "3", "g": "12"})
+    frames, info = read(numbered, first="torchcodec", device="cuda")
+    assert (numbers(frames), info.reader) == (list(range(40)), "torchcodec")
+    (path, *_) = sorted((shared_data / "samples").glob("*.mp4"))
+    found = np.stack(read(path, first="torchcodec", device="cuda")[0]).astype(int)
+    expected = np.stack(read(path)[0])
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 3  # of 255: it rounds colours, and places them, in its own way
+
+
 @needs_torchcodec
 @pytest.mark.slow
 def test_features_are_those_of_decord_and_the_manifest_names_the_reader(tmp_path: Path, lad: Lad) -> None:
