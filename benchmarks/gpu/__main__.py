@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.gpu.card import describe
 from benchmarks.page import between
@@ -65,12 +67,11 @@ def main() -> int:
 def run_part(name: str, device: str, seconds: float, *, small: bool = False) -> list[Row]:
     """The rows of a subject; one more that says why, where it did not come to its end."""
     command = [sys.executable, "-m", "benchmarks.gpu.part", name, "--device", device, *(["--small"] if small else [])]
-    part = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True
-    )
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    part = subprocess.Popen(command, **pipes, encoding="utf-8", errors="replace", start_new_session=True)
     try:
         said, complaints = part.communicate(timeout=seconds)
-        why = "" if part.returncode == 0 else f"failed: {_last_line(complaints) or f'status {part.returncode}'}"
+        why = "" if part.returncode == 0 else f"failed: {_reason(complaints) or f'status {part.returncode}'}"
     except subprocess.TimeoutExpired:
         os.killpg(part.pid, signal.SIGKILL)  # its decoders too
         said, complaints = part.communicate()
@@ -80,8 +81,10 @@ def run_part(name: str, device: str, seconds: float, *, small: bool = False) -> 
     return [*rows, Row(name, "", "", why, "", False)] if why else rows
 
 
-def _last_line(text: str) -> str:
-    return text.strip().rpartition("\n")[2]
+def _reason(complaints: str) -> str:
+    """The line of a traceback that names the error: what CUDA adds in further lines says less."""
+    lines = complaints.strip().splitlines()
+    return next((line for line in reversed(lines) if re.match(r"[\w.]+: \S", line)), "".join(lines[-1:]))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from lad.models import weights
 
 COMPARED = 4  # clips whose features are compared
 CONTEXT = 4  # clips that are one piece of video with `context: batch`
+BATCHES = 8  # that are given together
 MAX_DISTANCE = 0.01
 
 
@@ -71,19 +72,32 @@ def _matrix_product(device: str, dtype: Dtype, size: Size) -> Row:
 
 
 def _speed(what: str, network: FeatureExtractor, batch: int, work: int, size: Size) -> Row:
-    """Clips from this machine's memory to features in it, as `lad extract` does it: several batches at once."""
+    """The network alone, whose clips are on the device already, and as `lad extract` runs it."""
     clips = _clips(batch)
     try:
-        # The first two calls of a thread set its kernels up, and capture them.
-        with ThreadPoolExecutor(network.batches_at_once(batch)) as threads:
-            list(threads.map(lambda _: network("rgb", clips), range(8)))
-            done, began = 0, time.perf_counter()
-            while not done or time.perf_counter() - began < size.seconds:
-                done += sum(len(one) for one in threads.map(lambda _: network("rgb", clips), range(8)))
-            rate = done / (time.perf_counter() - began)
+        alone, fed = batch / _seconds_alone(network, clips, size), _rate(network, clips, size)
     except RuntimeError as error:  # no memory, or a precision that the device does not have
         return Row(what, "", "", f"failed: {str(error).partition(chr(10))[0]}", "", False)
-    return Row(what, "", f"{rate:,.0f} clips/s", of_peak(network.device, network.dtype, rate * work), "", None)
+    share = of_peak(network.device, network.dtype, alone * work)
+    return Row(what, f"{alone:,.0f} clips/s (network alone)", f"{fed:,.0f} clips/s", share, "", None)
+
+
+def _seconds_alone(network: FeatureExtractor, clips: np.ndarray, size: Size) -> float:
+    whole = clips if network.context == "clip" else clips.reshape(1, -1, *clips.shape[2:])
+    pixels = torch.from_numpy(whole).to(network.device)
+    with torch.inference_mode():
+        return timed(lambda: network.networks["rgb"](pixels), network.device, size)
+
+
+def _rate(network: FeatureExtractor, clips: np.ndarray, size: Size) -> float:
+    """Clips a second from this machine's memory to features in it, several batches at once."""
+    with ThreadPoolExecutor(network.batches_at_once(len(clips))) as threads:
+        # The first calls of a thread set its kernels up, and capture them.
+        list(threads.map(lambda _: network("rgb", clips), range(BATCHES)))
+        done, began = 0, time.perf_counter()
+        while not done or time.perf_counter() - began < size.seconds:
+            done += sum(len(one) for one in threads.map(lambda _: network("rgb", clips), range(BATCHES)))
+        return done / (time.perf_counter() - began)
 
 
 def _clips(count: int) -> np.ndarray:

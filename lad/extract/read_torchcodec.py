@@ -15,6 +15,7 @@ import numpy as np
 
 from lad.device import kind_of
 from lad.errors import LadError
+from lad.extract.failures import is_out_of_memory
 from lad.extract.probe import Probe
 from lad.extract.process_setup import cap_torchcodec, torchcodec_complaints
 from lad.extract.read_decord import DECORD_PIXEL_BYTES, ReaderGaveUp
@@ -22,7 +23,7 @@ from lad.extract.times import Schedule
 from lad.extract.video import MIN_BLOCK, VideoError, VideoInfo
 
 FRAMES_AT_ONCE = 8  # that are taken from the device together: 50 MB of 1080p
-OR_DECORD = "or let decord read: extract.reader=decord"
+NO_MEMORY = "no memory for one more decoder of torchcodec: free some, or have fewer (--workers)"
 
 
 class ReaderMissing(LadError):
@@ -37,29 +38,29 @@ def check_torchcodec() -> None:
     """
     try:
         torchcodec = importlib.import_module("torchcodec")
-    except ModuleNotFoundError as error:
-        if error.name != "torchcodec":
-            raise ReaderMissing(f"torchcodec cannot be loaded: no module {error.name}; {OR_DECORD}") from error
-        raise ReaderMissing(
-            f"extract.reader: torchcodec is not installed: pip install 'lad-video[torchcodec]', {OR_DECORD}"
-        ) from error
     except (ImportError, OSError, RuntimeError) as error:
-        why = str(error).partition("\n")[0]
-        raise ReaderMissing(
-            f"extract.reader: torchcodec cannot be loaded: {why}; install the release for this torch, {OR_DECORD}"
-        ) from error
+        if isinstance(error, ModuleNotFoundError) and error.name == "torchcodec":
+            raise _missing("is not installed: pip install 'lad-video[torchcodec]'") from error
+        raise _missing(f"cannot be loaded: {_line(error)}: install the release for this torch") from error
     if torchcodec.ffmpeg_major_version is None:
-        raise ReaderMissing(
-            "extract.reader: torchcodec finds no FFmpeg that it can use: install the shared libraries of FFmpeg "
-            f"(Debian: apt install ffmpeg) and the torchcodec for this torch, {OR_DECORD}"
+        raise _missing(
+            "finds no FFmpeg that it can use: install FFmpeg's shared libraries (Debian: apt install ffmpeg)"
         )
+
+
+def _missing(why: str) -> ReaderMissing:
+    return ReaderMissing(f"extract.reader: torchcodec {why}, or let decord read: extract.reader=decord")
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def open_torchcodec(path: Path, probe: Probe, device: str) -> Any | None:
     """torchcodec's decoder where it sees the frames that demuxing showed, and the device decodes them, else None.
 
     Raises:
-        VideoError: of `worker`: torchcodec is not here.
+        VideoError: of `worker`: torchcodec is not here, or the device has no memory for it.
     """
     try:
         check_torchcodec()
@@ -74,7 +75,9 @@ def open_torchcodec(path: Path, probe: Probe, device: str) -> Any | None:
         decoder = VideoDecoder(
             str(path.absolute()), stream_index=probe.track, dimension_order="NHWC", num_ffmpeg_threads=1, device=device
         )
-    except (RuntimeError, ValueError, OSError):  # a name that is not UTF-8 is a ValueError
+    except (RuntimeError, ValueError, OSError) as error:  # a name that is not UTF-8 is a ValueError
+        if is_out_of_memory(error):  # another reader would give other colours: at the next run there may be room
+            raise VideoError(NO_MEMORY, "worker") from error
         return None
     said = decoder.metadata
     as_probed = len(decoder) == probe.packets and (said.width or 0) * (said.height or 0) == probe.pixels
@@ -87,6 +90,7 @@ def read_torchcodec(decoder: Any, schedule: Schedule, info: VideoInfo) -> Iterat
 
     Raises:
         ReaderGaveUp: it failed, met damage, or gives frames of other times.
+        VideoError: of `worker`: the device has no memory for it.
     """
     complaints, times = torchcodec_complaints(), schedule.slots - schedule.slots[0]
     complaints.clear()
@@ -96,9 +100,10 @@ def read_torchcodec(decoder: Any, schedule: Schedule, info: VideoInfo) -> Iterat
         try:
             batch = decoder.get_frames_in_range(start, start + len(due))
             frames, shown = batch.data.cpu().numpy(), batch.pts_seconds.cpu().numpy()
-        except (RuntimeError, IndexError) as error:  # another size, too, and no memory on the device
-            why = str(error).partition("\n")[0]
-            raise ReaderGaveUp(f"torchcodec gave up after {start} of {len(times)} frames: {why}") from error
+        except (RuntimeError, IndexError) as error:  # of a frame of another size, too
+            if is_out_of_memory(error):
+                raise VideoError(NO_MEMORY, "worker") from error
+            raise ReaderGaveUp(f"torchcodec gave up after {start} of {len(times)} frames: {_line(error)}") from error
         if complaints:
             raise ReaderGaveUp(f"torchcodec met damage by frame {start} of {len(times)}")
         first = first if start else shown[0]

@@ -130,7 +130,8 @@ class FeatureRecipe:
         streams = " + ".join([*parts, *(s for s in self.streams if s not in self.weights)])
         threads = f", {self.threads} threads" if self.device == "cpu" else ""
         still = ", without still clips" if self.clips.still else ""
-        return f"{streams}{still}, {self.device}, {self.dtype}{threads}"
+        reader = "" if self.clips.reader == "decord" else f", read by {self.clips.reader}"
+        return f"{streams}{still}, {self.device}, {self.dtype}{threads}{reader}"
 
 
 def stream_dim(backbone: str, stream: str) -> int:

@@ -175,14 +175,18 @@ def test_a_file_that_is_none_fails_as_it_does_without(content: bytes | None, tmp
 class Decoder:
     """One of a GPU, as far as the reader sees it."""
 
-    def __init__(self, cpu_fallback: bool = False, late: int = 0, **_: object) -> None:
-        self.cpu_fallback, self.late = cpu_fallback, late
+    def __init__(self, cpu_fallback: bool = False, late: int = 0, full: str = "", **_: object) -> None:
+        if full == "opened":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        self.cpu_fallback, self.late, self.full = cpu_fallback, late, full
         self.metadata = SimpleNamespace(width=SIZE[0], height=SIZE[1])
 
     def __len__(self) -> int:
         return 20
 
     def get_frames_in_range(self, start: int, stop: int) -> SimpleNamespace:
+        if self.full and start:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
         numbers = torch.arange(start, stop) + (self.late if start >= 8 else 0)
         pixels = numbers.to(torch.uint8)[:, None, None, None].expand(-1, SIZE[1], SIZE[0], 3)
         return SimpleNamespace(data=pixels, pts_seconds=numbers.double() / 25)
@@ -226,6 +230,17 @@ def test_a_frame_that_it_leaves_out_is_noticed(tmp_path: Path, gpu: Callable[...
     path = write_video(tmp_path / "a.mp4", 20, size=SIZE)
     with pytest.raises(ReaderGaveUp, match="other frames than there are by frame 8 of 20"):
         read(path, first="torchcodec", device="cuda")
+
+
+@pytest.mark.parametrize("when", ["opened", "read"])
+def test_a_gpu_without_memory_fails_the_video_and_no_other_reader_takes_it(
+    when: str, tmp_path: Path, gpu: Callable[..., None]
+) -> None:
+    gpu(full=when)
+    path = write_video(tmp_path / "a.mp4", 20, size=SIZE)
+    with pytest.raises(VideoError, match="no memory for one more decoder") as caught:
+        read(path, first="torchcodec", device="cuda")
+    assert caught.value.kind == "worker", "the next run tries it again"
 
 
 def test_a_decoding_process_says_that_it_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
