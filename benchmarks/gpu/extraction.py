@@ -12,7 +12,7 @@ import av
 import cv2
 
 from benchmarks.gpu.network import extractor
-from benchmarks.gpu.size import Size
+from benchmarks.gpu.size import Size, per_second
 from benchmarks.speed.rows import Row
 from lad.demo.clips import plan, render_clip
 from lad.device import STEADY_THREADS, cores, repeatable
@@ -41,7 +41,7 @@ def measure(device: str, size: Size) -> Iterator[Row]:
             jobs = jobs_of(video, decoders, size)
             events = extract_videos(jobs, network, batch_clips=BATCH, workers=decoders, stall_seconds=STALL_SECONDS)
             both = rate(events, decoders)
-            baseline, ours = f"{alone:,.0f} clips/s (decoders alone)", f"{both:,.0f} clips/s"
+            baseline, ours = f"{per_second(alone, 'clips')} (decoders alone)", per_second(both, "clips")
             yield Row(what, baseline, ours, f"{both / alone:.0%}", "", None)
 
 

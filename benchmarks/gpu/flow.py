@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from benchmarks.gpu.size import Size, distance, timed
+from benchmarks.gpu.size import Size, distance, per_second, timed
 from benchmarks.speed.rows import Row
 from lad.device import STEADY_THREADS, repeatable
 from lad.extract.flow import FLOW_METHODS
@@ -30,7 +30,7 @@ def _rows(name: str, frames: np.ndarray, pairs: int, device: str, size: Size) ->
     found, expected = (method(frames[0], frames[1]) for method in (solve, on_cpu))
     apart = distance(found, expected)
     what = f"{name}, {size.flow_side}x{size.flow_side}, {pairs} pairs at a time"
-    yield Row(what, "", f"{1e3 * taken:.2f} ms a pair", f"{1 / taken:,.0f} pairs/s", "", None)
+    yield Row(what, "", f"{1e3 * taken:.2f} ms a pair", per_second(1 / taken, "pairs"), "", None)
     yield Row("... its flow, from a CPU's", "", "", f"{apart:.2%}", f"<= {MAX_DISTANCE:.0%}", apart <= MAX_DISTANCE)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.gpu.card import of_peak
-from benchmarks.gpu.size import Size, distance, timed
+from benchmarks.gpu.size import Size, distance, per_second, timed
 from benchmarks.speed.rows import Row
 from lad.device import STEADY_THREADS, cores, repeatable
 from lad.extract.extractor import FeatureExtractor
@@ -79,7 +79,8 @@ def _speed(what: str, network: FeatureExtractor, batch: int, work: int, size: Si
     except RuntimeError as error:  # no memory, or a precision that the device does not have
         return Row(what, "", "", f"failed: {str(error).partition(chr(10))[0]}", "", False)
     share = of_peak(network.device, network.dtype, alone * work)
-    return Row(what, f"{alone:,.0f} clips/s (network alone)", f"{fed:,.0f} clips/s", share, "", None)
+    baseline, ours = f"{per_second(alone, 'clips')} (network alone)", per_second(fed, "clips")
+    return Row(what, baseline, ours, share, "", None)
 
 
 def _seconds_alone(network: FeatureExtractor, clips: np.ndarray, size: Size) -> float:

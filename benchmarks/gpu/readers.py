@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gpu.extraction import decoding_rate, write_street
-from benchmarks.gpu.size import Size
+from benchmarks.gpu.size import Size, per_second
 from benchmarks.speed.rows import Row
 from lad.device import cores
 from lad.extract.process_setup import prepare, prepare_torch
@@ -24,47 +24,51 @@ DECODERS = (1, 4, 8)  # that decode by torchcodec: each has its own memory on th
 
 
 def measure(device: str, size: Size) -> Iterator[Row]:
-    """Read one video with each, whole; compare torchcodec's pixels with PyAV's; see whether it notices damage."""
+    """Read one video with each, whole."""
     prepare()
     prepare_torch()
-    shape = f"{size.large[0]}x{size.large[1]}"
     with tempfile.TemporaryDirectory() as folder:
         video = write_street(Path(folder) / "street.mp4", size.frames, size.large)
-        expected = _frames(video, choice="pyav")
-        yield Row(f"reading {shape}, decord", "", f"{_speed(video):,.0f} frames/s", "", "", None)
-        yield Row(f"reading {shape}, PyAV", "", f"{_speed(video, choice='pyav'):,.0f} frames/s", "", "", None)
+        shape = f"{size.large[0]}x{size.large[1]}"
+        yield _speed(f"reading {shape}, decord", video)
+        yield _speed(f"reading {shape}, PyAV", video, choice="pyav")
         try:
             check_torchcodec()
         except ReaderMissing as error:
             yield Row("torchcodec", "", "", f"not measured: {error}", "", None)
-            return
-        how: dict[str, Any] = {"first": "torchcodec", "device": device}
-        reader = open_reader(video, **how)
-        next(iter(reader))
-        if reader.info.reader != "torchcodec":
-            yield Row(f"torchcodec, {device}", "", "", "the device does not decode this video", "", False)
-            return
-        yield Row(f"reading {shape}, torchcodec, {device}", "", f"{_speed(video, **how):,.0f} frames/s", "", "", None)
-        found = _frames(video, **how)
-        apart = np.abs(found.astype(np.int16) - expected) if found.shape == expected.shape else np.array([255])
-        grey = f"{apart.mean():.2f} grey levels, at most {apart.max()}"
-        yield Row(f"... its pixels, from PyAV's, {device}", "", "", grey, "", None)
-        noticed = _notices_damage(video, **how)
-        yield Row(f"... damage within a picture, {device}", "", "", "noticed" if noticed else "not noticed", "", None)
-        for decoders in (count for count in DECODERS if count <= min(cores(), max(size.decoders))):
-            taken = decoding_rate(video, decoders, size, "torchcodec", device)
-            yield Row(f"... {decoders} decoders alone, {device}", "", f"{taken:,.0f} clips/s", "", "", None)
+        else:
+            yield from _torchcodec(f"reading {shape}, torchcodec, {device}", video, device, size)
+
+
+def _torchcodec(what: str, video: Path, device: str, size: Size) -> Iterator[Row]:
+    """How fast it is, how far its pixels are from PyAV's, and whether it notices damage."""
+    how: dict[str, Any] = {"first": "torchcodec", "device": device}
+    reader = open_reader(video, **how)
+    next(iter(reader))
+    if reader.info.reader != "torchcodec":
+        yield Row(what, "", "", "the device does not decode this video", "", False)
+        return
+    yield _speed(what, video, **how)
+    found, expected = _frames(video, **how), _frames(video, choice="pyav")
+    apart = np.abs(found.astype(np.int16) - expected)
+    yield Row("... its pixels, from PyAV's", "", "", f"{apart.mean():.2f} grey levels, at most {apart.max()}", "", None)
+    noticed = "noticed" if _notices_damage(video, **how) else "not noticed"
+    yield Row("... damage within a picture", "", "", noticed, "", None)
+    for decoders in (count for count in DECODERS if count <= min(cores(), max(size.decoders))):
+        taken = decoding_rate(video, decoders, size, "torchcodec", device)
+        yield Row(f"... {decoders} decoders alone", "", per_second(taken, "clips"), "", "", None)
 
 
 def _frames(video: Path, **how: Any) -> np.ndarray:
     return np.stack(list(read_frames(open_reader(video, **how))))
 
 
-def _speed(video: Path, **how: Any) -> float:
+def _speed(what: str, video: Path, **how: Any) -> Row:
     """Frames a second of one process, the second time that it reads the video."""
     _frames(video, **how)
     began = time.perf_counter()
-    return len(_frames(video, **how)) / (time.perf_counter() - began)
+    rate = len(_frames(video, **how)) / (time.perf_counter() - began)
+    return Row(what, "", per_second(rate, "frames"), "", "", None)
 
 
 def _notices_damage(video: Path, **how: Any) -> bool:

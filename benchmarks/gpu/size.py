@@ -97,3 +97,8 @@ def settle(device: str) -> None:
 def distance(found: np.ndarray, expected: np.ndarray) -> float:
     """How far arrays are apart, as a share of the length of the second."""
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def per_second(count: float, unit: str) -> str:
+    """A speed as it is shown, of three digits or more: `1,234 clips/s`."""
+    return f"{count:,.0f} {unit}/s" if count >= 100 else f"{count:.3g} {unit}/s"
