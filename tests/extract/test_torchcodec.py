@@ -17,12 +17,16 @@ import torch
 from helpers.reading import numbers, read, read_to_the_end
 from helpers.videos import grainy_frames, resized_video, write_video
 
+from lad.config import ExtractConfig, load_config
+from lad.detector.checkpoint import Checkpoint, save_checkpoint, scoring_config
 from lad.extract import read_torchcodec, worker
 from lad.extract.clips import ClipSpec
 from lad.extract.jobs import Failed, Job
 from lad.extract.read_decord import ReaderGaveUp
 from lad.extract.read_torchcodec import ReaderMissing, check_torchcodec
 from lad.extract.video import VideoError
+from lad.features.recipe import make_recipe
+from lad.models.aed import AED
 
 Lad = Callable[..., tuple[int, str, str]]
 SIZE = (96, 64)
@@ -310,3 +314,32 @@ def test_features_are_those_of_decord_and_the_manifest_names_the_reader(tmp_path
         rows = [json.loads(line) for line in (work / "manifest.jsonl").read_text().splitlines()]
         assert [row["info"]["reader"] for row in rows if row.get("info", {}).get("reader")] == [reader]
     assert np.array_equal(*features)
+
+
+def test_the_reader_is_a_fact_of_features_only_where_it_is_not_decord() -> None:
+    """So that features of before it could be chosen stay what they are."""
+    recipes = {
+        (reader, device): make_recipe(
+            ExtractConfig(backbone="tiny", motion=True, reader=reader),  # type: ignore[arg-type]
+            device=device,
+            threads=1,
+        )
+        for reader in ("decord", "torchcodec")
+        for device in ("cpu", "cuda:1")
+    }
+    for stream in ("rgb", "motion"):
+        for device, kind in (("cpu", "cpu"), ("cuda:1", "cuda")):
+            facts = recipes["decord", device].facts(stream)
+            assert "reader" not in facts
+            assert recipes["torchcodec", device].facts(stream) == {**facts, "reader": f"torchcodec, {kind}"}
+
+
+def test_a_detector_says_nothing_of_the_reader(tmp_path: Path) -> None:
+    """Whoever scores with it may have no torchcodec."""
+    made_with = load_config(None, ["extract.reader=torchcodec", "extract.fps=12"]).model_dump(mode="json")
+    torch.manual_seed(0)
+    save_checkpoint(
+        tmp_path / "best.pt", Checkpoint(AED(feature_dim=1024, classes=2, window=5).state_dict(), ["a", "b"], made_with)
+    )
+    extract = scoring_config(tmp_path / "best.pt", []).extract
+    assert (extract.reader, extract.fps) == ("decord", 12)
