@@ -26,7 +26,7 @@ from lad.device import DeviceError, check_device
 from lad.tables import markdown_table
 
 # Seconds that each may take: together, with the start of torch here, less than 8 minutes.
-BUDGETS = {"network": 90, "flow": 50, "training": 40, "extraction": 130, "readers": 60, "tests": 90}
+BUDGETS = {"network": 90, "flow": 50, "training": 50, "extraction": 120, "readers": 60, "tests": 90}
 MARKS = "gpu"
 
 

@@ -25,6 +25,7 @@ from lad.extract.workers import decode_videos
 
 BATCH = 4  # extract.batch_clips
 STALL_SECONDS = 60.0
+BEGINNING = 3  # videos that do not count
 
 
 def measure(device: str, size: Size) -> Iterator[Row]:
@@ -33,7 +34,7 @@ def measure(device: str, size: Size) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder, repeatable(device, STEADY_THREADS):
         video = write_street(Path(folder) / "street.mp4", size.frames, (320, 240))
         for decoders in size.decoders:
-            what = f"extraction, 320x240, {decoders} decoders"
+            what = f"extraction, 320x240, decoders: {decoders}"
             if decoders > cores():
                 yield Row(what, "", "", f"not measured: this machine has {cores()} cores", "", None)
                 continue
@@ -57,7 +58,7 @@ def jobs_of(video: Path, decoders: int, size: Size) -> list[Job]:
 
 
 def rate(events: Iterable[Event | Message | None], decoders: int) -> float:
-    """Clips a second, from where as many videos have begun as there are decoders: their start does not count.
+    """Clips a second, once more videos have begun than there are decoders: no start counts, nor the capture of a graph.
 
     Raises:
         RuntimeError: a video failed.
@@ -72,7 +73,7 @@ def rate(events: Iterable[Event | Message | None], decoders: int) -> float:
                 if began:
                     clips += event.count if isinstance(event, Clips) else len(event.batch["rgb"])
                 seen.add(event.item)
-                if not began and len(seen) == decoders:
+                if not began and len(seen) == decoders + BEGINNING:
                     began = time.perf_counter()
     return clips / (time.perf_counter() - began)
 

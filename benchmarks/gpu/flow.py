@@ -29,7 +29,7 @@ def _rows(name: str, frames: np.ndarray, pairs: int, device: str, size: Size) ->
     taken = timed(lambda: solve(*together), device, size) / pairs
     found, expected = (method(frames[0], frames[1]) for method in (solve, on_cpu))
     apart = distance(found, expected)
-    what = f"{name}, {size.flow_side}x{size.flow_side}, {pairs} pairs at a time"
+    what = f"{name}, {size.flow_side}x{size.flow_side}, pairs at a time: {pairs}"
     yield Row(what, "", f"{1e3 * taken:.2f} ms a pair", per_second(1 / taken, "pairs"), "", None)
     yield Row("... its flow, from a CPU's", "", "", f"{apart:.2%}", f"<= {MAX_DISTANCE:.0%}", apart <= MAX_DISTANCE)
 

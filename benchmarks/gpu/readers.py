@@ -56,7 +56,7 @@ def _torchcodec(what: str, video: Path, device: str, size: Size) -> Iterator[Row
     yield Row("... damage within a picture", "", "", noticed, "", None)
     for decoders in (count for count in DECODERS if count <= min(cores(), max(size.decoders))):
         taken = decoding_rate(video, decoders, size, "torchcodec", device)
-        yield Row(f"... {decoders} decoders alone", "", per_second(taken, "clips"), "", "", None)
+        yield Row(f"... clips of 224x224 from it, decoders: {decoders}", "", per_second(taken, "clips"), "", "", None)
 
 
 def _frames(video: Path, **how: Any) -> np.ndarray:

@@ -48,7 +48,7 @@ class Size:
     windows: int = 60
     steps: int = 20
     decoders: Sequence[int] = (1, 2, 4, 8, 16)
-    jobs: int = 16
+    jobs: int = 24
     frames: int = 128
     large: tuple[int, int] = (1280, 720)
 
@@ -68,7 +68,7 @@ SMALL = Size(
     windows=4,
     steps=3,
     decoders=(1, 2),
-    jobs=2,
+    jobs=6,
     frames=48,
     large=(160, 96),
 )
