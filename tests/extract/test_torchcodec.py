@@ -84,6 +84,8 @@ def test_it_gives_the_pixels_order_and_times_of_pyav(name: str, tmp_path: Path) 
 
 
 @needs_torchcodec
+@pytest.mark.real
+@pytest.mark.slow
 def test_of_real_videos_too(shared_data: Path) -> None:
     paths = sorted((shared_data / "samples").glob("*.mp4")) + sorted((shared_data / "ur_fall").rglob("*.mp4"))[:2]
     assert len(paths) == 4
@@ -278,6 +280,7 @@ def test_an_ffmpeg_that_it_does_not_find_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.gpu
+@pytest.mark.real
 @needs_torchcodec
 def test_a_gpus_decoder_gives_every_frame_in_order_and_nearly_pyavs_pixels(shared_data: Path, tmp_path: Path) -> None:
     numbered = write_video(tmp_path / "a.mp4", 40, size=(320, 240), codec_options={"bf": "3", "g": "12"})
