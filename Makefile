@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: setup demo test test-fast lint docs bench docker clean
+.PHONY: setup demo test test-fast lint docs bench bench-gpu docker clean
 
 setup: $(VENV)/.ready
 
@@ -39,6 +39,9 @@ $(VENV)/.docs-ready: $(VENV)/.ready
 
 bench: setup
 	$(BIN)/python -m benchmarks.speed.table --page docs/performance.md
+
+bench-gpu: setup
+	$(BIN)/python -m benchmarks.gpu --page docs/performance.md
 
 docker:
 	docker build -t lad .

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.accuracy_page import between
 from benchmarks.accuracy_rows import ROOT
+from benchmarks.page import between
 from lad.config import Config, load_config
 from lad.console import ConsoleReporter
 from lad.dataset import Video

@@ -99,6 +99,13 @@ class ExtractConfig(Section):
         "see",
         description="`skip`: no network sees clips in which nothing moves: they have the features of the last one seen",
     )
+    reader: Literal["decord", "torchcodec"] = Field(
+        "decord",
+        description=(
+            "what decodes video files first, before PyAV: `torchcodec` (an extra of its own) has a GPU do it, where "
+            "networks run on one"
+        ),
+    )
     max_pixels: int = Field(
         1 << 26,
         ge=1 << 12,
