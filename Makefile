@@ -7,7 +7,7 @@ READY := $(VENV)/.ready$(addprefix -,$(TORCH))
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: setup demo test test-fast lint docs bench docker clean
+.PHONY: setup demo test test-fast lint docs bench bench-gpu docker clean
 
 setup: $(READY)
 
@@ -43,6 +43,9 @@ $(VENV)/.docs-ready: $(READY)
 
 bench: setup
 	$(BIN)/python -m benchmarks.speed.table --page docs/performance.md
+
+bench-gpu: setup
+	$(BIN)/python -m benchmarks.gpu --page docs/performance.md
 
 docker:
 	docker build -t lad .

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.accuracy_rows import BENCHMARKS, Row, cost_file, frames_of, load_splits, row_file, truth_of
 from benchmarks.error_pictures import draw_errors, find_errors
+from benchmarks.page import between
 from lad.evaluation.metrics import average_precision, false_alarm_rate, false_alarms, roc_auc
 from lad.evaluation.reliability import calibration_error, reliability
 from lad.intervals import intervals
@@ -48,12 +48,6 @@ def write_page(folder: Path, data: Path) -> None:
             draw_trade_off(folder / "trade_off_surveillance.png", rows)
         draw_worst(folder / f"errors_{name}.jpg", name, rows[0][0], data, default)
     page.write_text(text)
-
-
-def between(text: str, marks: str, lines: Sequence[str]) -> str:
-    """The page with `lines` between the two marks of this name."""
-    pattern = re.compile(f"(<!-- {marks}: begin -->\n).*(<!-- {marks}: end -->)", re.DOTALL)
-    return pattern.sub(lambda match: match[1] + "\n".join(lines) + "\n" + match[2], text)
 
 
 def cost_table(costs: dict[str, dict[str, float]]) -> list[str]:

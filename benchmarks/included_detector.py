@@ -22,9 +22,10 @@ from textwrap import wrap
 from typing import Any
 
 from benchmarks.accuracy import WORK, measure, scored_video
-from benchmarks.accuracy_page import Scored, auc_of, between, false_alarm_rate_of, recall_of, resampled
+from benchmarks.accuracy_page import Scored, auc_of, false_alarm_rate_of, recall_of, resampled
 from benchmarks.accuracy_rows import BENCHMARKS, ROOT, frames_of
 from benchmarks.known_scores import at_known_cameras
+from benchmarks.page import between
 from lad.clip import CLIP_FRAMES
 from lad.dataset import dataset_text, read_dataset
 from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -43,8 +43,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.accuracy_page import between
 from benchmarks.accuracy_rows import ROOT, WORK
+from benchmarks.page import between
 from lad.clip import CLIP_FRAMES
 from lad.config import load_config
 from lad.dataset import Video, read_dataset

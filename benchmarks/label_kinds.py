@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.accuracy_page import between
 from benchmarks.accuracy_rows import ROOT
+from benchmarks.page import between
 from lad.config import Config, load_config
 from lad.console import ConsoleReporter
 from lad.dataset import Video
@@ -41,6 +41,7 @@ from lad.tables import markdown_table
 WORK = Path("runs/label_kinds")
 CLICK_SEEDS = range(5)
 MIL = ("train.detector=mil", "train.dropout=0.5")  # as in configs/*-weak.yaml
+RELATIVE = ("train.adapt=video",)
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,19 @@ class Set:
 
 @dataclass(frozen=True)
 class Row:
-    """What the training videos' labels say, and what learns from them."""
+    """What the training videos' labels say, and what learns from them.
+
+    Attributes:
+        labels: `train.supervision`.
+        detector: `train.detector`.
+        changes: of the set's configuration.
+        how: that they change, as the table says it.
+    """
 
     labels: str
     detector: str
     changes: tuple[str, ...] = ()
+    how: str = ""
 
     @property
     def seeds(self) -> Sequence[int]:
@@ -74,7 +83,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        return f"{self.labels}, {self.detector}"
+        return ", ".join(filter(None, (self.labels, self.detector, self.how)))
 
 
 SETS = {
@@ -87,6 +96,8 @@ ROWS = (
     Row("clicks", "linear"),
     Row("videos", "linear"),
     Row("videos", "mil", MIL),
+    Row("videos", "linear", RELATIVE, "adapt=video"),
+    Row("videos", "mil", (*MIL, *RELATIVE), "adapt=video"),
 )
 Scored = dict[str, dict[str, Any]]  # "split/seed" -> video id -> source, truth, scores
 
@@ -127,7 +138,7 @@ def measure(name: str, data: Path) -> None:
 
 
 def row_file(name: str, row: Row) -> Path:
-    return WORK / "rows" / name / f"{row.labels}_{row.detector}.json"
+    return WORK / "rows" / name / f"{row.name.replace(', ', '_')}.json"
 
 
 def codes() -> list[int]:
@@ -146,7 +157,8 @@ def with_labels(project: Project, row: Row, seed: int, *, apart: bool) -> Projec
 
 
 def changed(config: Config, row: Row) -> Config:
-    train = load_config(None, [*row.changes, f"train.supervision={row.labels}"], {"train": config.train.model_dump()})
+    changes = ["train.adapt=none", *row.changes, f"train.supervision={row.labels}"]
+    train = load_config(None, changes, {"train": config.train.model_dump()})
     return config.model_copy(update={"train": train.train})
 
 

@@ -32,6 +32,7 @@ from lad.extract.clips import count_clips
 from lad.extract.extraction import Computed, extract_videos
 from lad.extract.extractor import FeatureExtractor
 from lad.extract.jobs import Failed, Finished, Job, Started
+from lad.extract.read_torchcodec import check_torchcodec
 from lad.extract.sampling import Timeline
 from lad.extract.video import Limits, VideoError, VideoInfo
 from lad.features.recipe import FeatureRecipe, load_extractor, make_recipe, missing_weights, recipe_problems
@@ -386,6 +387,8 @@ def _open_extractor(config: Config) -> _Extractor:
         raise ConfigError("\n".join(problems))
     for name in missing_weights(config.extract):
         weights.fetch(name)
+    if config.extract.reader == "torchcodec":
+        check_torchcodec()
     device, threads = resolve_device(config.device), network_threads(config.threads)
     recipe = make_recipe(config.extract, device=device, threads=threads)
     with repeatable(device, STEADY_THREADS):

@@ -99,6 +99,13 @@ class ExtractConfig(Section):
         "see",
         description="`skip`: no network sees clips in which nothing moves: they have the features of the last one seen",
     )
+    reader: Literal["decord", "torchcodec"] = Field(
+        "decord",
+        description=(
+            "what decodes video files first, before PyAV: `torchcodec` (an extra of its own) has a GPU do it, where "
+            "networks run on one"
+        ),
+    )
     max_pixels: int = Field(
         1 << 26,
         ge=1 << 12,
@@ -214,11 +221,12 @@ class TrainConfig(Section):
     val_fraction: float = Field(
         0.2, ge=0.001, lt=1, description="share of the sources that is held out, where dataset.csv has no `val` rows"
     )
-    adapt: Literal["none", "source"] = Field(
+    adapt: Literal["none", "source", "video"] = Field(
         "none",
         description=(
             "`source`: the detector also learns how to score a camera whose normal footage it is shown "
-            "(`lad score --normal`); it needs labels of frames, and normal footage of several sources"
+            "(`lad score --normal`); it needs labels of frames, and normal footage of several sources. `video`: it "
+            "sees how a clip differs from what is usual in its video, and never the place itself"
         ),
     )
     seed: Seed = Field(0, description="of the detector's first weights, of batches and of what is held out")

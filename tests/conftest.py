@@ -19,6 +19,15 @@ from lad.cli import run as run_cli
 from lad.models import weights
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `gpu` are skipped where there is none; with LAD_GPU=1, which says that there is one, they fail."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            (pytest.fail if os.environ.get("LAD_GPU") == "1" else pytest.skip)("no GPU")
+
+
 @pytest.fixture(scope="session")
 def make_video() -> Callable[..., Path]:
     """`write_video`: encode a small video whose frames carry their number."""

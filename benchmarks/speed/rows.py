@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPEATS = 5
+HEADER = ("what", "baseline", "lad", "figure", "target", "reached")
 DATA = Path(os.environ.get("LAD_DATA", Path(__file__).parents[2] / "../shared/data"))
 WORK = Path("runs/speed")  # what a measurement writes; it may be deleted
 
@@ -33,6 +35,12 @@ class Row:
     target: str
     met: bool | None
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """As they stand below `HEADER`."""
+        reached = {True: "yes", False: "NO", None: ""}[self.met]
+        return self.what, self.baseline, self.ours, self.value, self.target, reached
+
 
 def seconds(work: Callable[[], object]) -> float:
     """How long one call takes, in seconds."""
@@ -50,3 +58,10 @@ def medians(works: Sequence[Callable[[], object]], repeats: int = REPEATS) -> li
         work()
     taken = [[seconds(work) for work in works] for _ in range(repeats)]
     return [statistics.median(column) for column in zip(*taken, strict=True)]
+
+
+def processor() -> str:
+    """The name of the machine's processor."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -20,13 +20,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.rows import DATA, Row
+from benchmarks.page import between
+from benchmarks.speed.rows import DATA, HEADER, Row, processor
 from lad.memory import keep_freed
 
 SUBJECTS = ("network", "extraction", "flow", "training", "scoring", "commands")
 PACKAGES = ("torch", "opencv-contrib-python-headless", "av", "decord", "numpy")
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-HEADER = ("what", "baseline", "lad", "figure", "target", "reached")
+MARKS = "measured"  # of its place in the page
 
 
 def main() -> int:
@@ -52,26 +52,17 @@ def main() -> int:
         print(f"{subject}: measured in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     table = Table(*HEADER)
     for row in rows:
-        table.add_row(*_cells(row))
+        table.add_row(*row.cells)
     Console().print(table)
     if arguments.page:
         lines = [machine(), "", f"| {' | '.join(HEADER)} |", "|---" * len(HEADER) + "|"]
-        lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
-        text = arguments.page.read_text()
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        arguments.page.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}")
+        lines += [f"| {' | '.join(row.cells)} |" for row in rows]
+        arguments.page.write_text(between(arguments.page.read_text(), MARKS, lines))
     return int(any(row.met is False for row in rows))
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    reached = {True: "yes", False: "NO", None: ""}[row.met]
-    return row.what, row.baseline, row.ours, row.value, row.target, reached
 
 
 def machine() -> str:
     """The processor, and the versions of what the figures depend on."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     found = []
     for package in PACKAGES:
         try:
@@ -79,8 +70,7 @@ def machine() -> str:
         except PackageNotFoundError:
             found.append(f"no {package}")
     cores = len(os.sched_getaffinity(0))
-    processor = names[0] if names else platform.processor()
-    return f"{cores} cores of {processor}; Python {platform.python_version()}, {', '.join(found)}."
+    return f"{cores} cores of {processor()}; Python {platform.python_version()}, {', '.join(found)}."
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from lad.pickles import PickleRefused, load_torch
 from lad.version import VERSION, code_version
 
 RELEASED_STREAMS = {1024: ["rgb"], 2048: ["rgb", "flow"]}  # length of a clip's features -> what they are made of
-SAFEGUARDS = ("max_pixels", "max_frames", "stall_seconds")
+OF_A_MACHINE = ("max_pixels", "max_frames", "stall_seconds", "reader")
 MAX_CHECKPOINT_BYTES = 8 << 30  # many times the largest detector
 FORMAT = 5
 _NEW_IN_5: dict[str, Any] = {"familiar": None, "known_cameras": None}
@@ -151,8 +151,8 @@ def scoring_config(
     said = load_config(None, overrides, alone, options)
     try:
         kept = {key: made_with[key] for key in ("extract", "train", "threads")}
-        # What a file from elsewhere says of features is needed; what protects this machine is not its to say.
-        kept["extract"] = {key: value for key, value in kept["extract"].items() if key not in SAFEGUARDS}
+        # What a file from elsewhere says of features is needed; what this machine has and stands is not its to say.
+        kept["extract"] = {key: value for key, value in kept["extract"].items() if key not in OF_A_MACHINE}
         kept["score"] = {**made_with["score"], "checkpoint": None, "max_memory": None, "source": None}
         if said.score.threshold is not None or said.score.alarms_per_day is not None:  # each takes the other's place
             kept["score"] |= {"threshold": None, "alarms_per_day": None}

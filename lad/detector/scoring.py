@@ -204,6 +204,7 @@ class Scorer:
         alarms_per_day: of normal footage, that the threshold is for; None: it was chosen otherwise.
         familiar: tells how familiar clips are; None: nobody knows.
         known_cameras: how it scores a camera whose normal footage it was shown; None: it was not trained for that.
+        relative: it learned from features without what is usual in their video.
     """
 
     detector: Detector | VideoDetector
@@ -218,6 +219,7 @@ class Scorer:
     alarms_per_day: float | None = None
     familiar: Familiar | None = None
     known_cameras: KnownCameras | None = None
+    relative: bool = False
 
     def at(self, camera: Camera) -> Scorer:
         """It for a camera that it knows; as it is where it was not trained for that, or there is no footage."""
@@ -269,8 +271,9 @@ class Scorer:
             CheckpointError: the detector is for features of another length.
             ScoreError: its scores are not finite.
         """
-        found = self._found(features, on_part)
-        familiar = self.familiar(features) if self.familiar else None
+        seen = features.relative() if self.relative else features
+        found = self._found(seen, on_part)
+        familiar = self.familiar(seen) if self.familiar else None
         frames = self._final(timeline.by_frame(found.clips), timeline)
         clip_of_frame = timeline.clip_of_frame(len(found.clips))
         ends = timeline.ends
@@ -379,4 +382,5 @@ def make_scorer(
         alarms_per_day,
         familiar_of(detector, checkpoint.familiar),
         KnownCameras(**checkpoint.known_cameras) if checkpoint.known_cameras else None,
+        (checkpoint.config or {}).get("train", {}).get("adapt") == "video",
     )

@@ -76,11 +76,23 @@ class TrainingVideo:
 
 
 def open_labelled(
-    videos: Sequence[Video], features: Mapping[str, VideoFeatures], classes: Sequence[str], *, whole: bool = False
+    videos: Sequence[Video],
+    features: Mapping[str, VideoFeatures],
+    classes: Sequence[str],
+    *,
+    whole: bool = False,
+    relative: bool = False,
 ) -> Iterator[TrainingVideo]:
-    """The videos with their labels and features, in order; `whole`: each frame has the label of its video.
+    """The videos with their labels and features, in order.
 
-    Of a video with clicks, else, no other frame is labelled.
+    Of a video with clicks no other frame is labelled.
+
+    Args:
+        videos: to open.
+        features: of them, by their ids.
+        classes: names of the categories.
+        whole: each frame has the label of its video.
+        relative: the features are without what is usual in their video.
     """
     for video in videos:
         source = features[video.id]
@@ -95,7 +107,8 @@ def open_labelled(
         else:
             truth = video.frame_labels(source.frames)
         label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
-        yield TrainingVideo(source, source.open(), truth, label, labelled, clicks, video.group)
+        opened = source.open().relative() if relative else source.open()
+        yield TrainingVideo(source, opened, truth, label, labelled, clicks, video.group)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class Extracting:
                 continue
             self._tasks[task.name], self._doing[task.name] = task, Doing(task.name)
             self._partials[task.name] = resume(self._scratch, task.name, {})
-            spec = replace(task.job.spec, flow_device=self.setup.recipe.device)
+            spec = replace(task.job.spec, device=self.setup.recipe.device)
             yield replace(task.job, item=task.name, spec=spec)
 
     def _take(self, event: Event) -> None:

@@ -15,6 +15,7 @@ from lad.clip import CLIP_FRAMES
 from lad.extract.flow import FLOW_METHODS, FlowSolver
 from lad.extract.motion import FLOW, MOTION, motion_of
 from lad.extract.motion import SHORT_SIDE as MOTION_SHORT_SIDE
+from lad.extract.readers import First
 from lad.extract.sampling import Tail, clip_starts, sample_indices
 from lad.extract.stillness import Stillness
 from lad.extract.video import VideoInfo
@@ -56,7 +57,8 @@ class ClipSpec:
         crops: 1, 5 or 10.
         rgb_short_side: pixels of the short side of `rgb` frames that keep their shape, with one crop.
         fps: frames a second at which frames are picked by their times; None: the video's own.
-        flow_device: of a flow method in torch.
+        reader: what reads files first, see `readers.open_reader`.
+        device: of a flow method in torch, and of torchcodec.
         flow_weights: name of the weights of a flow method that is a network; None: its default.
         still: clips that are left out together where nothing moves in any of them, see `stillness`; 0: none is.
 
@@ -72,7 +74,8 @@ class ClipSpec:
     crops: int = 1
     rgb_short_side: int | None = None
     fps: float | None = None
-    flow_device: str = "cpu"
+    reader: First = "decord"
+    device: str = "cpu"
     flow_weights: str | None = None
     still: int = 0
 
@@ -147,7 +150,7 @@ def _images(
     """Each frame but the skipped ones, as each stream has it; None where a frame is not needed."""
     images = _scaled(frames, spec, skip_frames, pixel_aspect)
     if "flow" in spec.pixels:
-        images = _flowing(images, "flow", spec.flow, spec.flow_device, spec.flow_weights)
+        images = _flowing(images, "flow", spec.flow, spec.device, spec.flow_weights)
     if MOTION in spec.pixels:
         flowing = _flowing(images, MOTION, FLOW)
         images = (image and {**image, MOTION: motion_of(image[MOTION])} for image in flowing)

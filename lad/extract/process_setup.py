@@ -34,7 +34,7 @@ def prepare() -> None:
 
 @cache
 def prepare_torch() -> None:
-    """The same for flow methods that run in torch, whose results must repeat."""
+    """The same for what runs in torch: flow methods, whose results must repeat, and torchcodec."""
     import torch
 
     torch.set_num_threads(1)
@@ -56,6 +56,11 @@ def cap_decord(size: int) -> None:
         OSError: see `decord_complaints`.
     """
     _cap(_decord_ffmpeg(), size)
+
+
+def cap_torchcodec(size: int) -> None:
+    """Let the FFmpeg that torchcodec uses take at most `size` bytes in one piece."""
+    _cap(_torchcodec_ffmpeg(), size)
 
 
 def _cap(library: ctypes.CDLL, size: int) -> None:
@@ -85,7 +90,24 @@ def decord_complaints() -> list[int]:
     Raises:
         OSError: this build of decord does not carry an FFmpeg of its own.
     """
-    library = _decord_ffmpeg()
+    return _complaints(_decord_ffmpeg())
+
+
+@cache
+def _torchcodec_ffmpeg() -> ctypes.CDLL:
+    """The FFmpeg that torchcodec found: what its library is linked with."""
+    import torchcodec
+
+    return ctypes.CDLL(torchcodec.core_library_path)
+
+
+@cache
+def torchcodec_complaints() -> list[int]:
+    """The same of the FFmpeg that torchcodec uses, which conceals damage too."""
+    return _complaints(_torchcodec_ffmpeg())
+
+
+def _complaints(library: ctypes.CDLL) -> list[int]:
     complaints: list[int] = []
 
     @ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)

@@ -1,10 +1,11 @@
 """Frames out of a video file or a folder of images: native size, RGB, upright, in display order, one at a time.
 
-A reader is a function that yields frames and fills a `VideoInfo` on the way: `read_decord`, `read_pyav`, `read_images`.
-`open_reader` decides which of them reads a file; behind it a further one could stand.
+A reader is a function that yields frames and fills a `VideoInfo` on the way: `read_decord`, `read_torchcodec`,
+`read_pyav`, `read_images`. `open_reader` decides which of them reads a file.
 
-decord is the first reader and PyAV the second. Every file is first demuxed (not decoded) by PyAV, and decord reads only
-those where packets, container and decord agree, of the kinds where both give the same pixels.
+decord, or torchcodec in its place, is the first reader and PyAV the second. Every file is first demuxed (not decoded)
+by PyAV. The first reader gets only those where packets, container and it agree, of the kinds where decord gives the
+same pixels as PyAV.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lad.device import kind_of
 from lad.extract.container import sniff_container
 from lad.extract.probe import probe_file
 from lad.extract.read_decord import ReaderGaveUp, open_decord, read_decord
 from lad.extract.read_images import read_images
 from lad.extract.read_pyav import Damaged, read_pyav
+from lad.extract.read_torchcodec import open_torchcodec, read_torchcodec
 from lad.extract.times import average_fps
 from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError, VideoInfo
 from lad.files import frame_files
 
 Choice = Literal["auto", "pyav"]
+First = Literal["decord", "torchcodec"]
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Reader:
 
     Raises:
         VideoError: nothing can be read from it, or it is beyond a limit.
-        ReaderGaveUp: decord failed halfway; open it again with `choice="pyav"`.
+        ReaderGaveUp: the first reader failed halfway; open it again with `choice="pyav"`.
     """
 
     info: VideoInfo
@@ -58,6 +62,8 @@ def open_reader(
     path: Path,
     *,
     choice: Choice = "auto",
+    first: First = "decord",
+    device: str = "cpu",
     lazy: bool = False,
     folder_fps: float = 25.0,
     limits: Limits = DEFAULT_LIMITS,
@@ -67,16 +73,19 @@ def open_reader(
 
     Args:
         path: a video file, or a folder of numbered images.
-        choice: `pyav` passes decord over.
+        choice: `pyav` passes the first reader over.
+        first: the first reader.
+        device: `cpu`, `cuda` or `cuda:<index>`, of torchcodec. What a GPU cannot decode is decord's.
         lazy: most frames will not be looked at. decord converts whatever it decodes, and is not exact where it skips;
             of whole files of the kinds that it reads PyAV gives the same pixels. So PyAV reads them in its place,
-            converts only what is looked at, which saves half of the time, and gives up where they are damaged.
+            converts only what is looked at, which saves half of the time, and gives up where they are damaged. The
+            same holds of torchcodec on a CPU. On a GPU its pixels are its own, so there it reads them itself.
         folder_fps: frames a second of a folder of images.
         limits: of frames and their size.
         on_progress: called at every packet or image that is read, also where no frame comes of it.
 
     Raises:
-        VideoError: nothing can be read from it, or it is beyond a limit.
+        VideoError: nothing can be read from it, it is beyond a limit, or torchcodec is not here.
     """
     info = VideoInfo()
     with _explained():
@@ -88,6 +97,11 @@ def open_reader(
         info.fps, info.warnings = probe.fps, list(probe.warnings)
         info.pixel_aspect = probe.pixel_aspect
         if choice == "auto" and probe.intact and probe.schedule.exact and probe.plain:
+            if first == "torchcodec" and not (lazy and kind_of(device) == "cpu"):
+                decoder = open_torchcodec(path, probe, device)
+                if decoder is not None:
+                    info.reader = "torchcodec"
+                    return Reader(info, limits, read_torchcodec(decoder, probe.schedule, info), probe.packets)
             decord = open_decord(path, probe)
             if decord is not None:
                 info.reader = "decord"

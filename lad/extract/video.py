@@ -75,7 +75,8 @@ class VideoInfo:
     """What reading a video showed; complete once the last frame was taken.
 
     Attributes:
-        reader: `decord`, `pyav` or `images`: whose frames they are, or would be if all of them were looked at.
+        reader: `decord`, `torchcodec`, `pyav` or `images`: whose frames they are, or would be if all of them were
+            looked at.
         times: seconds since the first frame, one for each frame.
         fps: average frames a second.
         size: (height, width) of the first frame.

@@ -1,7 +1,7 @@
 """A decoding process: `python -m lad.extract.worker`, started by `lad.extract.workers`.
 
 It takes one job after the other, sends clips, and ends with whoever started it. It lives by itself because readers can
-crash, hang or leak. It imports torch only for flow methods that run in it.
+crash, hang or leak. It imports torch only for flow methods that run in it, and for torchcodec.
 """
 
 from __future__ import annotations
@@ -41,13 +41,16 @@ def main() -> None:
 
 def run_job(pipe: int, job: Job) -> None:
     """Decode one video and send its clips, and last how it ended."""
-    if "flow" in job.spec.pixels and FLOW_METHODS[job.spec.flow].in_torch:
+    flow_in_torch = "flow" in job.spec.pixels and FLOW_METHODS[job.spec.flow].in_torch
+    if flow_in_torch or job.spec.reader == "torchcodec":
         process_setup.prepare_torch()
     progress = _Progress(pipe, job.item)
     try:
         reader = open_reader(
             job.path,
             choice=job.choice,
+            first=job.spec.reader,
+            device=job.spec.device,
             lazy=job.skip_clips > 0 or job.spec.still > 0,
             folder_fps=job.folder_fps,
             limits=job.limits,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lad.config import ExtractConfig, Stream
-from lad.device import STEADY_THREADS, numerics, repeatable
+from lad.device import STEADY_THREADS, kind_of, numerics, repeatable
 from lad.extract import motion, stillness
 from lad.extract.clips import ClipSpec
 from lad.extract.cost import threads_in
@@ -74,7 +74,7 @@ class FeatureRecipe:
     def facts(self, stream: str) -> dict[str, object]:
         """What the features of one stream depend on, as plain data."""
         if stream == motion.MOTION:
-            return {**self._motion_facts(), **self._still_facts()}
+            return {**self._motion_facts(), **self._reader_facts(), **self._still_facts()}
         stream, _, layer = stream.partition(".")
         # Every number of threads gives the features that two give, so those of an older lad with two stay valid.
         numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype}
@@ -98,7 +98,7 @@ class FeatureRecipe:
             facts["context"] = self.context
         if layer:
             facts |= {"layer": layer, "layer_code": LAYER_CODE_VERSION}
-        return {**facts, **self._still_facts()}
+        return {**facts, **self._reader_facts(), **self._still_facts()}
 
     def _motion_facts(self) -> dict[str, object]:
         """The same of motion, which needs neither a network nor its device."""
@@ -110,6 +110,10 @@ class FeatureRecipe:
             "clip_stride": self.clips.stride,
             "tail": self.clips.tail,
         }
+
+    def _reader_facts(self) -> dict[str, object]:
+        """The first reader, where it is not decord: on a GPU it has colours of its own."""
+        return {} if self.clips.reader == "decord" else {"reader": f"{self.clips.reader}, {kind_of(self.clips.device)}"}
 
     def _still_facts(self) -> dict[str, object]:
         """How still clips are left out, where they are: of how many together that is asked."""
@@ -126,7 +130,8 @@ class FeatureRecipe:
         streams = " + ".join([*parts, *(s for s in self.streams if s not in self.weights)])
         threads = f", {self.threads} threads" if self.device == "cpu" else ""
         still = ", without still clips" if self.clips.still else ""
-        return f"{streams}{still}, {self.device}, {self.dtype}{threads}"
+        reader = "" if self.clips.reader == "decord" else f", read by {self.clips.reader}"
+        return f"{streams}{still}, {self.device}, {self.dtype}{threads}{reader}"
 
 
 def stream_dim(backbone: str, stream: str) -> int:
@@ -191,7 +196,8 @@ def clip_spec(extract: ExtractConfig, device: str) -> ClipSpec:
         crops=extract.crops,
         rgb_short_side=extract.rgb_short_side,
         fps=extract.fps,
-        flow_device=device,
+        reader=extract.reader,
+        device=device,
         flow_weights=_flow_weights(extract),
         still=0 if extract.still == "see" else extract.batch_clips if extract.context == "batch" else 1,
     )

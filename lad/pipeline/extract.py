@@ -16,6 +16,7 @@ from lad.engine.messages import Fleet, Made, PoolEvent, Progressed
 from lad.extract.clips import count_clips
 from lad.extract.extraction import Computed, Event, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Reached, Started
+from lad.extract.read_torchcodec import check_torchcodec
 from lad.extract.video import Limits, VideoInfo
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe, load_extractor
@@ -43,7 +44,7 @@ def extract_features(
     """Extract what is missing or stale; every failure is recorded, the rest is done.
 
     Raises:
-        weights.WeightsError, device.DeviceError: nothing can be extracted at all.
+        weights.WeightsError, device.DeviceError, read_torchcodec.ReaderMissing: nothing can be extracted at all.
         StageError: a content is in two splits.
     """
     result = StageResult(EXTRACT)
@@ -58,6 +59,8 @@ def extract_features(
             stage.record_unreadable(video, reason)
     jobs = [job for video in videos if video.id not in result.failed for job in stage.jobs(video, today)]
     if jobs:
+        if recipe.clips.reader == "torchcodec" and asked.ray is None:  # of Ray, its nodes need it, not this one
+            check_torchcodec()
         stage.run(jobs, today)
     return result
 

@@ -17,7 +17,7 @@ UNTOLD = frozenset({"stage"})
 # What facts are called where people set them; of the others the fact's own name says it.
 NAMES = {
     **{key: f"extract.{key}" for key in ("backbone", "weights", "preset", "flow", "crops", "fps", "clip_stride")},
-    **{key: f"extract.{key}" for key in ("tail", "batch_clips", "context", "still")},
+    **{key: f"extract.{key}" for key in ("tail", "batch_clips", "context", "still", "reader")},
     "short_side": "extract.rgb_short_side",
     "folder_fps": "data.frame_folder_fps",
     "numerics.device": "device",

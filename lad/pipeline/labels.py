@@ -41,6 +41,11 @@ def check_labels_of(
         check_training(chosen, classes, config)
         say(f"train: {counted_labels(chosen)}")
         say(f"train: {_taught_by(chosen, config.train)}")
+        if config.train.adapt != "video" and _teach_places(chosen, config.train):
+            say(
+                "warning: no source has both normal and abnormal training videos: labels of videos may teach the "
+                "places instead of the events; add videos of the other kind to the sources, or try -o train.adapt=video"
+            )
     if "evaluate" in names:
         test_videos(videos)
     if "train" in names or "evaluate" in names:
@@ -70,6 +75,11 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
     if config.train.adapt == "source":
         _check_cameras(videos, supervision)
     if supervision == "normal":
+        if config.train.adapt == "video":
+            raise StageError(
+                "train.adapt is video, and a detector of normal footage alone has to know the place: leave it out "
+                "(-o train.adapt=none)"
+            )
         return
     if config.train.selection == "cross-validation" and any(video.split == "val" for video in videos):
         raise StageError(
@@ -326,6 +336,14 @@ def _oddities(videos: Sequence[Video], config: Config) -> list[str]:
         if strange:
             found.append(f"data.classes: does not name the labels {', '.join(map(repr, strange))} of some videos")
     return found
+
+
+def _teach_places(videos: Sequence[Video], train: TrainConfig) -> bool:
+    """Whether whole videos are compared of which the normal ones and the others are of other named sources."""
+    if not all(video.source for video in videos) or supervision_of(videos, train) != "videos":
+        return False
+    abnormal, normal = ({video.source for video in videos if video.is_abnormal is kind} for kind in (True, False))
+    return not abnormal & normal and len(abnormal | normal) < len(videos)
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -136,7 +136,7 @@ def test_raft_without_its_weights_says_how_to_get_them(tmp_path: Path, monkeypat
         FLOW_METHODS["raft"].make("cpu", "kinetics400-flow")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
 def test_raft_on_a_gpu_gives_the_cpu_s_flow_and_the_same_twice() -> None:
     frames = moving([(3, 1)])
     on_gpu = [FLOW_METHODS["raft"].make("cuda", "random")(*frames) for _ in range(2)]

@@ -24,7 +24,7 @@ import torch
 from helpers.pickles import Calls
 from helpers.places import TESTS
 from helpers.reading import read_to_the_end
-from helpers.videos import numbered_frame, read_number, write_video
+from helpers.videos import numbered_frame, read_number, resized_video, write_video
 
 from lad.extract.read_images import image_size, read_image
 from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError
@@ -68,27 +68,6 @@ def png_video(path: Path, *images: bytes) -> Path:
             packet.stream, packet.is_keyframe, packet.time_base = stream, True, Fraction(1, 25)
             packet.pts = packet.dts = number
             container.mux(packet)
-    return path
-
-
-def resized_video(path: Path, *sizes: tuple[int, int]) -> Path:
-    """H.264 that changes its size without a word in the container: two frames of each."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        (stream.width, stream.height), stream.pix_fmt = sizes[0], "yuv420p"
-        number = 0
-        for width, height in sizes:
-            encoder = av.CodecContext.create("libx264", "w")
-            encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
-            encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
-            encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "threads=1"}
-            frame = av.VideoFrame.from_ndarray(np.zeros((height, width, 3), np.uint8), format="rgb24")
-            for packet in [*encoder.encode(frame), *encoder.encode(frame), *encoder.encode(None)]:
-                copy = av.Packet(bytes(packet))
-                copy.stream, copy.is_keyframe, copy.time_base = stream, packet.is_keyframe, Fraction(1, 25)
-                copy.pts = copy.dts = number
-                container.mux(copy)
-                number += 1
     return path
 
 

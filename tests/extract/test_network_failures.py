@@ -135,7 +135,7 @@ def test_a_shape_without_memory_for_its_graph_keeps_no_other_from_one() -> None:
     assert graphs(torch.ones(4)).tolist() == [1002] * 4 and tries == [8, 4]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
 def test_the_graphs_of_a_thread_share_their_memory() -> None:
     network = weights.load("random", backbone="i3d", stream="rgb")
     found = FeatureExtractor({"rgb": network}, backbone="i3d", device="cuda", dtype="float16")

@@ -213,7 +213,7 @@ def test_a_network_that_cannot_be_captured_runs_without() -> None:
     assert tries == [4]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
 def test_a_graph_gives_the_same_features_as_kernel_by_kernel() -> None:
     found = extractor("i3d", "rgb", device="cuda", dtype="float16")
     clips = clips_of("rgb", 4)
@@ -224,7 +224,7 @@ def test_a_graph_gives_the_same_features_as_kernel_by_kernel() -> None:
     np.testing.assert_allclose(found("rgb", other), first[::-1], rtol=0, atol=1e-2 * np.abs(first).max())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_features_of_a_cpu_from_several_threads() -> None:
     clips = clips_of("rgb", 4)
     expected = extractor("i3d", "rgb")("rgb", clips)

@@ -158,7 +158,7 @@ def test_pairs_are_computed_together_only_where_that_is_faster() -> None:
         assert at_once == {"cpu": 1, "cuda": on_gpu, "cuda:1": on_gpu}, name
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.gpu
 def test_on_a_gpu_it_is_the_cpu_s_flow_and_the_same_twice() -> None:
     frames = [grey(frame) for frame in moving([(3, 1), (-2, 2), (0, 4)])]
     first, second = torch.from_numpy(np.stack(frames[:-1])), torch.from_numpy(np.stack(frames[1:]))

@@ -6,16 +6,17 @@ import json
 import shlex
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers.work import BEST, same_tensors, tensors
 
-from lad.config import TrainConfig, override
+from lad.config import TrainConfig, load_config, override
 from lad.dataset import Video
 from lad.detector.checkpoint import load_checkpoint
 from lad.events import parse_events
-from lad.pipeline.labels import counted_labels, supervision_of
+from lad.pipeline.labels import check_labels_of, counted_labels, supervision_of
 
 HEADER = "video,path,split,label,events,n_frames,fps,source\n"
 SMALL = (
@@ -229,6 +230,7 @@ def setting(text: str) -> tuple[str, str]:
         (NORMAL, [], "no training video has an event: there is nothing to learn from"),
         (NORMAL, [], "or, to learn from normal footage alone, -o train.detector=normality"),
         (NORMAL, ["supervision=normal"], "the detector aed_t cannot learn from that: set train.detector=normality"),
+        (NORMAL, ["detector=normality", "adapt=video"], "train.adapt is video, and a detector of normal footage alone"),
         (GOOD, ["detector=normality"], "a, c: training videos with an event, and the detector normality is to learn"),
         (WEAK, ["detector=normality"], "write test, or nothing, in their column split"),
     ],
@@ -238,6 +240,26 @@ def test_labels_that_cannot_teach_this_detector_are_refused_with_what_to_do(
 ) -> None:
     words = [word for text in settings for word in setting(text)]
     refused_at_once(lad_run("run", rows, *words), tmp_path, said)
+
+
+def test_labels_of_videos_that_may_teach_places_are_said() -> None:
+    rooms = {"a": "one", "b": "two", "c": "one", "d": "two", "e": "three"}
+    videos = [
+        Video(name, Path(name), "train", "Fire", parse_events("?" if room != "two" else ""), source=room)
+        for name, room in rooms.items()
+    ]
+
+    def warned(videos: list[Video], *keys: str) -> bool:
+        said: list[str] = []
+        config = load_config(None, ["train.detector=mil", *keys])
+        check_labels_of(["train"], videos, ["Fire"], config, said.append)
+        return any("no source has both normal and abnormal training videos" in line for line in said)
+
+    assert warned(videos)
+    assert not warned(videos, "train.adapt=video")
+    assert not warned([replace(video, source="one" if video.id in "ab" else "two") for video in videos])
+    assert not warned([replace(video, source="") for video in videos])
+    assert not warned([replace(video, source=video.id) for video in videos]), "each by itself: nobody knows the places"
 
 
 def test_a_budget_of_alarms_for_a_detector_that_keeps_none_is_refused(lad_run, tmp_path) -> None:

@@ -224,6 +224,7 @@ def test_the_last_frame_is_reached_and_playing_again_starts_over(page) -> None:
 def test_the_clock_of_a_file_is_told_at_the_cursor(page) -> None:
     assert "UTC" not in page.text_content("#where")
     page.evaluate("() => { LAD.given.get('run').videos.recorded[0] = '2024-05-01T12:30:59.500+00:00'; }")
+    page.wait_for_function("() => document.getElementById('where').textContent.startsWith('frame 25 ')")  # the event
     page.keyboard.press(".")  # frame 26 of 25 a second
     assert page.text_content("#where").endswith("2024-05-01 12:31:00.54 UTC by the file")
 
