@@ -30,7 +30,7 @@ from lad.engine.messages import (
     one_line,
 )
 from lad.engine.pool import extract_elsewhere, in_flight_of
-from lad.engine.ray_cluster import OnRay, connect, reach
+from lad.engine.ray_cluster import OnRay, connect, node_name, reach
 from lad.extract.jobs import Job
 from lad.features.recipe import FeatureRecipe
 from lad.models import weights
@@ -85,7 +85,7 @@ def extract_on_ray(
         with prepared(home, recipe, workers=workers, stall_seconds=stall_seconds) as setup:
             in_flight = in_flight_of(workers)
             cpus = workers if gpus else threads
-            crew = RayCrew(setup, asked, cpus=cpus, gpus=gpus, in_flight=in_flight, most=len(jobs))
+            crew = RayCrew(setup, asked, cpus=cpus, gpus=gpus, in_flight=in_flight, most=len(jobs), say=say)
             yield from extract_elsewhere(jobs, crew, in_flight=in_flight, stall_seconds=stall_seconds, say=say)
     except ray.exceptions.RayError as error:
         raise EngineError(f"Ray is lost: {one_line(error)}; the same command goes on from here") from error
@@ -119,14 +119,25 @@ class RayCrew:
         gpus: that an actor takes.
         in_flight: videos that one has at a time.
         most: actors that are of use.
+        say: gets a line for what is worth knowing.
     """
 
-    def __init__(self, setup: Setup, asked: OnRay, *, cpus: int, gpus: float, in_flight: int, most: int) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        asked: OnRay,
+        *,
+        cpus: int,
+        gpus: float,
+        in_flight: int,
+        most: int,
+        say: Callable[[str], None],
+    ) -> None:
         import ray
 
         from lad.engine.ray_actor import Actor
 
-        self._ray, self._setup = ray, setup
+        self._ray, self._setup, self._say = ray, setup, say
         self._cpus, self._gpus, self._count, self._most = cpus, gpus, asked.actors, most
         self._new = ray.remote(Actor).options(
             num_cpus=cpus,
@@ -137,6 +148,7 @@ class RayCrew:
             scheduling_strategy="SPREAD",
         )
         self._actors: dict[str, _Actor] = {}
+        self._nodes: dict[str, str] = {}  # that are there: identity -> name
         self._weights: dict[str, ray.ObjectRef] = {}  # those that a node lacks
         self._grown = 0.0
         self._head = ray.get_runtime_context().gcs_address
@@ -170,7 +182,9 @@ class RayCrew:
         self._grown = time.monotonic()
         if not self._has_head():
             return
-        for number in range(len(self._actors), min(self._most, self._count or self._room())):
+        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        self._miss(nodes)
+        for number in range(len(self._actors), min(self._most, self._count or self._room(nodes))):
             self._actors[f"actor {number}"] = _Actor(self._new.remote(self._setup))
 
     def _has_head(self) -> bool:
@@ -190,9 +204,16 @@ class RayCrew:
         self._headless = 0.0
         return True
 
-    def _room(self) -> int:
+    def _miss(self, nodes: Sequence[Mapping[str, Any]]) -> None:
+        """Say which nodes are not among these any more."""
+        before = self._nodes
+        self._nodes = {node["NodeID"]: node_name(node["NodeManagerHostname"], node["NodeID"]) for node in nodes}
+        for lost in before.keys() - self._nodes.keys():
+            self._say(f"warning: lost the node {before[lost]}")
+
+    def _room(self, nodes: Sequence[Mapping[str, Any]]) -> int:
         """How many actors the nodes have room for."""
-        resources = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        resources = [node["Resources"] for node in nodes]
         by_cpu = [int(one.get("CPU", 0) / self._cpus) for one in resources]
         by_gpu = [int(one.get("GPU", 0) / self._gpus) if self._gpus else self._most for one in resources]
         return sum(map(min, by_cpu, by_gpu))
@@ -246,7 +267,8 @@ class RayCrew:
         was_ready = actor.is_ready
         actor.forget()
         if was_ready:
-            return Gone(one_line(error))
+            is_plain = isinstance(error, self._ray.exceptions.ActorUnavailableError)  # Ray's words for it are no help
+            return Gone("it died or cannot be reached" if is_plain else one_line(error))
         if isinstance(error, self._ray.exceptions.ActorDiedError):  # for good
             actor.deaths += 1
             if actor.deaths == DEATHS:
