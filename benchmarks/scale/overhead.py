@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.faults.common import DECODER, TICK
 from lad.dataset import Video, read_dataset
 
-FEW, MANY = 8, 24  # videos: what is measured begins when the first ones are done, so that no start is in it
+FEW, MANY = 8, 56  # videos: what is measured begins when the first ones are done, so that no start is in it
 CLIPS, CLIP_FRAMES = 4, 16  # of each video: clips, and frames of those
 WORK = Path("runs/scale")
 SAMPLE_SECONDS = 0.1
