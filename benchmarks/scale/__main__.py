@@ -1,11 +1,11 @@
 """What `--engine ray` costs. docs/scale.md has the figures.
 
     python -m benchmarks.scale driver   [--videos 100000] [--actors 64] [--ray] [--folder DIR]
-    python -m benchmarks.scale overhead [--pairs 5] [--backbone i3d] [--data shared/data/surveillance]
+    python -m benchmarks.scale overhead [--pairs 5] [--together] [--backbone i3d] [--data shared/data/surveillance]
 
 `driver` has the driver of a run work off videos whose actors answer at once. `overhead` extracts the same videos with
-two actors of one thread each and by this machine's own engine with two threads, in turns. Exit status: 0 targets are
-reached, 1 one is not, 2 usage.
+two actors of one thread each and by this machine's own engine with two threads, in turns or together. Exit status: 0
+targets are reached, 1 one is not, 2 usage.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def main() -> int:
     driver.add_argument("--folder", type=Path, help="for all that is written [default: a temporary folder]")
     overhead = commands.add_parser("overhead", help="two actors against two threads")
     overhead.add_argument("--pairs", type=int, default=5, help="how often each [default: 5]")
+    overhead.add_argument("--together", action="store_true", help="both at once, where others use the machine, too")
     overhead.add_argument("--backbone", default="i3d", help="feature network, with random weights [default: i3d]")
     overhead.add_argument("--data", type=Path, default=DATA / "surveillance", help="real videos with a dataset.csv")
     arguments = parser.parse_args()
@@ -41,7 +42,7 @@ def main() -> int:
         return 2
     from benchmarks.scale.overhead import overhead_runs
 
-    return overhead_runs(arguments.data, arguments.backbone, arguments.pairs)
+    return overhead_runs(arguments.data, arguments.backbone, arguments.pairs, arguments.together)
 
 
 if __name__ == "__main__":

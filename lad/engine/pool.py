@@ -115,7 +115,7 @@ def extract_elsewhere(
     another.
 
     Args:
-        jobs: the videos.
+        jobs: the videos, each from its start.
         crew: who extracts them; closed at the end.
         in_flight: videos that a process has at a time, at most.
         stall_seconds: a process that says nothing for so long is ended.
@@ -170,10 +170,9 @@ class _Pool:
         if not self.waiting:
             return None
         job = self.waiting.popleft()
-        # Whoever extracts it begins at its start, wherever that is.
         if job.remote:  # whoever decodes it fetches it, and checks then what it is
-            return _Video(replace(job, choice="auto", skip_clips=0, before={}), None)
-        return _Video(replace(job, path=job.path.absolute(), choice="auto", skip_clips=0, before={}), _size(job.path))
+            return _Video(job, None)
+        return _Video(replace(job, path=job.path.absolute()), _size(job.path))
 
     def _is_place_for(self, node: str, video: _Video) -> bool:
         """Whether a video is to be tried on a machine: not where it failed, while there is another one."""

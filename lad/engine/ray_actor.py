@@ -15,11 +15,10 @@ import ray
 from lad.engine.extracting import Extracting
 from lad.engine.handover import BLOCK_BYTES
 from lad.engine.messages import Alive, Extracted, File, Gone, Ready, Refused, Result, Setup, Task, one_line
+from lad.engine.ray_cluster import node_name
 from lad.memory import keep_freed
 from lad.models import weights
 from lad.version import versions
-
-NODE_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,7 @@ class Actor:
         Args:
             sent: name of weights -> reference to what `weights.install` takes.
         """
-        # Two nodes may share a machine, and so its name.
-        node = f"{os.uname().nodename}/{ray.get_runtime_context().get_node_id()[:NODE_DIGITS]}"
+        node = node_name(os.uname().nodename, ray.get_runtime_context().get_node_id())
         with self._starting:
             if self._extracting is None:
                 if problem := _other_versions(self._setup):

@@ -15,6 +15,7 @@ from lad.engine.messages import EngineError
 
 INSTALL = "Ray is not installed: pip install 'lad-video[ray]'"
 CONNECT_SECONDS = 10.0
+NODE_DIGITS = 6
 OBJECT_STORE_BYTES = 200 << 20  # of a Ray of our own: features lie on the disk that all see, and pixels never in it
 
 
@@ -54,6 +55,8 @@ def connect(address: str | None) -> None:
     # Read when Ray is imported or started: no usage statistics, and what is no GPU task still sees what it always saw.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Of a lost node Ray prints pages to stdout, where our results are, whatever `log_to_driver` says: skip all lines.
+    os.environ |= {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": "^"}
     import ray
 
     address = address or os.environ.get("RAY_ADDRESS") or "local"
@@ -86,6 +89,11 @@ def _check_address(address: str) -> None:
         reach(address, CONNECT_SECONDS)
     except (OSError, OverflowError) as error:
         raise EngineError(f"no Ray at {address}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def node_name(host: str, identity: str) -> str:
+    """How a node is called: two may share a machine, and so its name."""
+    return f"{host}/{identity[:NODE_DIGITS]}"
 
 
 def reach(address: str, seconds: float) -> None:

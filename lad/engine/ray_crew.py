@@ -30,7 +30,7 @@ from lad.engine.messages import (
     one_line,
 )
 from lad.engine.pool import extract_elsewhere, in_flight_of
-from lad.engine.ray_cluster import OnRay, connect, reach
+from lad.engine.ray_cluster import OnRay, connect, node_name, reach
 from lad.extract.jobs import Job
 from lad.features.recipe import FeatureRecipe
 from lad.models import weights
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import ray
 
 ASK_SECONDS, MOST_ASKED = 1.0, 50  # from one question to an actor to the next; so many actors a second are asked
-GROW_SECONDS = 5.0  # from one look at the cluster's size to the next
+LOOK_SECONDS = 5.0  # from one look at the cluster's nodes to the next
 HEAD_SECONDS = 30.0  # without the cluster's head until the run ends; Ray would end this process after 60
 CLOSE_SECONDS = 3.0
 FETCH_SECONDS = 120.0  # for a block of features
@@ -85,7 +85,7 @@ def extract_on_ray(
         with prepared(home, recipe, workers=workers, stall_seconds=stall_seconds) as setup:
             in_flight = in_flight_of(workers)
             cpus = workers if gpus else threads
-            crew = RayCrew(setup, asked, cpus=cpus, gpus=gpus, in_flight=in_flight, most=len(jobs))
+            crew = RayCrew(setup, asked, cpus=cpus, gpus=gpus, in_flight=in_flight, most=len(jobs), say=say)
             yield from extract_elsewhere(jobs, crew, in_flight=in_flight, stall_seconds=stall_seconds, say=say)
     except ray.exceptions.RayError as error:
         raise EngineError(f"Ray is lost: {one_line(error)}; the same command goes on from here") from error
@@ -96,6 +96,7 @@ def extract_on_ray(
 @dataclass
 class _Actor:
     handle: Any
+    node: str = ""  # where it last was ready
     is_ready: bool = False
     is_refused: bool = False
     deaths: int = 0  # for good, since one in its place last was ready
@@ -119,14 +120,25 @@ class RayCrew:
         gpus: that an actor takes.
         in_flight: videos that one has at a time.
         most: actors that are of use.
+        say: gets a line for what is worth knowing.
     """
 
-    def __init__(self, setup: Setup, asked: OnRay, *, cpus: int, gpus: float, in_flight: int, most: int) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        asked: OnRay,
+        *,
+        cpus: int,
+        gpus: float,
+        in_flight: int,
+        most: int,
+        say: Callable[[str], None],
+    ) -> None:
         import ray
 
         from lad.engine.ray_actor import Actor
 
-        self._ray, self._setup = ray, setup
+        self._ray, self._setup, self._say = ray, setup, say
         self._cpus, self._gpus, self._count, self._most = cpus, gpus, asked.actors, most
         self._new = ray.remote(Actor).options(
             num_cpus=cpus,
@@ -137,8 +149,10 @@ class RayCrew:
             scheduling_strategy="SPREAD",
         )
         self._actors: dict[str, _Actor] = {}
+        self._nodes: dict[str, str] = {}  # that are there: identity -> name
+        self._leaving: set[str] = set()  # names of those that are about to go, or went after that
         self._weights: dict[str, ray.ObjectRef] = {}  # those that a node lacks
-        self._grown = 0.0
+        self._looked = 0.0
         self._head = ray.get_runtime_context().gcs_address
         self._headless = 0.0  # seconds
 
@@ -147,7 +161,7 @@ class RayCrew:
         actor.tasks[actor.handle.extract.remote(task)] = task.name
 
     def listen(self, seconds: float) -> Iterator[tuple[str, Word]]:
-        self._grow()
+        yield from self._look_round()
         self._ask()
         names = {reference: name for name, actor in self._actors.items() for reference in actor.tasks}
         names |= {actor.asked: name for name, actor in self._actors.items() if actor.asked is not None}
@@ -163,14 +177,17 @@ class RayCrew:
             if word is not None:
                 yield names[reference], word
 
-    def _grow(self) -> None:
-        """Have as many actors as were asked for, or as the cluster has room for today."""
-        if time.monotonic() - self._grown < GROW_SECONDS:
+    def _look_round(self) -> Iterator[tuple[str, Word]]:
+        """See which nodes are there, and have as many actors as were asked for, or as they have room for today."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
             return
-        self._grown = time.monotonic()
+        self._looked = time.monotonic()
         if not self._has_head():
             return
-        for number in range(len(self._actors), min(self._most, self._count or self._room())):
+        nodes = [node for node in self._ray.nodes() if node["Alive"]]
+        self._miss(nodes)
+        yield from self._leave()
+        for number in range(len(self._actors), min(self._most, self._count or self._room(nodes))):
             self._actors[f"actor {number}"] = _Actor(self._new.remote(self._setup))
 
     def _has_head(self) -> bool:
@@ -180,9 +197,9 @@ class RayCrew:
             EngineError: it was not for too long.
         """
         try:
-            reach(self._head, GROW_SECONDS)
+            reach(self._head, LOOK_SECONDS)
         except OSError as error:
-            self._headless += GROW_SECONDS
+            self._headless += LOOK_SECONDS
             if self._headless > HEAD_SECONDS:
                 reason = f"the head of the cluster, {self._head}, is lost: {error.strerror or error}"
                 raise EngineError(f"{reason}; the same command goes on from here") from error
@@ -190,9 +207,26 @@ class RayCrew:
         self._headless = 0.0
         return True
 
-    def _room(self) -> int:
+    def _miss(self, nodes: Sequence[Mapping[str, Any]]) -> None:
+        """Say which nodes are not among these any more, and nobody had said that they would go."""
+        before = self._nodes
+        self._nodes = {node["NodeID"]: node_name(node["NodeManagerHostname"], node["NodeID"]) for node in nodes}
+        for name in set(before.values()) - set(self._nodes.values()) - self._leaving:
+            self._say(f"warning: lost the node {name}")
+
+    def _leave(self) -> Iterator[tuple[str, Word]]:
+        """Give back the videos of nodes that are about to go: preempted, or drained by somebody."""
+        from ray._private.state import state  # nothing public tells of them; Ray's own Train asks this, too
+
+        self._leaving |= {self._nodes[one] for one in state.get_draining_nodes() if one in self._nodes}
+        for name, actor in self._actors.items():
+            if actor.is_ready and actor.node in self._leaving:
+                self.restart(name)
+                yield name, Gone("its node is about to go")
+
+    def _room(self, nodes: Sequence[Mapping[str, Any]]) -> int:
         """How many actors the nodes have room for."""
-        resources = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        resources = [node["Resources"] for node in nodes]
         by_cpu = [int(one.get("CPU", 0) / self._cpus) for one in resources]
         by_gpu = [int(one.get("GPU", 0) / self._gpus) if self._gpus else self._most for one in resources]
         return sum(map(min, by_cpu, by_gpu))
@@ -233,8 +267,8 @@ class RayCrew:
                         self._weights[name] = self._ray.put(weights.packed(name))
                 actor.asked_at = 0.0
                 return None
-            case Ready():
-                actor.is_ready, actor.deaths = True, 0
+            case Ready(node):
+                actor.node, actor.is_ready, actor.deaths = node, True, 0
             case Refused():
                 actor.is_refused = True
             case Gone():
@@ -246,7 +280,8 @@ class RayCrew:
         was_ready = actor.is_ready
         actor.forget()
         if was_ready:
-            return Gone(one_line(error))
+            is_plain = isinstance(error, self._ray.exceptions.ActorUnavailableError)  # Ray's words for it are no help
+            return Gone("it died or cannot be reached" if is_plain else one_line(error))
         if isinstance(error, self._ray.exceptions.ActorDiedError):  # for good
             actor.deaths += 1
             if actor.deaths == DEATHS:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from lad.remote.url import Url
 from lad.version import code_version
 from lad.work.journal import Item
 from lad.work.layout import Work
-from lad.work.partial import Partial, resume, sweep
+from lad.work.partial import Partial, folder_of, resume, sweep
 
 CHANGED = "it changed while it was read: it is done when it is complete, by the next run"
 
@@ -95,6 +96,15 @@ class _Extraction:
         self.merged = read_merged(work.home) if asked.shard else Merged()
         self.videos = {video.id: video for video in project.footage}
 
+    @cached_property
+    def devices(self) -> list[str]:
+        return extraction_devices(self.project.config.device)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether this process does it itself."""
+        return self.asked.ray is None and len(self.devices) == 1
+
     def jobs(self, video: Video, today: Plan) -> list[Job]:
         """The job that makes what is missing of a video's features; none where nothing is, or nothing can be done."""
         todo: list[str] = []
@@ -143,11 +153,13 @@ class _Extraction:
         """Do the jobs, one event after the other."""
         jobs.sort(key=self.has_failed)  # a video that breaks a GPU must not keep others from it again
         partials: dict[str, Partial] = {}
+        resumes = self.is_alone and not self.asked.force  # elsewhere every video begins at its start
         for number, job in enumerate(jobs):
             items = [f"{stream}/{job.item}" for stream in job.spec.streams]
             fingerprints = {item: today.fingerprints[job.item][item] for item in items}
-            partial = partials[job.item] = resume(self.work.home, job.item, fingerprints)
-            if not self.asked.force:
+            partials[job.item] = Partial(folder_of(self.work.home, job.item), fingerprints)
+            if resumes:
+                partial = partials[job.item] = resume(self.work.home, job.item, fingerprints)
                 before = partial.last(job.spec.still) if job.spec.still else {}
                 jobs[number] = replace(job, choice=partial.reader, skip_clips=partial.clips, before=before)
         pace = Pace(jobs)
@@ -192,8 +204,7 @@ class _Extraction:
         """What comes of the jobs: by this process with its decoders, by one for each of several GPUs, or by Ray."""
         config, recipe, home, say = self.project.config, self.recipe, self.work.home, self.reporter.say
         workers, stall_seconds = config.workers, config.extract.stall_seconds
-        devices = extraction_devices(config.device)
-        if self.asked.ray is None and len(devices) == 1:
+        if self.is_alone:
             say(f"extract: {recipe.describe()}, {workers} decoders")
             with repeatable(recipe.device, STEADY_THREADS):
                 yield from extract_videos(
@@ -210,9 +221,9 @@ class _Extraction:
             if self.asked.ray is None:
                 from lad.engine.processes import extract_on_devices
 
-                say(f"extract: {recipe.describe()}, {len(devices)} processes of {workers} decoders")
+                say(f"extract: {recipe.describe()}, {len(self.devices)} processes of {workers} decoders")
                 yield from extract_on_devices(
-                    jobs, recipe, home, devices, workers=workers, stall_seconds=stall_seconds, say=say
+                    jobs, recipe, home, self.devices, workers=workers, stall_seconds=stall_seconds, say=say
                 )
             else:
                 from lad.engine.ray_crew import extract_on_ray

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.elsewhere import SMALL, VIDEOS, extract_alone, features, left_behind, write_videos
 from helpers.work import items
@@ -15,6 +16,7 @@ from lad.engine import processes
 from lad.engine.extracting import SCRATCH
 from lad.engine.processes import Processes
 from lad.held import held_folder
+from lad.work.partial import Partial, folder_of
 
 pytestmark = pytest.mark.slow
 Lad = Callable[..., tuple[int, str, str]]
@@ -50,6 +52,21 @@ def test_two_processes_make_what_one_makes(extract: Lad, alone: dict[str, bytes]
     assert not left_behind(tmp_path)
     status, out, err = extract(tmp_path)
     assert status == 1 and f"{VIDEOS} done before, 1 failed" in out, out + err
+
+
+def test_what_one_process_had_half_done_is_not_read_and_does_not_stay(
+    extract: Lad, data: Path, alone: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lad.pipeline.extract.resume", lambda *_: pytest.fail("videos begin at their start here"))
+    monkeypatch.setattr("lad.pipeline.extract._sweep", lambda _: None)  # as if it were known to be half done
+    extract(tmp_path, str(data / "yard" / "0.mp4"))
+    half = Partial(folder_of(tmp_path, "yard/3"), {})
+    half.add({"rgb": np.ones((2, 4), np.float32)})
+    half.save()
+    status, out, err = extract(tmp_path)
+    assert status == 1 and f"{VIDEOS - 1} done, 1 done before, 1 failed" in out, out + err
+    assert features(tmp_path) == alone
+    assert not left_behind(tmp_path)
 
 
 def test_a_process_that_dies_costs_nothing_but_time(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.elsewhere import SMALL, VIDEOS, extract_alone, features, left_behind, write_videos
+from helpers.elsewhere import SMALL, VIDEOS, actors_of, extract_alone, features, left_behind, write_videos
 from helpers.work import items
 
 from lad.models import weights
@@ -38,6 +38,7 @@ def cluster(nodes_cache: Path) -> Iterator[Any]:
     """A head with one CPU, and a node with one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAD_CACHE", str(nodes_cache))
+        patch.setenv("LAD_TEST", str(nodes_cache))
         made = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
         made.add_node(**NODE)
     yield made
@@ -74,20 +75,6 @@ def ended(driver: subprocess.Popen[str]) -> tuple[int, str, str]:
     return driver.returncode, out, err
 
 
-def actors() -> list[int]:
-    """The processes of actors of `lad` on this machine."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").strip()
-            except OSError:
-                continue
-            if title.startswith(b"ray::Actor"):
-                found.append(int(folder.name))
-    return found
-
-
 def fleet_of(work: Path) -> dict[str, Any]:
     try:
         return json.loads((work / "fleet.json").read_text())
@@ -115,11 +102,11 @@ def test_two_nodes_make_what_one_machine_makes(
 
 
 def test_an_actor_that_is_killed_costs_nothing_but_time(
-    cluster: Any, data: Path, alone: dict[str, bytes], tmp_path: Path
+    cluster: Any, nodes_cache: Path, data: Path, alone: dict[str, bytes], tmp_path: Path
 ) -> None:
     driver = start(data, tmp_path, cluster.address)
     wait_for(lambda: any((tmp_path / "features").rglob("*.npy")), driver)
-    for process in actors():
+    for process in actors_of(nodes_cache):
         os.kill(process, signal.SIGKILL)
     status, out, err = ended(driver)
     assert status == 1 and f"{VIDEOS} done, 1 failed" in out, out + err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,22 @@ def left_behind(work: Path) -> list[str]:
     """Files of a work directory that should not be there when nobody works in it."""
     found = [*work.rglob("*.tmp"), *work.glob("partial"), *work.glob("fleet.json")]
     return [str(path.relative_to(work)) for path in found]
+
+
+def processes_of(test: Path) -> dict[int, str]:
+    """The processes that were started with `LAD_TEST=test` in their environment, and by such ones: id -> title."""
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                environ, title = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
+            except OSError:  # it has ended
+                continue
+            if os.fsencode(f"LAD_TEST={test}") in environ.split(b"\0"):
+                found[int(folder.name)] = os.fsdecode(title.replace(b"\0", b" ").strip())
+    return found
+
+
+def actors_of(test: Path) -> list[int]:
+    """Those that are actors of `lad`, in a cluster of Ray."""
+    return [process for process, title in processes_of(test).items() if title.startswith("ray::Actor")]
