@@ -85,6 +85,7 @@ SETS = {
 ROWS = (
     Row("frames", "linear"),
     Row("clicks", "linear"),
+    Row("clicks", "mil", MIL),
     Row("videos", "linear"),
     Row("videos", "mil", MIL),
 )
