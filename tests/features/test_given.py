@@ -212,7 +212,7 @@ def test_a_second_run_does_nothing_and_a_changed_file_redoes_training_and_its_sc
 @pytest.mark.slow
 def test_of_a_dataset_the_test_videos_alone_may_be_scored(lad, root, tmp_path):
     words = benchmark(root, tmp_path / "work", "score.videos=test")
-    status, out, err = lad("run", *words, "--json")
+    status, _, err = lad("run", *words, "--json")
     assert status == 0, err
     assert {path.stem for path in (tmp_path / "work/scores").glob("*_?.csv")} == set(VIDEOS) - set(TRAINED)
     stages = json.loads(lad("status", *words, "--json")[1])["compared"]["stages"]
