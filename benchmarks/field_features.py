@@ -69,7 +69,7 @@ def _save(path: Path, rows: np.ndarray) -> None:
         file.truncate(BLOCK + blocks.nbytes)
         for first, last in intervals(blocks[:, 0] != 0):  # no random number is zero
             file.seek(BLOCK + BLOCK * first)
-            file.write(blocks[first:last])
+            file.write(blocks[first:last].tobytes())
 
 
 def _one_file(path: Path, features: np.ndarray) -> None:
