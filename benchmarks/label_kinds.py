@@ -147,7 +147,9 @@ def with_labels(project: Project, row: Row, seed: int, *, apart: bool) -> Projec
 
 
 def changed(config: Config, row: Row) -> Config:
-    train = load_config(None, [*row.changes, f"train.supervision={row.labels}"], {"train": config.train.model_dump()})
+    # What a detector learns of cameras needs labels of frames, and moves no score here.
+    asked = [*row.changes, f"train.supervision={row.labels}", "train.adapt=none"]
+    train = load_config(None, asked, {"train": config.train.model_dump()})
     return config.model_copy(update={"train": train.train})
 
 
