@@ -1,12 +1,15 @@
 """Features of the field at full scale: how long `lad run` takes on files laid out as others publish theirs.
 
-    python -m benchmarks.field_features --annotations DIR --work DIR [--layouts rtfm vadclip roc_ng] [--share 0.035]
+    python -m benchmarks.field_features --annotations DIR --work DIR [--layouts rtfm vadclip roc_ng]
+        [--share 0.1 --dense] [-o KEY=VALUE]
 
 The 1,610 training and 290 test videos are those of UCF-Crime's lists, and test labels are the published ones. The
 features are made here, since nobody's can be shipped: random numbers, in which the clips of an event differ by a
-little. Test videos are as long as they are, training videos as long as theirs on average. All features of all ten crops
-at that length would be 70 GB, so every length and every event is shortened to `--share` of it. A layout's files are
-removed when it is measured. Time is that of `lad run` alone, from the files to the metrics.
+little. Test videos are as long as they are, training videos as long as theirs on average. All ten crops at that length
+are 70 GB. So of each clip one crop has numbers, and the others are holes in the file, which take no disk and read as
+zeros: what is read is as long, but a disk delivers a tenth of it. With `--dense` all crops have numbers, and `--share`
+shortens every video and event so that they fit the disk. A layout's files are removed when it is measured. Time is that
+of `lad run` alone, from the files to the metrics.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from lad.clip import CLIP_FRAMES
+from lad.intervals import intervals
 from lad.tables import markdown_table
 
 LISTS = {"train": "Anomaly_Train.txt", "test": "Anomaly_Test.txt"}
@@ -35,6 +39,7 @@ SPREAD = 1.0  # sigma of the logarithm of the length of a training video
 CROPS = 10
 EVENT = (0.1, 0.4)  # the part of an abnormal training video that is its event, the least and the most
 SIGNAL = 0.25  # deviations by which each number of an event's clips differs
+BLOCK = 4096  # bytes of a file that may be a hole
 Save = Callable[[Path, np.ndarray], None]
 
 
@@ -53,15 +58,29 @@ class Layout:
     save: Save
 
 
+def _save(path: Path, rows: np.ndarray) -> None:
+    """A `.npy` file whose numbers begin at a block's border, with a hole where a block is nothing but zeros."""
+    facts = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {rows.shape}}}"
+    magic = b"\x93NUMPY\x01\x00"
+    header = (BLOCK - len(magic) - 2).to_bytes(2, "little") + facts.encode()
+    blocks = np.ascontiguousarray(rows, dtype="<f4").reshape(-1, BLOCK // 4)
+    with path.open("wb") as file:
+        file.write((magic + header).ljust(BLOCK - 1) + b"\n")
+        file.truncate(BLOCK + blocks.nbytes)
+        for first, last in intervals(blocks[:, 0] != 0):  # no random number is zero
+            file.seek(BLOCK + BLOCK * first)
+            file.write(blocks[first:last].tobytes())
+
+
 def _one_file(path: Path, features: np.ndarray) -> None:
     """RTFM's: `Abuse001_x264_i3d.npy`, `(clips, 10, 2048)`."""
-    np.save(path.with_name(f"{path.name}_i3d.npy"), features.transpose(1, 0, 2))
+    _save(path.with_name(f"{path.name}_i3d.npy"), features.transpose(1, 0, 2))
 
 
 def _numbered(path: Path, features: np.ndarray) -> None:
     """Those of VadCLIP and XD-Violence: `Abuse001_x264__0.npy` to `__9.npy`, `(clips, 1024)` each."""
     for crop, rows in enumerate(features):
-        np.save(path.with_name(f"{path.name}__{crop}.npy"), rows)
+        _save(path.with_name(f"{path.name}__{crop}.npy"), rows)
 
 
 def _first_plain(path: Path, features: np.ndarray) -> None:
@@ -81,8 +100,8 @@ LAYOUTS = {
 Events = list[tuple[int, int]]  # first and last frame of each
 
 
-def make(data: Path, annotations: Path, layout: Layout, share: float) -> tuple[int, int]:
-    """Write lists, labels and features; returns clips and bytes."""
+def make(data: Path, annotations: Path, layout: Layout, share: float, dense: bool) -> tuple[int, int]:
+    """Write lists, labels and features; returns clips, and bytes with holes."""
     rng = np.random.default_rng(0)
     direction = rng.choice([-SIGNAL, SIGNAL], layout.dim).astype(np.float32)
     for name in LISTS.values():
@@ -99,9 +118,12 @@ def make(data: Path, annotations: Path, layout: Layout, share: float) -> tuple[i
             else:
                 length, pairs = _drawn(rng, share, "normal" in listed.lower())
             clips = max(length // CLIP_FRAMES, *(last // CLIP_FRAMES for _, last in [*pairs, (0, 0)])) + 1
-            rows = rng.standard_normal((CROPS, clips, layout.dim), dtype=np.float32)
+            numbers = rng.standard_normal((*((CROPS,) if dense else ()), clips, layout.dim), dtype=np.float32)
             for first, last in pairs:
-                rows[:, first // CLIP_FRAMES : last // CLIP_FRAMES + 1] += direction
+                numbers[..., first // CLIP_FRAMES : last // CLIP_FRAMES + 1, :] += direction
+            rows = numbers if dense else np.zeros((CROPS, clips, layout.dim), dtype=np.float32)
+            if not dense:
+                rows[np.arange(clips) % CROPS, np.arange(clips)] = numbers
             (data / video).parent.mkdir(parents=True, exist_ok=True)
             layout.save(data / video.with_suffix(""), rows)
             total += clips
@@ -155,7 +177,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[list[str]]:
         for folder in (data, work):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        clips, size = make(data, arguments.annotations, LAYOUTS[name], arguments.share)
+        clips, size = make(data, arguments.annotations, LAYOUTS[name], arguments.share, arguments.dense)
         found = run(data, work, [*LAYOUTS[name].settings, *arguments.o])
         print(name, found, flush=True)
         shutil.rmtree(data)
@@ -169,7 +191,8 @@ def main() -> None:
     parser.add_argument("--annotations", type=Path, required=True, help="folder of UCF-Crime's lists and labels")
     parser.add_argument("--work", type=Path, required=True, help="for what is made")
     parser.add_argument("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS))
-    parser.add_argument("--share", type=float, default=0.035, help="of every length")
+    parser.add_argument("--share", type=float, default=1.0, help="of every length")
+    parser.add_argument("--dense", action="store_true", help="numbers in all crops, and no holes")
     parser.add_argument("-o", action="append", default=[], metavar="KEY=VALUE", help="of `lad run`")
     arguments = parser.parse_args()
     header = ("layout", "clips", "GB", "frame AUC", "seconds", "seconds of CPU", "GiB")

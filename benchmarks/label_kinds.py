@@ -94,6 +94,7 @@ SETS = {
 ROWS = (
     Row("frames", "linear"),
     Row("clicks", "linear"),
+    Row("clicks", "mil", MIL),
     Row("videos", "linear"),
     Row("videos", "mil", MIL),
     Row("videos", "linear", RELATIVE, "adapt=video"),
@@ -157,6 +158,7 @@ def with_labels(project: Project, row: Row, seed: int, *, apart: bool) -> Projec
 
 
 def changed(config: Config, row: Row) -> Config:
+    # What a detector learns of cameras needs labels of frames, and moves no score here.
     changes = ["train.adapt=none", *row.changes, f"train.supervision={row.labels}"]
     train = load_config(None, changes, {"train": config.train.model_dump()})
     return config.model_copy(update={"train": train.train})

@@ -244,6 +244,9 @@ class ScoreConfig(Section):
             "column `source` says"
         ),
     )
+    videos: Literal["all", "test"] = Field(
+        "all", description="`test`: of a dataset only the videos in the split `test` are scored, not those that teach"
+    )
     merge: Literal["mean", "max"] = Field("mean", description="how the scores of overlapping windows become one")
     threshold: float | None = Field(
         None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 
 from lad.config import TrainConfig
 from lad.detector.training_windows import TrainingError, TrainingVideo, draw
+from lad.files import READERS
 from lad.models.aed import UNKNOWN_CATEGORY
 from lad.models.mil import MIL, pool_top
 
@@ -83,18 +85,32 @@ class VideoSampler:
         """A batch of so many abnormal and normal videos, from torch's own random numbers."""
         drawn = [self.abnormal[draw(len(self.abnormal))] for _ in range(abnormal)]
         drawn += [self.normal[draw(len(self.normal))] for _ in range(normal)]
-        clips = [_shortened(video, draw(video.features.crops) if video.features.crops > 1 else 0) for video in drawn]
-        features = np.zeros((len(drawn), max(len(rows) for rows, _ in clips), self.feature_dim), dtype=np.float32)
+        crops = [draw(video.features.crops) if video.features.crops > 1 else 0 for video in drawn]
+        features = np.zeros((len(drawn), max(map(_length, drawn)), self.feature_dim), dtype=np.float32)
         real = np.zeros(features.shape[:2], dtype=bool)
         targets = np.zeros(features.shape[:2], dtype=np.float32)
-        for place, (rows, shares) in enumerate(clips):
-            features[place, : len(rows)] = rows
+
+        def fill(place: int) -> None:
+            rows, shares = _shortened(drawn[place], crops[place])
+            features[place, : len(rows)] = rows  # where features lie in a file, they are read here
             targets[place, : len(rows)] = shares
             real[place, : len(rows)] = True
+
+        with ThreadPoolExecutor(READERS) as readers:
+            list(readers.map(fill, range(len(drawn))))
         truth = np.array([video.is_abnormal for video in drawn], dtype=np.float32)
         labels = np.array([video.label for video in drawn])
         arrays = (features, real, targets, truth, labels)
         return VideoBatch(*(torch.from_numpy(array).to(self.device) for array in arrays))
+
+
+def _known_clips(video: TrainingVideo) -> np.ndarray:
+    return np.arange(video.features.clips)[video.known_clips]
+
+
+def _length(video: TrainingVideo) -> int:
+    """How many clips a batch has of it."""
+    return min(len(_known_clips(video)), MAX_CLIPS)
 
 
 def _shortened(video: TrainingVideo, crop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -102,11 +118,14 @@ def _shortened(video: TrainingVideo, crop: int) -> tuple[np.ndarray, np.ndarray]
 
     T <= 256: of a longer video, they are means of as many equal runs of clips.
     """
-    clips = np.arange(video.features.clips)[video.known_clips]
+    clips = _known_clips(video)
     shares = (video.targets.sum(axis=1) / np.maximum(video.mask.sum(axis=1), 1))[clips]
     if len(clips) <= MAX_CLIPS:
-        return video.features.rows(crop, clips), shares
+        return video.features.rows(crop, clips, alone=True), shares
     starts = np.arange(MAX_CLIPS) * len(clips) // MAX_CLIPS
-    runs = np.split(clips, starts[1:])  # read one by one: a video may be days long
-    rows = np.stack([video.features.rows(crop, run).mean(axis=0) for run in runs])
-    return rows, np.add.reduceat(shares, starts) / np.diff(np.append(starts, len(clips)))
+    lengths = np.diff(np.append(starts, len(clips)))
+    rows = video.features.rows(crop, clips[starts], alone=True)
+    for place in range(1, lengths.max()):  # the clip at this place of each run: a video may be days long
+        longer = lengths > place
+        rows[longer] += video.features.rows(crop, clips[starts[longer] + place], alone=True)
+    return rows / lengths[:, None].astype(np.float32), np.add.reduceat(shares, starts) / lengths

@@ -281,5 +281,5 @@ def _crop_statistics(video: TrainingVideo) -> list[tuple[int, np.ndarray, np.nda
         middle = rows.mean(axis=0)
         with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is named by who asks
             distances = rows - middle
-            found.append((len(rows), middle, (distances * distances).sum(axis=0)))
+            found.append((len(rows), middle, np.square(distances, out=distances).sum(axis=0)))
     return found

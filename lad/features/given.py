@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +104,8 @@ def read_headers(video: Video, streams: Sequence[str], asked: str) -> Headers:
 def given_layout(video: Video, streams: Sequence[str], asked: str) -> str:
     """The order of the axes of a video's given features; empty where `check_given` will say why there is none."""
     try:
-        return read_headers(video, streams, asked).layout
+        first = open_array(given_parts(video, streams)[0][0])  # as all of its files are, which `check_given` sees to
+        return read_layout(first.shape, asked, video.n_frames)[0]
     except (OSError, ValueError):
         return ""
 
@@ -138,21 +139,34 @@ def dim_misfit(files: Sequence[FeatureFile | CropFiles], backbone: str, streams:
     )
 
 
-def check_given(video: Video, backbone: str, streams: Sequence[str], asked: str) -> Checked:
+def is_finite(path: Path) -> bool:
+    """Whether a feature file holds finite numbers alone; it is read whole.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds something else.
+    """
+    numbers = open_array(path)
+    return bool(np.isfinite(numbers.min() + numbers.max()))  # as the sum is not where any number is not
+
+
+def check_given(
+    video: Video, backbone: str, streams: Sequence[str], asked: str, finite: Mapping[Path, bool]
+) -> Checked:
     """Look at a video's given features: are they features, of these streams, of as many frames as are labelled?
 
     Args:
         video: of the features.
         backbone, streams: what they should be of.
         asked: `data.npy_layout`.
+        finite: what `is_finite` said of those files that were read already.
     """
     try:
         headers = read_headers(video, streams, asked)
         if misfit := dim_misfit(headers.files, backbone, streams):
             return Checked(refusal=misfit)
         for file in (one for part in headers.files for one in files_of(part)):
-            numbers = file[:]
-            if not np.isfinite(numbers.min() + numbers.max()):  # as they are not where any number is not
+            if not (finite[file.path] if file.path in finite else is_finite(file.path)):
                 return Checked(refusal=f"{file.path}: holds numbers that are not finite")
     except OSError as error:
         return Checked(refusal=f"{error.filename or video.path}: cannot be read: {error.strerror or error}")

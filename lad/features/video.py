@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import mmap
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,6 +56,19 @@ class FeatureFile:
                 return np.ndarray(self.shape, self.dtype, content, self.offset, self.strides)[place]
             except (ValueError, TypeError) as error:  # of an empty file, of too short a one
                 raise OSError(errno.EIO, "became shorter while it was in use", str(self.path)) from error
+
+    def announce(self, crop: int, clips: np.ndarray) -> None:
+        """Have the system fetch these clips of a crop, where others lie between them: else it reads all from the disk.
+
+        Raises:
+            OSError: as reading them.
+        """
+        numbers = self.shape[2] * self.strides[2]
+        if self.strides[1] <= numbers or not hasattr(os, "posix_fadvise"):
+            return
+        with self.path.open("rb", buffering=0) as file:
+            for start in (self.offset + crop * self.strides[0] + clips * self.strides[1]).tolist():
+                os.posix_fadvise(file.fileno(), start, numbers, os.POSIX_FADV_WILLNEED)
 
 
 def open_array(path: Path) -> np.memmap:
@@ -164,8 +178,11 @@ class ClipFeatures:
     def dim(self) -> int:
         return sum(part.shape[2] for part in self.parts)
 
-    def rows(self, crop: int, clips: np.ndarray | slice) -> np.ndarray:
-        """`(clips, dim)` float32 of one crop."""
+    def rows(self, crop: int, clips: np.ndarray | slice, *, alone: bool = False) -> np.ndarray:
+        """`(clips, dim)` float32 of one crop; `alone`: of the other crops nothing is needed soon."""
+        for part in self.parts if alone else ():
+            if isinstance(part, FeatureFile):
+                part.announce(crop, np.arange(self.clips)[clips])
         found = [part[crop, clips] for part in self.parts]
         rows = (found[0] if len(found) == 1 else np.hstack(found)).astype(np.float32, copy=False)
         return rows if self.usual is None else rows - self.usual[crop]

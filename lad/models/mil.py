@@ -57,7 +57,7 @@ class MIL(nn.Module):
         Returns:
             `(batch, T, classes + 1)` float32; of clips that are not real, anything.
         """
-        standard = (features - self.feature_mean) / self.feature_std
+        standard = (features - self.feature_mean).div_(self.feature_std)
         places = torch.arange(features.shape[1], device=features.device)
         distance = (places[:, None] - places).abs()
         seen = real[:, None, :] | (distance == 0)  # itself at least: of nothing there is no mean

@@ -54,7 +54,7 @@ def extract_features(
     videos = project.footage
     today = plan(project, recipe, work, asked, reporter, videos)
     check_splits(project, recipe, work, asked)
-    result.failed = take_given(project, recipe, work, reporter, videos, today.fingerprints)
+    result.failed = take_given(project, recipe, work, reporter, videos, today)
     for video in videos:
         if reason := today.unreadable.get(video.id):
             stage.record_unreadable(video, reason)

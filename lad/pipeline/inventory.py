@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lad.dataset import Video
@@ -17,6 +19,7 @@ from lad.features.given import (
     given_layout,
     given_parts,
     given_paths,
+    is_finite,
     read_headers,
 )
 from lad.features.labels import labelled_frames, labels_misfit, with_events_in_frames
@@ -41,10 +44,12 @@ class Plan:
     Attributes:
         fingerprints: video id -> item of the stage `extract` -> fingerprint.
         unreadable: video id -> why it cannot be read.
+        finite: given feature file that was hashed now -> whether it holds finite numbers alone.
     """
 
     fingerprints: dict[str, dict[str, str]]
     unreadable: dict[str, str]
+    finite: dict[Path, bool]
 
 
 def plan(
@@ -53,11 +58,17 @@ def plan(
     """Hash what is not known yet of the videos' contents, and tell today's fingerprints."""
     fingerprints: dict[str, dict[str, str]] = {}
     unreadable: dict[str, str] = {}
+    finite: dict[Path, bool] = {}
     manifest = work.manifest
+
+    def look(path: Path) -> None:
+        with suppress(OSError, ValueError):  # said when its video's turn comes
+            finite[path] = is_finite(path)
+
     _ask_servers(project, work, reporter, videos)
     if not asked.verify:  # else every file is hashed below, known or not
         given = [given_paths(video, recipe.streams) for video in videos if video.is_features]
-        manifest.contents.learn([path for paths in given for path in paths])
+        manifest.contents.learn([path for paths in given for path in paths], look)
     with reporter.progress("check", len(videos)) as bar, manifest.unhurried():
         for video in videos:
             bar.advance(video.id)
@@ -68,7 +79,7 @@ def plan(
                 fingerprints[video.id] = {item: of_content(video, one, contents) for item, one in facts.items()}
             except OSError as error:
                 unreadable[video.id] = f"{error.filename or video.path}: cannot be read: {error.strerror or error}"
-    return Plan(fingerprints, unreadable)
+    return Plan(fingerprints, unreadable, finite)
 
 
 def _ask_servers(project: Project, work: Work, reporter: Reporter, videos: Sequence[Video]) -> None:
@@ -146,18 +157,19 @@ def take_given(
     work: Work,
     reporter: Reporter,
     videos: Sequence[Video],
-    fingerprints: Mapping[str, Mapping[str, str]],
+    today: Plan,
 ) -> dict[str, str]:
     """Record the features that were given, where they lie; returns why some cannot be used (video id -> reason)."""
     todo: list[tuple[Video, str, str]] = []
     for video in videos:
-        if video.is_features and video.id in fingerprints:
-            ((item, now),) = fingerprints[video.id].items()
+        if video.is_features and video.id in today.fingerprints:
+            ((item, now),) = today.fingerprints[video.id].items()
             if not work.manifest.is_done(work.manifest.get(EXTRACT, item), now):
                 todo.append((video, item, now))
     asked = project.config.data.npy_layout
     with ThreadPoolExecutor(READERS) as readers:
-        looked_at = list(readers.map(lambda one: check_given(one[0], recipe.backbone, recipe.streams, asked), todo))
+        look = partial(check_given, backbone=recipe.backbone, streams=recipe.streams, asked=asked, finite=today.finite)
+        looked_at = list(readers.map(look, [video for video, _, _ in todo]))
     _say_layouts([video for video, _, _ in todo], looked_at, reporter)
     if todo and len(recipe.streams) > 1 and len(given_parts(todo[0][0], recipe.streams)) == 1:
         parts = zip(recipe.dims, recipe.streams, strict=True)
@@ -234,7 +246,7 @@ def find_features(
         StageError: features are missing or stale, which `lad extract` would mend.
     """
     today = plan(project, recipe, work, asked, reporter, videos)
-    failed = {**today.unreadable, **take_given(project, recipe, work, reporter, videos, today.fingerprints)}
+    failed = {**today.unreadable, **take_given(project, recipe, work, reporter, videos, today)}
     rows = work.manifest.items(EXTRACT)
     if not asked.verify:
         wanted = [item for fingerprints in today.fingerprints.values() for item in fingerprints]

@@ -82,6 +82,12 @@ class Project:
         own = {video.id for video in self.videos}
         return [*self.videos, *(video for video in self.normal if video.id not in own)]
 
+    @property
+    def scored(self) -> list[Video]:
+        """The videos that are to be scored: all that are named, and of a dataset those of `score.videos`."""
+        only_test = self.config.score.videos == "test" and not self.named
+        return [video for video in self.videos if video.split == "test"] if only_test else self.videos
+
     @cached_property
     def classes(self) -> list[str]:
         """The categories in the order of their index: as configured, as the benchmark has them, or alphabetical."""

@@ -174,7 +174,7 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     rows = work.manifest.items(STAGE)
     todo: list[tuple[Video, list[dict[str, Any]]]] = []
     silent: list[tuple[Video, Item]] = []  # scored before, with an alarm that did not go off
-    for video in project.videos:
+    for video in project.scored:
         if video.id not in features:
             continue
         today = score_facts(project, recipe, video, features[video.id], checkpoint_sha256, repairs, cameras[video.id])

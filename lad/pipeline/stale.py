@@ -197,7 +197,7 @@ class _Comparison:
         sha256 = self.work.manifest.contents.known(named) if named else self._trained()
         repairs = detector_repairs(self.work, sha256) if sha256 else 0
         current: set[str] = set()
-        for video in self.project.videos:
+        for video in self.project.scored:
             because = ""
             if video.id not in features:
                 because = "its features are stale" if self._is_wanted(video) else "its features failed"

@@ -50,8 +50,17 @@ class Contents:
         self._inputs: dict[str, str] = {}  # key -> hash, of what this command has looked at
         self._facts: dict[Url, Facts | OSError] = {}  # what this command was told
 
-    def learn(self, paths: Sequence[Path]) -> None:
-        """Hash, several at a time, those files whose hash is not known: a disk is rarely busy with one."""
+    def learn(self, paths: Sequence[Path], look: Callable[[Path], None] = lambda path: None) -> None:
+        """Hash, several at a time, those files whose hash is not known: a disk is rarely busy with one.
+
+        `look` is called with each of them once it is hashed, in a thread, while memory still holds what was read.
+        """
+
+        def hash_and_look(path: Path) -> tuple[Stamp, str]:
+            found = _hash(path)
+            look(path)
+            return found
+
         self._db.execute("BEGIN")
         with self._db, ThreadPoolExecutor(READERS) as readers:
             hashes: list[Future[tuple[Stamp, str]]] = []
@@ -59,7 +68,7 @@ class Contents:
                 with suppress(OSError):  # said when the content is asked for
                     stamp = take_stamp(path)
                     if path.is_file() and self._known(stamp) is None:
-                        hashes.append(readers.submit(_hash, path))
+                        hashes.append(readers.submit(hash_and_look, path))
             for content in hashes:
                 with suppress(OSError):
                     self._keep(*content.result())

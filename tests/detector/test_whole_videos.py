@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,22 @@ def test_a_long_video_is_shortened_by_means_of_its_clips() -> None:
     assert set(counts) == {3, 4}
     np.testing.assert_allclose(np.average(long, weights=counts), (clips - 1) / 2, rtol=1e-5)
     assert (long.diff() > 0).all()
+
+
+def test_of_crops_side_by_side_in_a_file_the_drawn_one_alone_is_fetched(tmp_path: Path, monkeypatch) -> None:
+    clips, crops = MAX_CLIPS + 100, 10
+    numbers = np.random.default_rng(0).standard_normal((clips, crops, DIM)).astype(np.float32)
+    np.save(tmp_path / "a.npy", numbers)
+    source = VideoFeatures([tmp_path / "a.npy"], None, frames=clips * 16, fps=25, layout="clips,crops,dim")
+    video = TrainingVideo(source, source.open(), np.full(clips * 16, True), 1)
+    fetched = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, start, size, __: fetched.append((start, size)))
+    drawn = VideoSampler([video, whole(4, False)]).draw(1, 1).features[0].numpy()
+    starts = np.arange(MAX_CLIPS) * clips // MAX_CLIPS
+    means = [np.stack([run.mean(axis=0) for run in np.split(rows, starts[1:])]) for rows in numbers.transpose(1, 0, 2)]
+    (crop,) = [crop for crop in range(crops) if (means[crop] == drawn).all()]
+    offset, row = np.load(tmp_path / "a.npy", mmap_mode="r").offset, 4 * DIM
+    assert sorted(fetched) == [(offset + (clip * crops + crop) * row, row) for clip in range(clips)]
 
 
 def test_clips_that_nobody_labelled_are_not_drawn() -> None:

@@ -210,6 +210,28 @@ def test_a_second_run_does_nothing_and_a_changed_file_redoes_training_and_its_sc
 
 
 @pytest.mark.slow
+def test_of_a_dataset_the_test_videos_alone_may_be_scored(lad, root, tmp_path):
+    words = benchmark(root, tmp_path / "work", "score.videos=test")
+    status, _, err = lad("run", *words, "--json")
+    assert status == 0, err
+    assert {path.stem for path in (tmp_path / "work/scores").glob("*_?.csv")} == set(VIDEOS) - set(TRAINED)
+    stages = json.loads(lad("status", *words, "--json")[1])["compared"]["stages"]
+    assert stages["score"]["current"] == len(VIDEOS) - len(TRAINED) and stages["evaluate"]["current"] == 1
+    assert lad("run", *benchmark(root, tmp_path / "all"), "--json")[0] == 0
+    ours, of_all = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("work", "all"))
+    assert ours["auc"] == of_all["auc"], "what is measured is the same"
+    status, _, err = lad("score", *benchmark(root, tmp_path / "work"))
+    assert status == 0 and items(tmp_path / "work", "score").keys() == set(VIDEOS), "the others are scored when asked"
+
+
+def test_each_file_is_looked_at_for_numbers_once(lad, root, tmp_path, monkeypatch):
+    looked_at = []
+    monkeypatch.setattr("lad.pipeline.inventory.is_finite", lambda path: looked_at.append(path) or True)
+    monkeypatch.setattr("lad.features.given.is_finite", lambda path: pytest.fail(f"{path} is read once more"))
+    assert lad("run", *benchmark(root, tmp_path / "work"), "-q")[0] == 0
+    assert sorted(looked_at) == sorted(feature_file(root, video, s) for video in VIDEOS for s in ("rgb", "flow"))
+
+
 def test_a_file_that_vanished_is_named_and_the_rest_goes_on(lad, root, tmp_path):
     prepared(lad, root)
     for video in ("crash_2", "fall_4"):
