@@ -23,7 +23,7 @@ from rich.table import Table
 from benchmarks.speed.rows import DATA, Row
 from lad.memory import keep_freed
 
-SUBJECTS = ("network", "extraction", "flow", "training", "scoring", "commands")
+SUBJECTS = ("network", "int8", "extraction", "flow", "training", "scoring", "commands")
 PACKAGES = ("torch", "opencv-contrib-python-headless", "av", "decord", "numpy")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 HEADER = ("what", "baseline", "lad", "figure", "target", "reached")
