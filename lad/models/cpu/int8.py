@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,7 @@ Ranges = Mapping[str, torch.Tensor]
 
 LEVELS = 255  # the largest activation
 WEIGHT_LEVELS = 127
+SHAPES = 8  # of maps, for which weights are kept in memory: those of the last videos
 ZERO = 128  # the level that stands for 0 in what enters the network, where there are negative numbers
 EVENNESS = 0.75  # how far channels are made equal: 0 not at all, 1 entirely
 QUIET = 0.02  # of the largest range: channels below it count as that
@@ -116,16 +117,14 @@ class Int8Convolution(nn.Module):
         share = torch.ones(len(bias)) if given is None else given.share
         shared = weight * taken.share.view(1, -1, 1, 1, 1) / share.view(-1, 1, 1, 1, 1)
         self.steps = shared.abs().amax(dim=(1, 2, 3, 4)).clamp_min(torch.finfo().tiny) / WEIGHT_LEVELS
-        levels = (shared / self.steps.view(-1, 1, 1, 1, 1)).round().to(torch.int8)
+        self.levels = (shared / self.steps.view(-1, 1, 1, 1, 1)).round().to(torch.int8)
         self.bias = bias / share
         self.taken, self.zero, self.stride = taken.step, zero, [stride] * 3
         self.given, self.dtype = (1.0, torch.float32) if given is None else (given.step, torch.uint8)
         self.padding = [weight.shape[-1] // 2 if stride == 1 else 0] * 3
         # Weights have no level for 0 but 0 itself; torch wants to be told for every channel.
         self.weight_zeros = torch.zeros(len(bias), dtype=torch.int64)
-        self.packed = torch.ops.onednn.qconv_prepack(
-            levels, self.steps, self.taken, zero, self.stride, self.padding, [1, 1, 1], 1, None
-        )
+        self.packed = lru_cache(SHAPES)(self._pack)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """`(frames, height, width, in)` uint8 -> `(frames, height, width, out)` uint8 or float32."""
@@ -133,7 +132,7 @@ class Int8Convolution(nn.Module):
             maps[None].permute(0, 4, 1, 2, 3),
             self.taken,
             self.zero,
-            self.packed,
+            self.packed(maps.shape),
             self.steps,
             self.weight_zeros,
             self.bias,
@@ -149,6 +148,17 @@ class Int8Convolution(nn.Module):
             "",
         )
         return found.permute(0, 2, 3, 4, 1)[0]
+
+    def _pack(self, shape: torch.Size) -> torch.Tensor:
+        """The weights as oneDNN lays them out for maps of this shape, on as many threads as there are.
+
+        In any other layout it lays them out anew at each call, which can take twenty times as long as the convolution.
+        """
+        frames, height, width, channels = shape
+        seen = [1, channels, frames, height, width]
+        return torch.ops.onednn.qconv_prepack(
+            self.levels, self.steps, self.taken, self.zero, self.stride, self.padding, [1, 1, 1], 1, seen
+        )
 
 
 class Int8Stem(nn.Module):
