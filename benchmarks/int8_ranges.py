@@ -45,8 +45,7 @@ def main() -> int:
     found: dict[str, torch.Tensor] = {}
     checksums: dict[str, str] = {}
     names = {stream: weights.default_name("i3d", stream) for stream in ("rgb", "flow")}
-    measures = {stream: Measure(stream, weights.load(name, backbone="i3d", stream=stream))
-                for stream, name in names.items()}  # fmt: skip
+    measures = {s: Measure(s, weights.load(name, backbone="i3d", stream=s)) for s, name in names.items()}
     for video in track(videos, "clips"):
         clip = middle_clip(video)
         for stream, measure in measures.items():

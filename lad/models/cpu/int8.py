@@ -44,7 +44,6 @@ QUIET = 0.02  # of the largest range: channels below it count as that
 FAR = 3
 NEAR_STEP = 1 / (WEIGHT_LEVELS * (1 + FAR))
 
-
 INSTEAD = "set extract.dtype to float32"
 LAST = INCEPTION_BLOCKS[-2]  # whose averages are the features
 
@@ -84,6 +83,7 @@ class Scale:
 
     @classmethod
     def even(cls, step: float, channels: int) -> Scale:
+        """That of a map whose channels are all alike."""
         return cls(step, torch.ones(channels))
 
     def split(self, widths: list[int]) -> list[Scale]:
