@@ -2,8 +2,8 @@
 
     python -m benchmarks.int8_ranges --data DIR/surveillance
 
-It runs I3D in float32 on the middle clip of every third training video of the surveillance set, as rgb and as DIS flow
-of 224x224 pixels, and keeps the largest activation of each channel. No test video is looked at.
+It runs I3D in float32 on the middle clip of every third training video of the surveillance set, 224x224
+pixels of rgb, and keeps the largest activation of each channel. No test video is looked at.
 """
 
 from __future__ import annotations
@@ -42,28 +42,23 @@ def main() -> int:
     arguments = parser.parse_args()
     config = load_config(ROOT / "configs" / "surveillance.yaml", [f"data.root={arguments.data}"])
     videos = [video for video in load_project(config).videos if video.split == "train"][::EVERY]
-    found: dict[str, torch.Tensor] = {}
-    checksums: dict[str, str] = {}
-    names = {stream: weights.default_name("i3d", stream) for stream in ("rgb", "flow")}
-    measures = {s: Measure(s, weights.load(name, backbone="i3d", stream=s)) for s, name in names.items()}
+    name = weights.default_name("i3d", "rgb")
+    measure = Measure(weights.load(name, backbone="i3d", stream="rgb"))
     for video in track(videos, "clips"):
-        clip = middle_clip(video)
-        for stream, measure in measures.items():
-            measure(clip[stream])
-    for stream, name in names.items():
-        checksums[name] = weights.identity(name, backbone="i3d", stream=stream).rpartition(":")[2]
-        found |= {f"{name}/{unit}": ranges for unit, ranges in measures[stream].ranges.items()}
+        measure(middle_clip(video))
+    checksum = weights.identity(name, backbone="i3d", stream="rgb").rpartition(":")[2]
+    found = {f"{name}/{unit}": ranges for unit, ranges in measure.ranges.items()}
     made = f"the largest activation of each channel in {len(videos)} clips"
     with replacing(FILE) as temporary:
-        temporary.write_bytes(save(found, {CHECKSUMS: json.dumps(checksums), "made": made}))
+        temporary.write_bytes(save(found, {CHECKSUMS: json.dumps({name: checksum}), "made": made}))
     return 0
 
 
-def middle_clip(video: Video) -> dict[str, np.ndarray]:
-    """Each stream's pixels of a video's middle clip, as one batch."""
+def middle_clip(video: Video) -> np.ndarray:
+    """The pixels of a video's middle clip, as a batch."""
     assert isinstance(video.path, Path) and video.n_frames is not None, video.id
     middle = video.n_frames // CLIP_FRAMES // 2
-    return next(clip_batches(open_reader(video.path), ClipSpec(("rgb", "flow"), batch_clips=1), skip_clips=middle))
+    return next(clip_batches(open_reader(video.path), ClipSpec(("rgb",), batch_clips=1), skip_clips=middle))["rgb"]
 
 
 class Measure:
@@ -73,10 +68,10 @@ class Measure:
         ranges: name of a `ConvUnit` -> `(channels,)` float32.
     """
 
-    def __init__(self, stream: str, network: torch.nn.Module) -> None:
+    def __init__(self, network: torch.nn.Module) -> None:
         self.ranges: dict[str, torch.Tensor] = {}
         fold_batch_norm(network)
-        self.network = Scaled(network, BACKBONES["i3d"], "kinetics", stream, "float32").eval()
+        self.network = Scaled(network, BACKBONES["i3d"], "kinetics", "rgb", "float32").eval()
         for name, unit in units(network):
             unit.register_forward_hook(lambda _, __, maps, name=name: self._see(name, maps))
 

@@ -59,7 +59,7 @@ class ExtractConfig(Section):
         "auto",
         description=(
             "of weights and activations: by default float16 on a GPU (float32 with `wan2021`), float32 on a CPU; "
-            "`int8`: twice as fast on a CPU with VNNI, for I3D's own weights and preset `kinetics`"
+            "`int8`: rgb twice as fast on a CPU with VNNI, for I3D's own weights and preset `kinetics`"
         ),
     )
     flow: str = Field("dis", description="method of optical flow")

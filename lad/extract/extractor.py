@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -37,7 +38,8 @@ class FeatureExtractor:
         dtype: of weights and activations, see `runtime.choose_dtype`.
         threads: of a CPU, each with a piece of its own. They do not move features.
         layers: blocks of the network, whose mean and deviation over a clip's time are features of their own.
-        ranges: stream -> how large its network's activations become; for `int8` alone.
+        ranges: for `int8` alone: stream -> how large its network's activations become. One that is not named runs in
+            float32.
 
     Raises:
         Int8Error: `dtype` is `int8`, and this machine cannot do that.
@@ -55,7 +57,7 @@ class FeatureExtractor:
         dtype: Dtype = "float32",
         threads: int = 1,
         layers: Sequence[str] = (),
-        ranges: Mapping[str, Ranges] | None = None,
+        ranges: Mapping[str, Ranges] = MappingProxyType({}),
     ) -> None:
         if crops not in CROPS:
             raise ValueError(f"{crops} crops; choose from {CROPS}")
@@ -65,11 +67,11 @@ class FeatureExtractor:
         self.crops, self.context, self.dtype = crops, context, dtype
         self.device, self.threads = device, threads
         folded = {stream: fold_batch_norm(network.eval()) for stream, network in networks.items()}
-        if dtype == "int8":
-            assert ranges is not None, "int8 needs ranges"
-            folded = {stream: int8_form(network, ranges[stream]) for stream, network in folded.items()}
-        elif has_fast_form(device, dtype):
-            folded = {stream: fast_form(network) for stream, network in folded.items()}
+        if has_fast_form(device, dtype):
+            folded = {
+                stream: int8_form(network, ranges[stream]) if stream in ranges else fast_form(network)
+                for stream, network in folded.items()
+            }
         self.networks = {
             stream: Scaled(network, BACKBONES[backbone], preset, stream, dtype).eval()
             for stream, network in folded.items()

@@ -46,7 +46,7 @@ def float_type(dtype: Dtype) -> Any:
 
 def has_fast_form(device: str, dtype: Dtype) -> bool:
     """Whether a network runs in its fast form: not on a GPU, or in half precision, which is too coarse for it."""
-    return kind_of(device) == "cpu" and dtype == "float32"
+    return kind_of(device) == "cpu" and dtype in ("float32", "int8")
 
 
 def batches_at_once(device: str, threads: int, pieces: int) -> int:

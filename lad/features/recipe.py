@@ -73,13 +73,20 @@ class FeatureRecipe:
         """How many numbers each of them has for a clip."""
         return tuple(stream_dim(self.backbone, stream) for stream in self.streams)
 
+    def dtype_of(self, stream: str) -> Dtype:
+        """The precision of a stream's network: flow stays in float32 where rgb is in 8-bit integers.
+
+        On footage where little moves, flow's features differ so little from clip to clip that 8 bits lose it.
+        """
+        return "float32" if self.dtype == "int8" and stream != "rgb" else self.dtype
+
     def facts(self, stream: str) -> dict[str, object]:
         """What the features of one stream depend on, as plain data."""
         if stream == motion.MOTION:
             return {**self._motion_facts(), **self._still_facts()}
         stream, _, layer = stream.partition(".")
         # Every number of threads gives the features that two give, so those of an older lad with two stay valid.
-        numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype}
+        numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype_of(stream)}
         facts: dict[str, object] = {
             "stage": EXTRACT,
             "code": CODE_VERSION,
@@ -98,7 +105,7 @@ class FeatureRecipe:
             facts["short_side"] = self.clips.rgb_short_side
         if self.context != "clip":
             facts["context"] = self.context
-        if self.dtype == "int8":
+        if self.dtype_of(stream) == "int8":
             facts["int8"] = f"{INT8_CODE_VERSION}, ranges {ranges.identity()}"
         if layer:
             facts |= {"layer": layer, "layer_code": LAYER_CODE_VERSION}
@@ -172,9 +179,8 @@ def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: boo
     else:
         seed, backbone = extract.weights_seed, extract.backbone
         identities = {s: weights.identity(name, backbone=backbone, stream=s, seed=seed) for s, name in names.items()}
-        if extract.dtype == "int8":
-            for stream, name in names.items():
-                ranges.check(name, identities[stream].rpartition(":")[2])
+        if extract.dtype == "int8" and "rgb" in names:
+            ranges.check(names["rgb"], identities["rgb"].rpartition(":")[2])
     return FeatureRecipe(
         clips=clip_spec(extract, device),
         backbone=extract.backbone,
@@ -271,9 +277,10 @@ def _int8_problems(extract: ExtractConfig) -> Iterator[str]:
     instead = "set extract.dtype to float32"
     if extract.preset != "kinetics":
         yield f"extract.dtype: int8 is not known for preset {extract.preset}, only for kinetics: {instead}"
-    for name in (weights_name(extract, stream) for stream in extract.streams):
-        if name not in ranges.known():
-            yield f"extract.dtype: int8 is known for weights {', '.join(ranges.known())}, not for {name}: {instead}"
+    if "rgb" not in extract.streams:
+        yield f"extract.dtype: int8 is for rgb, which extract.streams does not name: {instead}"
+    elif (name := weights_name(extract, "rgb")) not in ranges.known():
+        yield f"extract.dtype: int8 is known for weights {', '.join(ranges.known())}, not for {name}: {instead}"
 
 
 def _flow_weights(extract: ExtractConfig) -> str | None:
@@ -318,7 +325,5 @@ def load_extractor(recipe: FeatureRecipe) -> FeatureExtractor:
         dtype=recipe.dtype,
         threads=threads,
         layers=recipe.layers,
-        ranges={stream: ranges.load(name) for stream, name in recipe.weights.items()}
-        if recipe.dtype == "int8"
-        else None,
+        ranges={s: ranges.load(name) for s, name in recipe.weights.items() if recipe.dtype_of(s) == "int8"},
     )

@@ -24,7 +24,7 @@ from lad.models.cpu import int8, ranges
 from lad.models.cpu.int8 import Int8Convolution, Int8Error, Int8Stem, Scale
 from lad.models.i3d import ConvUnit, fold_batch_norm
 
-NAMES = {stream: weights.default_name("i3d", stream) for stream in ("rgb", "flow")}
+NAME = weights.default_name("i3d", "rgb")
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -44,29 +44,29 @@ def extractor(stream: str, dtype: str, **options: object) -> FeatureExtractor:
     return load_extractor(make_recipe(extract, device="cpu", threads=2))
 
 
-def moving(stream: str, real: np.ndarray) -> np.ndarray:
-    """Real clips as a stream: their own pixels, or a flow that differs from place to place, mostly below a pixel."""
-    if stream == "rgb":
-        return real
-    grey = real[..., :2].astype(np.float32)
-    return (grey - grey.mean(axis=(1, 2, 3), keepdims=True)) ** 3 / 127.0**3 * 8
-
-
 @pytest.fixture(scope="module")
 def real_clips(shared_data: Path) -> np.ndarray:
     return np.load(shared_data / "golden" / "i3d_rgb_kinetics400.npz")["clips_uint8"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stream", ["rgb", "flow"])
-def test_features_are_close_to_those_in_float32(
-    stream: str, exact: None, real_weights: str, real_clips: np.ndarray
-) -> None:
-    clips = moving(stream, real_clips)
-    found, expected = (extractor(stream, dtype)(stream, clips) for dtype in ("int8", "float32"))
+def test_features_are_close_to_those_in_float32(exact: None, real_weights: str, real_clips: np.ndarray) -> None:
+    found, expected = (extractor("rgb", dtype)("rgb", real_clips) for dtype in ("int8", "float32"))
     assert found.dtype == np.float32 and found.shape == (2, 1024)
     assert cosines(found, expected).min() >= 0.995
     assert not np.array_equal(found, expected)
+
+
+@pytest.mark.slow
+def test_flow_stays_in_float32_with_its_fingerprint(exact: None, real_weights: str) -> None:
+    flow = np.random.default_rng(0).normal(0, 1, (1, 16, 64, 64, 2)).astype(np.float32)
+    recipes = [
+        make_recipe(ExtractConfig(streams=["rgb", "flow"], dtype=dtype), device="cpu", threads=1)  # type: ignore[arg-type]
+        for dtype in ("int8", "float32")
+    ]
+    assert recipes[0].facts("flow") == recipes[1].facts("flow")
+    found, expected = (load_extractor(recipe)("flow", flow) for recipe in recipes)
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.slow
@@ -105,14 +105,11 @@ def test_a_convolution_is_that_of_what_its_levels_stand_for(exact: None) -> None
     assert ((found * step - expected).abs() / step).max() < 3  # levels
 
 
-@pytest.mark.parametrize("channels", [3, 2])
-def test_the_first_convolution_sees_pixels_and_the_smallest_flow(exact: None, channels: int) -> None:
+def test_the_first_convolution_sees_pixels_as_they_are(exact: None) -> None:
     torch.manual_seed(0)
-    unit = ConvUnit(channels, 64, 7, stride=2).eval()
+    unit = ConvUnit(3, 64, 7, stride=2).eval()
     fold_batch_norm(torch.nn.Sequential(unit))
-    pixels = torch.randint(0, 256, (16, 30, 41, 3)) / 127.5 - 1
-    flow = torch.randn(16, 30, 41, 2) ** 5 / 100  # in units of 20 pixels: half of it is below 0.03 pixels
-    piece = pixels if channels == 3 else flow.clamp(-1, 1)
+    piece = torch.randint(0, 256, (16, 30, 41, 3)) / 127.5 - 1
     with torch.inference_mode():
         expected = unit(piece.permute(3, 0, 1, 2)[None])[0].permute(1, 2, 3, 0)
         given = Scale.of(expected.amax(dim=(0, 1, 2)))
@@ -151,7 +148,8 @@ def forget() -> Iterator[None]:
     ("changes", "problem"),
     [
         (["extract.preset=wan2021"], "extract.dtype: int8 is not known for preset wan2021, only for kinetics"),
-        (["extract.backbone=tiny"], "extract.dtype: int8 is known for weights kinetics400-rgb, .*, not for random"),
+        (["extract.backbone=tiny"], "extract.dtype: int8 is known for weights kinetics400-rgb, not for random"),
+        (["extract.streams=[flow]"], "extract.dtype: int8 is for rgb, which extract.streams does not name"),
         (["extract.weights={rgb: random}"], "not for random: set extract.dtype to float32"),
     ],
 )
@@ -172,12 +170,11 @@ def test_another_copy_of_the_weights_is_refused() -> None:
 
 
 def test_there_are_ranges_for_every_convolution() -> None:
-    assert list(ranges.known()) == list(NAMES.values())
-    for stream, name in NAMES.items():
-        network = weights.load("random", backbone="i3d", stream=stream).net
-        units = {key: unit.conv.out_channels for key, unit in network.named_modules() if isinstance(unit, ConvUnit)}
-        assert {key: len(channels) for key, channels in ranges.load(name).items()} == units
-        assert all((channels > 0).any() for channels in ranges.load(name).values())
+    assert list(ranges.known()) == [NAME]
+    network = weights.load("random", backbone="i3d", stream="rgb").net
+    units = {key: unit.conv.out_channels for key, unit in network.named_modules() if isinstance(unit, ConvUnit)}
+    assert {key: len(channels) for key, channels in ranges.load(NAME).items()} == units
+    assert all((channels > 0).any() for channels in ranges.load(NAME).values())
 
 
 def test_fingerprints_of_other_precisions_stay_what_they_were_before_there_was_int8() -> None:

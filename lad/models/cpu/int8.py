@@ -1,4 +1,4 @@
-"""Inception-I3D in 8-bit integers, for a CPU that multiplies them exactly (VNNI).
+"""Inception-I3D of rgb in 8-bit integers, for a CPU that multiplies them exactly (VNNI).
 
 Activations are 0 to 255, weights -127 to 127, sums 32 bits. All a network needs beside its weights is how large the
 activations of each channel become: `lad.models.cpu.ranges`. Three things keep its features close to those in float32:
@@ -37,12 +37,6 @@ SHAPES = 8  # of maps, for which weights are kept in memory: those of the last v
 ZERO = 128  # the level that stands for 0 in what enters the network, where there are negative numbers
 EVENNESS = 0.75  # how far channels are made equal: 0 not at all, 1 entirely
 QUIET = 0.02  # of the largest range: channels below it count as that
-
-# Flow enters in two planes, because most of it is far below a pixel: small displacements in steps of 0.04 pixels up to
-# 5, and what goes beyond in steps three times as large up to the 20 at which flow is cut. So all weights of the first
-# convolution can stay in one tensor of 8 bits.
-FAR = 3
-NEAR_STEP = 1 / (WEIGHT_LEVELS * (1 + FAR))
 
 INSTEAD = "set extract.dtype to float32"
 LAST = INCEPTION_BLOCKS[-2]  # whose averages are the features
@@ -162,33 +156,21 @@ class Int8Convolution(nn.Module):
 
 
 class Int8Stem(nn.Module):
-    """The first convolution, 7x7x7 at stride 2 with SAME padding, from what enters the network: -1 to 1."""
+    """The first convolution, 7x7x7 at stride 2 with SAME padding, from pixels that were scaled to -1 to 1."""
 
     def __init__(self, unit: ConvUnit, given: Scale) -> None:
         super().__init__()
         weight, bias = parameters(unit)
-        self.is_flow = weight.shape[1] == 2
-        if self.is_flow:
-            weight, step = torch.cat([weight, weight * FAR], dim=1), NEAR_STEP
-        else:
-            # Pixels are used as they are. 0 lies half a level below `ZERO`.
-            step = 2 / LEVELS
-            bias = bias + weight.sum(dim=(1, 2, 3, 4)) * step / 2
+        step = 2 / LEVELS
+        bias = bias + weight.sum(dim=(1, 2, 3, 4)) * step / 2  # 0 lies half a level below `ZERO`
         taken = Scale.even(step, weight.shape[1])
         self.convolution = Int8Convolution(weight, bias, taken, given, zero=ZERO, stride=2)
 
     def forward(self, piece: torch.Tensor) -> torch.Tensor:
         """`(16 k, height, width, channels)` float32 -> half of the frames, rows and columns, uint8."""
-        levels = _planes(piece) if self.is_flow else piece.mul(LEVELS / 2).add_(LEVELS / 2)
+        levels = piece.mul(LEVELS / 2).add_(LEVELS / 2)  # those of the pixels
         padding = [pixels for size in reversed(piece.shape[:3]) for pixels in same_padding(size, 7, 2)]
         return self.convolution(F.pad(levels.round_().to(torch.uint8), [0, 0, *padding], value=ZERO))
-
-
-def _planes(flow: torch.Tensor) -> torch.Tensor:
-    """Flow `(..., 2)` as levels of small displacements, and beside them of what goes beyond these: `(..., 4)`."""
-    reach = WEIGHT_LEVELS * NEAR_STEP
-    near = flow.clamp(-reach, reach)
-    return torch.cat([near / NEAR_STEP, (flow - near) / (FAR * NEAR_STEP)], dim=-1).add_(ZERO)
 
 
 class Int8Mixed(nn.Module):
