@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.speed.rows import DATA, REPEATS, Row, medians
 from lad.extract.clips import ClipSpec, clip_batches
@@ -21,27 +20,21 @@ BATCH = 4  # extract.batch_clips
 
 
 def measure() -> list[Row]:
-    """Time it on 224x224 pixels of a real video, with the real weights, and compare the features.
+    """Time the network on 224x224 pixels of a real video, with the real weights, and compare the features.
 
     Raises:
         WeightsError: the real weights cannot be had.
     """
-    return _rows("rgb", _clips("rgb"))
-
-
-def _clips(stream: str) -> NDArray[np.generic]:
-    return next(clip_batches(open_reader(DATA / "samples" / VIDEO), ClipSpec((stream,), batch_clips=BATCH)))[stream]
-
-
-def _rows(stream: str, clips: NDArray[np.generic]) -> list[Row]:
-    title = f"{stream} network, int8 against float32"
-    in_float = _extractor(stream, "float32")
+    title = "rgb network, int8 against float32"
+    spec = ClipSpec(("rgb",), batch_clips=BATCH)
+    clips = next(clip_batches(open_reader(DATA / "samples" / VIDEO), spec))["rgb"]
+    in_float = _extractor("float32")
     try:
-        in_int = _extractor(stream, "int8")
+        in_int = _extractor("int8")
     except Int8Error as error:
         return [Row(title, "", str(error), "", ">= 1.8x", None)]
-    before, after = medians([lambda: in_float(stream, clips), lambda: in_int(stream, clips)], REPEATS)
-    expected, found = in_float(stream, clips), in_int(stream, clips)
+    before, after = medians([lambda: in_float("rgb", clips), lambda: in_int("rgb", clips)], REPEATS)
+    expected, found = in_float("rgb", clips), in_int("rgb", clips)
     cosine = float(((expected * found).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(found, axis=1)).min())
     ratio = before / after
     return [
@@ -51,14 +44,14 @@ def _rows(stream: str, clips: NDArray[np.generic]) -> list[Row]:
     ]  # fmt: skip
 
 
-def _extractor(stream: str, dtype: Dtype) -> FeatureExtractor:
-    name = weights.default_name("i3d", stream)
+def _extractor(dtype: Dtype) -> FeatureExtractor:
+    name = weights.default_name("i3d", "rgb")
     weights.fetch(name)
-    network = weights.load(name, backbone="i3d", stream=stream)
+    network = weights.load(name, backbone="i3d", stream="rgb")
     return FeatureExtractor(
-        {stream: network},
+        {"rgb": network},
         backbone="i3d",
         dtype=dtype,
         threads=len(os.sched_getaffinity(0)),
-        ranges={stream: ranges.load(name)},
+        ranges={"rgb": ranges.load(name)},
     )
