@@ -68,8 +68,9 @@ class FeatureExtractor:
         self.device, self.threads = device, threads
         folded = {stream: fold_batch_norm(network.eval()) for stream, network in networks.items()}
         if has_fast_form(device, dtype):
+            in_int8 = set(ranges) if dtype == "int8" else set()
             folded = {
-                stream: int8_form(network, ranges[stream]) if stream in ranges else fast_form(network)
+                stream: int8_form(network, ranges[stream]) if stream in in_int8 else fast_form(network)
                 for stream, network in folded.items()
             }
         self.networks = {
