@@ -24,7 +24,7 @@ from benchmarks.page import between
 from benchmarks.speed.rows import DATA, HEADER, Row, processor
 from lad.memory import keep_freed
 
-SUBJECTS = ("network", "extraction", "flow", "training", "scoring", "commands")
+SUBJECTS = ("network", "int8", "extraction", "flow", "training", "scoring", "commands")
 PACKAGES = ("torch", "opencv-contrib-python-headless", "av", "decord", "numpy")
 MARKS = "measured"  # of its place in the page
 

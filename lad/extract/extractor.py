@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -11,8 +12,9 @@ from torch import nn
 from lad.extract.clips import CROPS, crop_views
 from lad.extract.failures import NotFinite
 from lad.extract.motion import MOTION
-from lad.extract.runtime import Context, Dtype, Preset, batches_at_once, has_fast_form, torch_function
+from lad.extract.runtime import Context, Dtype, Preset, batches_at_once, float_type, has_fast_form, torch_function
 from lad.models.cpu.inception import fast_form
+from lad.models.cpu.int8 import Ranges, int8_form
 from lad.models.i3d import fold_batch_norm
 from lad.models.registry import BACKBONES, Backbone
 
@@ -36,6 +38,11 @@ class FeatureExtractor:
         dtype: of weights and activations, see `runtime.choose_dtype`.
         threads: of a CPU, each with a piece of its own. They do not move features.
         layers: blocks of the network, whose mean and deviation over a clip's time are features of their own.
+        ranges: for `int8` alone: stream -> how large its network's activations become. One that is not named runs in
+            float32.
+
+    Raises:
+        Int8Error: `dtype` is `int8`, and this machine cannot do that.
     """
 
     def __init__(
@@ -50,6 +57,7 @@ class FeatureExtractor:
         dtype: Dtype = "float32",
         threads: int = 1,
         layers: Sequence[str] = (),
+        ranges: Mapping[str, Ranges] = MappingProxyType({}),
     ) -> None:
         if crops not in CROPS:
             raise ValueError(f"{crops} crops; choose from {CROPS}")
@@ -60,7 +68,11 @@ class FeatureExtractor:
         self.device, self.threads = device, threads
         folded = {stream: fold_batch_norm(network.eval()) for stream, network in networks.items()}
         if has_fast_form(device, dtype):
-            folded = {stream: fast_form(network) for stream, network in folded.items()}
+            in_int8 = set(ranges) if dtype == "int8" else set()
+            folded = {
+                stream: int8_form(network, ranges[stream]) if stream in in_int8 else fast_form(network)
+                for stream, network in folded.items()
+            }
         self.networks = {
             stream: Scaled(network, BACKBONES[backbone], preset, stream, dtype).eval()
             for stream, network in folded.items()
@@ -123,7 +135,7 @@ class Scaled(nn.Module):
 
     def __init__(self, network: nn.Module, backbone: Backbone, preset: Preset, stream: str, dtype: Dtype) -> None:
         super().__init__()
-        self.network, self.backbone, self.preset, self.dtype = network, backbone, preset, getattr(torch, dtype)
+        self.network, self.backbone, self.preset, self.dtype = network, backbone, preset, float_type(dtype)
         self.scale = self.scale_rgb if stream == "rgb" else self.scale_flow
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from lad.device import kind_of
 from lad.extract.failures import is_out_of_memory
 
-Dtype = Literal["float32", "float16", "bfloat16"]
+Dtype = Literal["float32", "float16", "bfloat16", "int8"]
 Preset = Literal["kinetics", "wan2021"]
 
 # What the network is to see as one: each clip by itself, or the clips of a batch as the piece of video that they are.
@@ -37,9 +37,16 @@ def choose_dtype(wanted: Literal["auto"] | Dtype, device: str, preset: Preset) -
     return wanted
 
 
+def float_type(dtype: Dtype) -> Any:
+    """torch's type of what enters a network, and of its floating-point weights. With `int8` it rounds by itself."""
+    import torch
+
+    return torch.float32 if dtype == "int8" else getattr(torch, dtype)
+
+
 def has_fast_form(device: str, dtype: Dtype) -> bool:
     """Whether a network runs in its fast form: not on a GPU, or in half precision, which is too coarse for it."""
-    return kind_of(device) == "cpu" and dtype == "float32"
+    return kind_of(device) == "cpu" and dtype in ("float32", "int8")
 
 
 def batches_at_once(device: str, threads: int, pieces: int) -> int:
@@ -67,7 +74,7 @@ def torch_function(network: Any, device: str, dtype: Dtype, threads: int) -> Cli
     """
     import torch
 
-    network = network.to(device=device, dtype=getattr(torch, dtype), memory_format=torch.channels_last_3d)
+    network = network.to(device=device, dtype=float_type(dtype), memory_format=torch.channels_last_3d)
     return _on_cpu(network, threads) if kind_of(device) == "cpu" else halving(_on_gpu(network, device))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lad.config import ExtractConfig, Stream
-from lad.device import STEADY_THREADS, kind_of, numerics, repeatable
+from lad.device import STEADY_THREADS, DeviceError, kind_of, numerics, repeatable
 from lad.extract import motion, stillness
 from lad.extract.clips import ClipSpec
 from lad.extract.cost import threads_in
@@ -15,6 +15,7 @@ from lad.extract.flow import FLOW_METHODS
 from lad.extract.runtime import Context, Dtype, Preset, choose_dtype
 from lad.memory import machine_memory
 from lad.models import weights
+from lad.models.cpu import ranges
 from lad.models.published import NETWORKS
 from lad.models.registry import BACKBONES
 from lad.text import unknown
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lad.extract.extractor import FeatureExtractor
 
 CODE_VERSION = 2  # raised by hand when the same input gives other features, by more than rounding (1e-4)
+INT8_CODE_VERSION = 1  # the same, of networks in 8-bit integers
 MOTION_CODE_VERSION = 1  # the same, of motion
 LAYER_CODE_VERSION = 1  # the same, of layers
 EXTRACT = "extract"  # the stage's name in fingerprints and the manifest
@@ -71,13 +73,20 @@ class FeatureRecipe:
         """How many numbers each of them has for a clip."""
         return tuple(stream_dim(self.backbone, stream) for stream in self.streams)
 
+    def dtype_of(self, stream: str) -> Dtype:
+        """The precision of a stream's network: flow stays in float32 where rgb is in 8-bit integers.
+
+        On footage where little moves, flow's features differ so little from clip to clip that 8 bits lose it.
+        """
+        return "float32" if self.dtype == "int8" and stream != "rgb" else self.dtype
+
     def facts(self, stream: str) -> dict[str, object]:
         """What the features of one stream depend on, as plain data."""
         if stream == motion.MOTION:
             return {**self._motion_facts(), **self._reader_facts(), **self._still_facts()}
         stream, _, layer = stream.partition(".")
         # Every number of threads gives the features that two give, so those of an older lad with two stay valid.
-        numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype}
+        numbers = {**numerics(self.device, STEADY_THREADS), "dtype": self.dtype_of(stream)}
         facts: dict[str, object] = {
             "stage": EXTRACT,
             "code": CODE_VERSION,
@@ -96,6 +105,8 @@ class FeatureRecipe:
             facts["short_side"] = self.clips.rgb_short_side
         if self.context != "clip":
             facts["context"] = self.context
+        if self.dtype_of(stream) == "int8":
+            facts["int8"] = f"{INT8_CODE_VERSION}, ranges {ranges.identity()}"
         if layer:
             facts |= {"layer": layer, "layer_code": LAYER_CODE_VERSION}
         return {**facts, **self._reader_facts(), **self._still_facts()}
@@ -161,14 +172,20 @@ def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: boo
         given: all features were made by somebody else, so that nobody knows of which weights.
 
     Raises:
-        weights.WeightsError: weights are not in the cache (`needed_weights` names them), or do not fit.
+        weights.WeightsError: weights are not in the cache (`needed_weights` names them), do not fit, or are
+            another copy than the one that `int8` is known for.
+        DeviceError: 8-bit integers are asked of a GPU.
     """
+    if extract.dtype == "int8" and kind_of(device) != "cpu" and not given:
+        raise DeviceError("extract.dtype int8 is for a CPU: set it to auto, or pass --device cpu")
     names: dict[str, str] = {stream: weights_name(extract, stream) for stream in extract.streams}
     if given:
         identities = dict.fromkeys(names, f"{UNKNOWN_WEIGHTS}: the features were given")
     else:
         seed, backbone = extract.weights_seed, extract.backbone
         identities = {s: weights.identity(name, backbone=backbone, stream=s, seed=seed) for s, name in names.items()}
+        if extract.dtype == "int8" and "rgb" in names:
+            ranges.check(names["rgb"], identities["rgb"].rpartition(":")[2])
     return FeatureRecipe(
         clips=clip_spec(extract, device),
         backbone=extract.backbone,
@@ -248,6 +265,8 @@ def recipe_problems(extract: ExtractConfig) -> Iterator[str]:
         else:
             name = weights_name(extract, stream)
             yield from _weights_problems(f"extract.weights.{stream}", name, extract.backbone, stream)
+    if extract.dtype == "int8":
+        yield from _int8_problems(extract)
     if (dim := sum(stream_dim(extract.backbone, stream) for stream in configured_streams(extract))) % 16:
         yield f"extract: {dim} numbers a clip; the detector needs a multiple of 16"
 
@@ -257,6 +276,17 @@ def _weights_problems(key: str, name: str, backbone: str, stream: str) -> Iterat
         weights.check(name, backbone=backbone, stream=stream)
     except weights.WeightsError as error:
         yield f"{key}: {error}"
+
+
+def _int8_problems(extract: ExtractConfig) -> Iterator[str]:
+    """Of what it is not known how large activations become."""
+    instead = "set extract.dtype to float32"
+    if extract.preset != "kinetics":
+        yield f"extract.dtype: int8 is not known for preset {extract.preset}, only for kinetics: {instead}"
+    if "rgb" not in extract.streams:
+        yield f"extract.dtype: int8 is for rgb, which extract.streams does not name: {instead}"
+    elif (name := weights_name(extract, "rgb")) not in ranges.known():
+        yield f"extract.dtype: int8 is known for weights {', '.join(ranges.known())}, not for {name}: {instead}"
 
 
 def _flow_weights(extract: ExtractConfig) -> str | None:
@@ -281,6 +311,7 @@ def load_extractor(recipe: FeatureRecipe) -> FeatureExtractor:
 
     Raises:
         weights.WeightsError: their weights are not in the cache, or damaged there.
+        Int8Error: this machine cannot compute in 8-bit integers.
     """
     from lad.extract.extractor import FeatureExtractor
 
@@ -302,4 +333,5 @@ def load_extractor(recipe: FeatureRecipe) -> FeatureExtractor:
             dtype=recipe.dtype,
             threads=threads,
             layers=recipe.layers,
+            ranges={s: ranges.load(name) for s, name in recipe.weights.items() if recipe.dtype_of(s) == "int8"},
         )

@@ -28,6 +28,7 @@ NAMES = {
     "alarms_per_day": "score.alarms_per_day",
     "camera": "score.source, source in the dataset:",
     "layer": "extract.layers",
+    "int8": "extract.dtype int8, version",
     "events": "score.merge_seconds, score.min_seconds",
     "classes": "categories",
     "clicks": "how intervals grow around clicks, version",

@@ -11,6 +11,7 @@ from pathlib import Path
 from helpers.places import CONFIGS, REPOSITORY
 
 from lad.detector.included import FOLDER
+from lad.models.cpu.ranges import FILE as RANGES
 
 
 def test_a_wheel_has_every_configuration_the_detectors_and_the_free_name(tmp_path: Path) -> None:
@@ -29,6 +30,7 @@ def test_a_wheel_has_every_configuration_the_detectors_and_the_free_name(tmp_pat
     assert shipped == {path.name: path.read_text() for path in CONFIGS.iterdir()}
     assert (installed / "demo" / "demo.yaml").read_text() == shipped["demo.yaml"]
     assert len((installed / "models" / "kinetics400.txt").read_text().splitlines()) == 400
+    assert (installed / "models" / "cpu" / RANGES.name).read_bytes() == RANGES.read_bytes()
     detectors = {path.name: path.read_bytes() for path in (installed / "detectors").iterdir()}
     assert detectors == {path.name: path.read_bytes() for path in FOLDER.iterdir()} and detectors
     say = "from pathlib import Path; from lad.config import load_config; print(load_config(Path('ped2'), []).name)"

@@ -64,7 +64,7 @@ def _max_along(clip: torch.Tensor, dim: int, kernel: int, stride: int) -> torch.
     return best
 
 
-def _pool_neighbours(clip: torch.Tensor) -> torch.Tensor:
+def pool_neighbours(clip: torch.Tensor) -> torch.Tensor:
     """`max_pool_same` of 3x3x3 at stride 1, a few frames at a time, so that intermediate results stay small."""
     pooled = torch.empty_like(clip)
     for first in range(0, len(clip), FRAMES):
@@ -117,7 +117,7 @@ class FastMixed(nn.Module):
         found = clip.new_empty(*clip.shape[:3], sum(self.widths))
         branch_0, branch_1, branch_2, branch_3 = found.split(self.widths, dim=-1)
         # The branch that needs the most memory beside its result comes first.
-        self.branch_3(_pool_neighbours(clip), branch_3)
+        self.branch_3(pool_neighbours(clip), branch_3)
         self.branch_0(clip, branch_0)
         reduced = self.reduce(clip, clip.new_empty(*clip.shape[:3], sum(self.reduced)))
         for_branch_1, for_branch_2 = reduced.split(self.reduced, dim=-1)
