@@ -212,6 +212,8 @@ def other_features(
     keys += ["motion", "crops", "fps", "clip_stride"]
     keys += [key for key, stream in (("rgb_short_side", "rgb"), ("flow", "flow")) if stream in now["streams"]]
     found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
+    if "rgb" in now["streams"] and (then["dtype"] == "int8") != (now["dtype"] == "int8"):  # all others are alike
+        found.append(f"dtype {then['dtype']}, now {now['dtype']}")
     for stream, identity in identities.items():
         if checkpoint.weights.get(stream, identity) != identity:
             found.append(f"{stream} weights {checkpoint.weights[stream]}, now {identity}")
@@ -335,7 +337,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         checkpoint = Checkpoint(**parts)
         made_with = checkpoint.config
         if made_with is not None and not (
-            isinstance(made_with, Mapping) and isinstance(made_with.get("extract"), Mapping)
+            isinstance(made_with, Mapping)
+            and isinstance(made_with.get("extract"), Mapping)
+            and isinstance(made_with.get("train", {}), Mapping)
         ):
             raise _does_not_say(path)
     else:

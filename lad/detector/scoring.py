@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 FEWEST_WARNED = 2  # one of a short video may be chance
+FEWEST_COMPARED = 4  # clips of a video whose median says what is usual in it
 WARNED_SHARE = 0.1  # of a video's clips: if so many are unfamiliar, a warning says so
 
 
@@ -308,9 +309,16 @@ class Scorer:
             clip_classes=found.classes,
             clip_of_frame=clip_of_frame,
             votes=found.votes if self.tail is None else np.zeros_like(found.votes),
-            warnings=[*warnings, *_told_of(familiar)],
+            warnings=[*warnings, *_told_of(familiar), *_too_few(seen)],
             unfamiliar=None if familiar is None else int((familiar < 1).sum()),
         )
+
+
+def _too_few(features: ClipFeatures) -> list[str]:
+    """A warning, if there are too few clips to compare one of them with."""
+    if features.usual is None or features.clips >= FEWEST_COMPARED:
+        return []
+    return [f"{features.clips} clips do not tell what is usual in a video, so that its scores mean little"]
 
 
 def _told_of(familiar: np.ndarray | None) -> list[str]:

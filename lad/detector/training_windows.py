@@ -94,21 +94,26 @@ def open_labelled(
         whole: each frame has the label of its video.
         relative: the features are without what is usual in their video.
     """
-    for video in videos:
-        source = features[video.id]
-        labelled = video.known_frames(source.frames) if video.unlabelled else None
-        clicks: tuple[int, ...] = ()
-        if whole:
-            truth = np.full(source.frames, video.is_abnormal)
-        elif clicks := tuple(min(one.frame, source.frames - 1) for one in video.events if isinstance(one, Click)):
-            truth = np.zeros(source.frames, dtype=bool)
-            truth[list(clicks)] = True
-            labelled = truth
-        else:
-            truth = video.frame_labels(source.frames)
-        label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
-        opened = source.open().relative() if relative else source.open()
-        yield TrainingVideo(source, opened, truth, label, labelled, clicks, video.group)
+
+    def opened(video: Video) -> ClipFeatures:
+        found = features[video.id].open()
+        return found.relative() if relative else found
+
+    with ThreadPoolExecutor(READERS) as readers:
+        for video, of_video in zip(videos, readers.map(opened, videos), strict=True):
+            source = features[video.id]
+            labelled = video.known_frames(source.frames) if video.unlabelled else None
+            clicks: tuple[int, ...] = ()
+            if whole:
+                truth = np.full(source.frames, video.is_abnormal)
+            elif clicks := tuple(min(one.frame, source.frames - 1) for one in video.events if isinstance(one, Click)):
+                truth = np.zeros(source.frames, dtype=bool)
+                truth[list(clicks)] = True
+                labelled = truth
+            else:
+                truth = video.frame_labels(source.frames)
+            label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
+            yield TrainingVideo(source, of_video, truth, label, labelled, clicks, video.group)
 
 
 @dataclass(frozen=True)

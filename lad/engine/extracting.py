@@ -13,11 +13,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from lad.device import STEADY_THREADS, check_device, repeatable
+from lad.device import STEADY_THREADS, repeatable
 from lad.engine.handover import staged
 from lad.engine.messages import Doing, Extracted, File, Result, Setup, Task
 from lad.extract.extraction import Computed, DeviceBroken, Event, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Started
+from lad.extract.read_torchcodec import check_torchcodec
 from lad.extract.video import VideoInfo
 from lad.features.recipe import load_extractor
 from lad.files import file_sha256, leftover_name
@@ -55,7 +56,8 @@ class Extracting:
         self._partials: dict[str, Partial] = {}
         self._doing: dict[str, Doing] = {}
         self._stop, self._over = threading.Event(), threading.Event()
-        check_device(setup.recipe.device)
+        if setup.recipe.clips.reader == "torchcodec":
+            check_torchcodec()
         self._extractor = load_extractor(setup.recipe)
         self._closing = ExitStack()
         self._scratch = self._closing.enter_context(held_folder(Path(tempfile.gettempdir()), SCRATCH))

@@ -134,9 +134,13 @@ class Lost:
 
 @dataclass(frozen=True)
 class Gone:
-    """A process is dead or cannot be reached: what it was doing is lost, and it takes nothing until it is `Ready`."""
+    """A process is dead or cannot be reached: what it was doing is lost, and it takes nothing until it is `Ready`.
+
+    `drained`: somebody takes its node away, which is no fault of what it was doing.
+    """
 
     why: str
+    drained: bool = False
 
 
 @dataclass(frozen=True)

@@ -194,8 +194,8 @@ class _Pool:
                 self.refused.pop(name, None)
             case Refused(node, why):
                 self._refuse(name, node, why)
-            case Gone(why):
-                yield from self._lose(name, why)
+            case Gone(why, drained):
+                yield from self._lose(name, why, drained=drained)
             case Alive(doing) if member:
                 for one in doing:
                     yield from self._progress(member, one)
@@ -232,13 +232,18 @@ class _Pool:
             case Lost():
                 yield from self._retry(video, member.node, "worker", word.why)
 
-    def _lose(self, name: str, why: str) -> Iterator[PoolEvent]:
-        """A process is gone, with all that it was doing."""
+    def _lose(self, name: str, why: str, *, drained: bool = False) -> Iterator[PoolEvent]:
+        """A process is gone, with all that it was doing; `drained`: whoever is free next does it."""
         member = self.members.pop(name, None)
         if member:
             self.say(f"warning: lost a process on {member.node}: {why}")
-            for video in member.trying.values():
-                yield from self._retry(video, member.node, "worker", why)
+            for video in reversed(member.trying.values()):  # what is put in front last is done first
+                if drained and not video.tries:
+                    self.waiting.appendleft(video.job)
+                elif drained:
+                    self.again.append(video)
+                else:
+                    yield from self._retry(video, member.node, "worker", why)
 
     def _retry(self, video: _Video, node: str, failure: Failure, why: str) -> Iterator[PoolEvent]:
         """Have a video done elsewhere, unless it was tried often enough."""

@@ -222,7 +222,7 @@ class RayCrew:
         for name, actor in self._actors.items():
             if actor.is_ready and actor.node in self._leaving:
                 self.restart(name)
-                yield name, Gone("its node is about to go")
+                yield name, Gone("its node is about to go", drained=True)
 
     def _room(self, nodes: Sequence[Mapping[str, Any]]) -> int:
         """How many actors the nodes have room for."""

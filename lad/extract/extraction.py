@@ -58,7 +58,7 @@ _Waiting = Future[_Result] | Event
 
 def extract_videos(
     jobs: Iterable[Job | None],
-    ready: Callable[[], FeatureExtractor],
+    load: Callable[[], FeatureExtractor],
     *,
     batch_clips: int,
     workers: int,
@@ -71,7 +71,8 @@ def extract_videos(
 
     Args:
         jobs: the videos; None among them: there is none now, and there will be more.
-        ready: gives their networks. It is called once, when the first decoder is at work: both take a while to begin.
+        load: gives their networks, loaded now or before. It is called once, when the first decoder is at work: both
+            take a while to begin.
         batch_clips: that their batches have at most.
         workers: decoding processes.
         stall_seconds: a process that shows no progress for so long is ended.
@@ -89,7 +90,7 @@ def extract_videos(
 
     with closing(decode_videos(noted(), workers=workers, stall_seconds=stall_seconds)) as messages:
         begun = list(islice(messages, 1))
-        extractor = ready()
+        extractor = load()
         at_once = extractor.batches_at_once(batch_clips)
         yield from compute(chain(begun, messages), extractor.by_layer, at_once, known)
 

@@ -67,10 +67,12 @@ class FeatureExtractor:
         self.crops, self.context, self.dtype = crops, context, dtype
         self.device, self.threads = device, threads
         folded = {stream: fold_batch_norm(network.eval()) for stream, network in networks.items()}
+        self.in_int8 = set(ranges) if dtype == "int8" and has_fast_form(device, dtype) else set()
+        if dtype == "int8" and not self.in_int8:
+            raise ValueError("int8 is for a CPU, and for networks whose ranges are known")
         if has_fast_form(device, dtype):
-            in_int8 = set(ranges) if dtype == "int8" else set()
             folded = {
-                stream: int8_form(network, ranges[stream]) if stream in in_int8 else fast_form(network)
+                stream: int8_form(network, ranges[stream]) if stream in self.in_int8 else fast_form(network)
                 for stream, network in folded.items()
             }
         self.networks = {
@@ -106,7 +108,8 @@ class FeatureExtractor:
         views = np.stack([self.functions[stream](self._pieces(view)) for view in crop_views(clips, self.crops, stream)])
         if not np.isfinite(views).all():
             clip = int(np.flatnonzero(~np.isfinite(views).all(axis=(0, 2)))[0])
-            raise NotFinite(stream, clip, self.dtype)
+            in_float32 = self.dtype == "int8" and stream not in self.in_int8
+            raise NotFinite(stream, clip, "float32" if in_float32 else self.dtype)
         return views[0] if self.crops == 1 else views
 
     def by_layer(self, stream: str, clips: np.ndarray) -> dict[str, np.ndarray]:

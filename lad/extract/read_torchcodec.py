@@ -25,6 +25,12 @@ from lad.extract.video import MIN_BLOCK, VideoError, VideoInfo
 FRAMES_AT_ONCE = 8  # that are taken from the device together: 50 MB of 1080p
 NO_MEMORY = "no memory for one more decoder of torchcodec: free some, or have fewer (--workers)"
 
+# What torchcodec 0.17 says, by its source, where the driver's video library is not there or CUDA's error 2 (no memory)
+# came of it. Not seen on a card.
+NO_LIBRARY = "NVcuvid unavailable"
+NO_ROOM = "NVDEC decoder: 2"
+CAPABILITY = "in a container, set NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+
 
 class ReaderMissing(LadError):
     """torchcodec is not here, or cannot be used."""
@@ -76,13 +82,21 @@ def open_torchcodec(path: Path, probe: Probe, device: str) -> Any | None:
             str(path.absolute()), stream_index=probe.track, dimension_order="NHWC", num_ffmpeg_threads=1, device=device
         )
     except (RuntimeError, ValueError, OSError) as error:  # a name that is not UTF-8 is a ValueError
-        if is_out_of_memory(error):  # another reader would give other colours: at the next run there may be room
+        if _is_out_of_memory(error):  # another reader would give other colours: at the next run there may be room
             raise VideoError(NO_MEMORY, "worker") from error
+        if kind_of(device) != "cpu":
+            raise VideoError(f"torchcodec cannot use the GPU: {_line(error)}", "worker") from error
         return None
+    if kind_of(device) != "cpu" and NO_LIBRARY in str(decoder.cpu_fallback):
+        raise VideoError(f"torchcodec finds no {NO_LIBRARY.split()[0]}: {CAPABILITY}", "worker")
     said = decoder.metadata
     as_probed = len(decoder) == probe.packets and (said.width or 0) * (said.height or 0) == probe.pixels
     on_device = kind_of(device) == "cpu" or not decoder.cpu_fallback
     return decoder if as_probed and on_device else None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return is_out_of_memory(error) or NO_ROOM in str(error)
 
 
 def read_torchcodec(decoder: Any, schedule: Schedule, info: VideoInfo) -> Iterator[np.ndarray]:
@@ -101,7 +115,7 @@ def read_torchcodec(decoder: Any, schedule: Schedule, info: VideoInfo) -> Iterat
             batch = decoder.get_frames_in_range(start, start + len(due))
             frames, shown = batch.data.cpu().numpy(), batch.pts_seconds.cpu().numpy()
         except (RuntimeError, IndexError) as error:  # of a frame of another size, too
-            if is_out_of_memory(error):
+            if _is_out_of_memory(error):
                 raise VideoError(NO_MEMORY, "worker") from error
             raise ReaderGaveUp(f"torchcodec gave up after {start} of {len(times)} frames: {_line(error)}") from error
         if complaints:

@@ -123,7 +123,7 @@ class FeatureRecipe:
         }
 
     def _reader_facts(self) -> dict[str, object]:
-        """The first reader, where it is not decord: on a GPU it has colours of its own."""
+        """The first reader, where it is not decord: a GPU has colours of its own, and so may have another FFmpeg."""
         return {} if self.clips.reader == "decord" else {"reader": f"{self.clips.reader}, {kind_of(self.clips.device)}"}
 
     def _still_facts(self) -> dict[str, object]:
@@ -312,6 +312,7 @@ def load_extractor(recipe: FeatureRecipe) -> FeatureExtractor:
     Raises:
         weights.WeightsError: their weights are not in the cache, or damaged there.
         Int8Error: this machine cannot compute in 8-bit integers.
+        DeviceError: the device is not there.
     """
     from lad.extract.extractor import FeatureExtractor
 

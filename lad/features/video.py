@@ -9,6 +9,7 @@ import errno
 import mmap
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,15 +59,11 @@ class FeatureFile:
                 raise OSError(errno.EIO, "became shorter while it was in use", str(self.path)) from error
 
     def announce(self, crop: int, clips: np.ndarray) -> None:
-        """Have the system fetch these clips of a crop, where others lie between them: else it reads all from the disk.
-
-        Raises:
-            OSError: as reading them.
-        """
+        """Have the system fetch these clips of a crop where others lie between them: else it would read all of them."""
         numbers = self.shape[2] * self.strides[2]
         if self.strides[1] <= numbers or not hasattr(os, "posix_fadvise"):
             return
-        with self.path.open("rb", buffering=0) as file:
+        with suppress(OSError), self.path.open("rb", buffering=0) as file:  # a hint, which not all file systems take
             for start in (self.offset + crop * self.strides[0] + clips * self.strides[1]).tolist():
                 os.posix_fadvise(file.fileno(), start, numbers, os.POSIX_FADV_WILLNEED)
 
@@ -181,8 +178,8 @@ class ClipFeatures:
     def rows(self, crop: int, clips: np.ndarray | slice, *, alone: bool = False) -> np.ndarray:
         """`(clips, dim)` float32 of one crop; `alone`: of the other crops nothing is needed soon."""
         for part in self.parts if alone else ():
-            if isinstance(part, FeatureFile):
-                part.announce(crop, np.arange(self.clips)[clips])
+            if isinstance(part, FeatureFile) and isinstance(clips, np.ndarray):
+                part.announce(crop, clips)
         found = [part[crop, clips] for part in self.parts]
         rows = (found[0] if len(found) == 1 else np.hstack(found)).astype(np.float32, copy=False)
         return rows if self.usual is None else rows - self.usual[crop]

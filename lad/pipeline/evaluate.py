@@ -92,7 +92,7 @@ def evaluate_videos(
             "step": optimistic["step"],
             "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
         }
-    outputs = write_evaluation(work.folder, scored, metrics, reporter)
+    outputs = write_evaluation(work.folder, scored, metrics, reporter, then=", then `lad evaluate --force`")
     has_heat = made_with["supervision"] == "normal" and plots.can_draw()
     if has_heat and (checkpoint := _that_scored(project, work, first["checkpoint"])):
         heat, fps = work.folder / "plots" / "heat", {one.video.id: project.folder_fps(one.video) for one in scored}
@@ -263,12 +263,15 @@ def _taught_by(project: Project, work: Work, videos: Sequence[Video]) -> str:
 
 
 def write_evaluation(
-    folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], reporter: Reporter
+    folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], reporter: Reporter, *, then: str = ""
 ) -> list[Path]:
-    """Write `metrics.json` and the plots below `folder`; returns the files."""
+    """Write `metrics.json` and the plots below `folder`; returns the files.
+
+    `then`: what to run once Matplotlib is there.
+    """
     write_json(folder / "metrics.json", metrics)
     if not plots.can_draw():
-        reporter.say(f"evaluate: no plots: {plots.NEEDS}, then `lad evaluate --force`")
+        reporter.say(f"evaluate: no plots: {plots.NEEDS}{then}")
         return [folder / "metrics.json"]
     with reporter.progress("plots", len(scored)) as bar:
         drawn = plots.draw_evaluation(folder / "plots", scored, metrics, on_plot=bar.advance)

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from lad.pipeline.drift import counted
 from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
 from lad.pipeline.inventory import find_features
-from lad.pipeline.known_cameras import camera_facts, get_to_know, told_of
+from lad.pipeline.known_cameras import camera_facts, get_to_know, normal_footage, told_of
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
 from lad.pipeline.scored import STAGE
@@ -164,7 +165,10 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     scorer_of = cache(lambda camera: _scorer(project, recipe, read(), path, camera))
     if project.config.score.source:
         check_source(read(), path, project.config.score.source)
-    features, failed = find_features(project, recipe, work, asked, reporter, project.footage)
+    if project.videos and not project.scored:
+        raise StageError("score.videos is test, and no video is in the split `test`: set -o score.videos=all")
+    needed = {video.id: video for video in (*project.scored, *chain(*normal_footage(project).values()))}
+    features, failed = find_features(project, recipe, work, asked, reporter, list(needed.values()))
     result.failed = {item: f"has no features: {reason}" for item, reason in failed.items()}
     _check_detector(project, work, path, verify=asked.verify)
     checkpoint_sha256 = work.manifest.content_sha256(path, verify=asked.verify)

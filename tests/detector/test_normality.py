@@ -245,6 +245,15 @@ def test_motion_alone_depends_on_no_network() -> None:
     assert other_features(checkpoint, slower, {}, given=False) == ["fps None, now 5.0"]
 
 
+def test_features_in_8_bits_are_others_than_those_in_any_float() -> None:
+    checkpoint = learned().checkpoint(setup())
+    checkpoint.config = {"extract": ExtractConfig(dtype="float16").model_dump(mode="json")}
+    assert other_features(checkpoint, ExtractConfig(dtype="bfloat16"), {}, given=False) == []
+    said = ["dtype float16, now int8"]
+    assert other_features(checkpoint, ExtractConfig(dtype="int8"), {}, given=False) == said
+    assert other_features(checkpoint, ExtractConfig(dtype="int8", streams=["flow"]), {}, given=False) == []
+
+
 def test_motion_alone_can_be_asked_for_again_when_it_scores(tmp_path: Path) -> None:
     checkpoint = learned().checkpoint(setup())
     made_with = {"extract": {"streams": [], "motion": True}, "train": {"detector": "normality"}}

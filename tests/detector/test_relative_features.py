@@ -110,3 +110,6 @@ def test_a_detector_that_learned_so_scores_so(tmp_path: Path) -> None:
     assert np.allclose(here.frames, there.frames, atol=1e-4) and here.unfamiliar == there.unfamiliar
     assert not np.allclose(raw_here.frames, raw_there.frames, atol=1e-2)
     assert raw_there.unfamiliar == CLIPS
+    short = ClipFeatures([np.zeros((1, 2, DIM), dtype=np.float32)])
+    scorer = make_scorer(load_checkpoint(tmp_path / "video" / "best.pt"), "cpu")
+    assert "2 clips do not tell what is usual in a video" in scorer(short, evenly_spaced(32, 25.0)).warnings[-1]

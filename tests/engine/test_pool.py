@@ -149,6 +149,21 @@ def test_a_video_that_is_lost_three_times_has_failed_and_the_others_are_done() -
     assert {event.item for event in events if isinstance(event, Made)} == {"1", "2"}
 
 
+def test_a_video_whose_machines_are_taken_away_again_and_again_is_done_and_before_what_waits() -> None:
+    tried: list[str] = []
+
+    def answers(name: str, task: Task) -> Word:
+        tried.append(task.video_id)
+        if tried.count("spot") <= TRIES and task.video_id == "spot":
+            return Gone("its node is about to go", drained=True)
+        return extracted(name, task)
+
+    events = run(FakeCrew(answers, "a/0"), "spot", "1", "2", "3")
+    assert {event.item for event in events if isinstance(event, Made)} == {"spot", "1", "2", "3"}
+    assert not [event for event in events if isinstance(event, Failed)]
+    assert tried.index("3") > max(place for place, video in enumerate(tried) if video == "spot")
+
+
 def test_one_try_that_comes_to_nothing_is_tried_elsewhere() -> None:
     def answers(name: str, task: Task) -> Word:
         return Lost(task.name, "its object is lost") if name == "a/0" else extracted(name, task)

@@ -222,6 +222,10 @@ def test_of_a_dataset_the_test_videos_alone_may_be_scored(lad, root, tmp_path):
     assert ours["auc"] == of_all["auc"], "what is measured is the same"
     status, _, err = lad("score", *benchmark(root, tmp_path / "work"))
     assert status == 0 and items(tmp_path / "work", "score").keys() == set(VIDEOS), "the others are scored when asked"
+    listing = prepared(lad, root)
+    listing.write_text(listing.read_text().replace(",test,", ",,"))
+    status, _, err = lad("score", *dataset(root, tmp_path / "work", "score.videos=test"))
+    assert status == 2 and "score.videos is test, and no video is in the split `test`" in err.splitlines()[-1]
 
 
 def test_each_file_is_looked_at_for_numbers_once(lad, root, tmp_path, monkeypatch):
