@@ -41,7 +41,6 @@ from lad.tables import markdown_table
 WORK = Path("runs/label_kinds")
 CLICK_SEEDS = range(5)
 MIL = ("train.detector=mil", "train.dropout=0.5")  # as in configs/*-weak.yaml
-RELATIVE = ("train.adapt=video",)
 
 
 @dataclass(frozen=True)
@@ -63,19 +62,11 @@ class Set:
 
 @dataclass(frozen=True)
 class Row:
-    """What the training videos' labels say, and what learns from them.
-
-    Attributes:
-        labels: `train.supervision`.
-        detector: `train.detector`.
-        changes: of the set's configuration.
-        how: that they change, as the table says it.
-    """
+    """What the training videos' labels say, and what learns from them."""
 
     labels: str
     detector: str
     changes: tuple[str, ...] = ()
-    how: str = ""
 
     @property
     def seeds(self) -> Sequence[int]:
@@ -83,7 +74,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        return ", ".join(filter(None, (self.labels, self.detector, self.how)))
+        return f"{self.labels}, {self.detector}"
 
 
 SETS = {
@@ -97,8 +88,6 @@ ROWS = (
     Row("clicks", "mil", MIL),
     Row("videos", "linear"),
     Row("videos", "mil", MIL),
-    Row("videos", "linear", RELATIVE, "adapt=video"),
-    Row("videos", "mil", (*MIL, *RELATIVE), "adapt=video"),
 )
 Scored = dict[str, dict[str, Any]]  # "split/seed" -> video id -> source, truth, scores
 
@@ -139,7 +128,7 @@ def measure(name: str, data: Path) -> None:
 
 
 def row_file(name: str, row: Row) -> Path:
-    return WORK / "rows" / name / f"{row.name.replace(', ', '_')}.json"
+    return WORK / "rows" / name / f"{row.labels}_{row.detector}.json"
 
 
 def codes() -> list[int]:

@@ -222,12 +222,11 @@ class TrainConfig(Section):
     val_fraction: float = Field(
         0.2, ge=0.001, lt=1, description="share of the sources that is held out, where dataset.csv has no `val` rows"
     )
-    adapt: Literal["none", "source", "video"] = Field(
+    adapt: Literal["none", "source"] = Field(
         "none",
         description=(
             "`source`: the detector also learns how to score a camera whose normal footage it is shown "
-            "(`lad score --normal`); it needs labels of frames, and normal footage of several sources. `video`: it "
-            "sees how a clip differs from what is usual in its video, and never the place itself"
+            "(`lad score --normal`); it needs labels of frames, and normal footage of several sources"
         ),
     )
     seed: Seed = Field(0, description="of the detector's first weights, of batches and of what is held out")

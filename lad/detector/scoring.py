@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 
 FEWEST_WARNED = 2  # one of a short video may be chance
-FEWEST_COMPARED = 4  # clips of a video whose median says what is usual in it
 WARNED_SHARE = 0.1  # of a video's clips: if so many are unfamiliar, a warning says so
 
 
@@ -205,7 +204,6 @@ class Scorer:
         alarms_per_day: of normal footage, that the threshold is for; None: it was chosen otherwise.
         familiar: tells how familiar clips are; None: nobody knows.
         known_cameras: how it scores a camera whose normal footage it was shown; None: it was not trained for that.
-        relative: it learned from features without what is usual in their video.
     """
 
     detector: Detector | VideoDetector
@@ -220,7 +218,6 @@ class Scorer:
     alarms_per_day: float | None = None
     familiar: Familiar | None = None
     known_cameras: KnownCameras | None = None
-    relative: bool = False
 
     def at(self, camera: Camera) -> Scorer:
         """It for a camera that it knows; as it is where it was not trained for that, or there is no footage."""
@@ -272,9 +269,8 @@ class Scorer:
             CheckpointError: the detector is for features of another length.
             ScoreError: its scores are not finite.
         """
-        seen = features.relative() if self.relative else features
-        found = self._found(seen, on_part)
-        familiar = self.familiar(seen) if self.familiar else None
+        found = self._found(features, on_part)
+        familiar = self.familiar(features) if self.familiar else None
         frames = self._final(timeline.by_frame(found.clips), timeline)
         clip_of_frame = timeline.clip_of_frame(len(found.clips))
         ends = timeline.ends
@@ -309,16 +305,9 @@ class Scorer:
             clip_classes=found.classes,
             clip_of_frame=clip_of_frame,
             votes=found.votes if self.tail is None else np.zeros_like(found.votes),
-            warnings=[*warnings, *_told_of(familiar), *_too_few(seen)],
+            warnings=[*warnings, *_told_of(familiar)],
             unfamiliar=None if familiar is None else int((familiar < 1).sum()),
         )
-
-
-def _too_few(features: ClipFeatures) -> list[str]:
-    """A warning, if there are too few clips to compare one of them with."""
-    if features.usual is None or features.clips >= FEWEST_COMPARED:
-        return []
-    return [f"{features.clips} clips do not tell what is usual in a video, so that its scores mean little"]
 
 
 def _told_of(familiar: np.ndarray | None) -> list[str]:
@@ -390,5 +379,4 @@ def make_scorer(
         alarms_per_day,
         familiar_of(detector, checkpoint.familiar),
         KnownCameras(**checkpoint.known_cameras) if checkpoint.known_cameras else None,
-        (checkpoint.config or {}).get("train", {}).get("adapt") == "video",
     )

@@ -76,44 +76,26 @@ class TrainingVideo:
 
 
 def open_labelled(
-    videos: Sequence[Video],
-    features: Mapping[str, VideoFeatures],
-    classes: Sequence[str],
-    *,
-    whole: bool = False,
-    relative: bool = False,
+    videos: Sequence[Video], features: Mapping[str, VideoFeatures], classes: Sequence[str], *, whole: bool = False
 ) -> Iterator[TrainingVideo]:
-    """The videos with their labels and features, in order.
+    """The videos with their labels and features, in order; `whole`: each frame has the label of its video.
 
-    Of a video with clicks no other frame is labelled.
-
-    Args:
-        videos: to open.
-        features: of them, by their ids.
-        classes: names of the categories.
-        whole: each frame has the label of its video.
-        relative: the features are without what is usual in their video.
+    Of a video with clicks, else, no other frame is labelled.
     """
-
-    def opened(video: Video) -> ClipFeatures:
-        found = features[video.id].open()
-        return found.relative() if relative else found
-
-    with ThreadPoolExecutor(READERS) as readers:
-        for video, of_video in zip(videos, readers.map(opened, videos), strict=True):
-            source = features[video.id]
-            labelled = video.known_frames(source.frames) if video.unlabelled else None
-            clicks: tuple[int, ...] = ()
-            if whole:
-                truth = np.full(source.frames, video.is_abnormal)
-            elif clicks := tuple(min(one.frame, source.frames - 1) for one in video.events if isinstance(one, Click)):
-                truth = np.zeros(source.frames, dtype=bool)
-                truth[list(clicks)] = True
-                labelled = truth
-            else:
-                truth = video.frame_labels(source.frames)
-            label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
-            yield TrainingVideo(source, of_video, truth, label, labelled, clicks, video.group)
+    for video in videos:
+        source = features[video.id]
+        labelled = video.known_frames(source.frames) if video.unlabelled else None
+        clicks: tuple[int, ...] = ()
+        if whole:
+            truth = np.full(source.frames, video.is_abnormal)
+        elif clicks := tuple(min(one.frame, source.frames - 1) for one in video.events if isinstance(one, Click)):
+            truth = np.zeros(source.frames, dtype=bool)
+            truth[list(clicks)] = True
+            labelled = truth
+        else:
+            truth = video.frame_labels(source.frames)
+        label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
+        yield TrainingVideo(source, source.open(), truth, label, labelled, clicks, video.group)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import mmap
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,6 @@ from lad.errors import LadError
 from lad.extract.sampling import Timeline, evenly_spaced
 from lad.features.layout import OWN, axes_of
 from lad.files import read_npy
-
-USUAL_CLIPS = 4096  # at most so many, evenly spaced, tell what is usual in a video: it may last for days
 
 
 class FeaturesError(LadError):
@@ -157,11 +155,9 @@ class ClipFeatures:
 
     Attributes:
         parts: `(crops, clips, dim)` float each, which stand side by side.
-        usual: `(crops, dim)` float32, taken off every clip; None: the features are as they were made.
     """
 
     parts: Sequence[FeatureFile | CropFiles | np.ndarray]
-    usual: np.ndarray | None = None
 
     @property
     def crops(self) -> int:
@@ -180,15 +176,8 @@ class ClipFeatures:
         for part in self.parts if alone else ():
             if isinstance(part, FeatureFile) and isinstance(clips, np.ndarray):
                 part.announce(crop, clips)
-        found = [part[crop, clips] for part in self.parts]
-        rows = (found[0] if len(found) == 1 else np.hstack(found)).astype(np.float32, copy=False)
-        return rows if self.usual is None else rows - self.usual[crop]
-
-    def relative(self) -> ClipFeatures:
-        """They without what is usual in the video: the median of each number over its clips."""
-        some = slice(0, self.clips, -(-self.clips // USUAL_CLIPS))
-        usual = [np.median(self.rows(crop, some), axis=0) for crop in range(self.crops)]
-        return replace(self, usual=np.stack(usual))
+        rows = [part[crop, clips] for part in self.parts]
+        return (rows[0] if len(rows) == 1 else np.hstack(rows)).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)

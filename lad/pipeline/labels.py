@@ -41,10 +41,10 @@ def check_labels_of(
         check_training(chosen, classes, config)
         say(f"train: {counted_labels(chosen)}")
         say(f"train: {_taught_by(chosen, config.train)}")
-        if config.train.adapt != "video" and _teach_places(chosen, config.train):
+        if _teach_places(chosen, config.train):
             say(
                 "warning: no source has both normal and abnormal training videos: labels of videos may teach the "
-                "places instead of the events; add videos of the other kind to the sources, or try -o train.adapt=video"
+                "places instead of the events: add videos of the other kind to the sources"
             )
     if "evaluate" in names:
         test_videos(videos)
@@ -75,11 +75,6 @@ def check_training(videos: Sequence[Video], classes: Sequence[str], config: Conf
     if config.train.adapt == "source":
         _check_cameras(videos, supervision)
     if supervision == "normal":
-        if config.train.adapt == "video":
-            raise StageError(
-                "train.adapt is video, and a detector of normal footage alone has to know the place: leave it out "
-                "(-o train.adapt=none)"
-            )
         return
     if config.train.selection == "cross-validation" and any(video.split == "val" for video in videos):
         raise StageError(

@@ -128,8 +128,7 @@ def _measure(
     dealt = divide([v for v in pair.after if v.group in sources], min(parts, len(sources)), config.train.seed)
 
     def opened(side: str, videos: Sequence[Video], supervision: Supervision) -> dict[str, TrainingVideo]:
-        whole, relative = supervision == "videos", config.train.adapt == "video"
-        opening = open_labelled(videos, features, names[side], whole=whole, relative=relative)
+        opening = open_labelled(videos, features, names[side], whole=supervision == "videos")
         return {v.id: one for v, one in zip(videos, opening, strict=True)}
 
     names = {"before": project.unreviewed.classes, "after": project.classes}

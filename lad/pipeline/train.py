@@ -168,14 +168,14 @@ class _Training:
             released=project.config.protocol.released,
             by_test=project.config.protocol.by_test,
         )
-        whole, relative = supervision == "videos", project.config.train.adapt == "video"
+        whole = supervision == "videos"
         self.loaded: dict[str, TrainingVideo] = {}
         with reporter.progress("features", len(videos)) as bar:
-            opening = open_labelled(videos, features, project.classes, whole=whole, relative=relative)
+            opening = open_labelled(videos, features, project.classes, whole=whole)
             for video, opened in zip(videos, opening, strict=True):
                 self.loaded[video.id] = opened
                 bar.advance(video.id)
-        self.test = list(open_labelled(test, features, project.classes, relative=relative))
+        self.test = list(open_labelled(test, features, project.classes))
         total = sum(path.stat().st_size for video in videos for path in features[video.id].paths)
         clips = sum(opened.features.clips for opened in self.loaded.values())
         reporter.say(f"train: {len(videos)} videos, {clips} clips, {filesize.decimal(total)} of features")

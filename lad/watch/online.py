@@ -96,11 +96,6 @@ class Eye:
             raise WatchError("this detector sees whole videos, and a camera's never ends: take one that sees windows")
         if self.scorer.tail:
             raise WatchError(SMOOTHED)
-        if self.scorer.relative:
-            raise WatchError(
-                "this detector compares a clip with its whole video (train.adapt=video), and a camera's never ends: "
-                "take one that was trained without"
-            )
 
     @property
     def spec(self) -> ClipSpec:

@@ -230,7 +230,6 @@ def setting(text: str) -> tuple[str, str]:
         (NORMAL, [], "no training video has an event: there is nothing to learn from"),
         (NORMAL, [], "or, to learn from normal footage alone, -o train.detector=normality"),
         (NORMAL, ["supervision=normal"], "the detector aed_t cannot learn from that: set train.detector=normality"),
-        (NORMAL, ["detector=normality", "adapt=video"], "train.adapt is video, and a detector of normal footage alone"),
         (GOOD, ["detector=normality"], "a, c: training videos with an event, and the detector normality is to learn"),
         (WEAK, ["detector=normality"], "write test, or nothing, in their column split"),
     ],
@@ -249,14 +248,13 @@ def test_labels_of_videos_that_may_teach_places_are_said() -> None:
         for name, room in rooms.items()
     ]
 
-    def warned(videos: list[Video], *keys: str) -> bool:
+    def warned(videos: list[Video]) -> bool:
         said: list[str] = []
-        config = load_config(None, ["train.detector=mil", *keys])
+        config = load_config(None, ["train.detector=mil"])
         check_labels_of(["train"], videos, ["Fire"], config, said.append)
         return any("no source has both normal and abnormal training videos" in line for line in said)
 
     assert warned(videos)
-    assert not warned(videos, "train.adapt=video")
     assert not warned([replace(video, source="one" if video.id in "ab" else "two") for video in videos])
     assert not warned([replace(video, source="") for video in videos])
     assert not warned([replace(video, source=video.id) for video in videos]), "each by itself: nobody knows the places"

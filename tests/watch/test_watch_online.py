@@ -12,19 +12,10 @@ from lad.extract.clips import ClipSpec
 from lad.watch.online import Eye, Pieces, WatchError
 
 
-def eye(
-    latency: str,
-    *,
-    window: int = 3,
-    batch: int = 4,
-    stride: int = 16,
-    still: int = 0,
-    relative: bool = False,
-    **detector: Any,
-) -> Eye:
+def eye(latency: str, *, window: int = 3, batch: int = 4, stride: int = 16, still: int = 0, **detector: Any) -> Eye:
     clips = ClipSpec(("rgb",), batch_clips=batch, stride=stride, still=still)
     recipe = SimpleNamespace(clips=clips, context="batch")
-    scorer = SimpleNamespace(detector=SimpleNamespace(window=window, **detector), tail=None, relative=relative)
+    scorer = SimpleNamespace(detector=SimpleNamespace(window=window, **detector), tail=None)
     return Eye(recipe, None, scorer, latency)  # type: ignore[arg-type]
 
 
@@ -51,8 +42,6 @@ def test_still_clips_of_a_camera_are_seen(latency: str) -> None:
 def test_a_detector_of_whole_videos_is_refused() -> None:
     with pytest.raises(WatchError, match="a camera's never ends"):
         eye("exact", max_clips=32)
-    with pytest.raises(WatchError, match=r"train\.adapt=video.* and a camera's never ends"):
-        eye("exact", relative=True)
 
 
 def test_with_low_latency_the_network_sees_each_clip_after_those_before_it() -> None:
