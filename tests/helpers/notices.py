@@ -100,13 +100,13 @@ class Receiver:
                 outer.requests.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
                 if answer == "hang":
                     outer.go_on.wait(60)
+                if answer == 200:  # before it is answered: the next one comes on another thread
+                    outer.taken.append(body.decode())
                 if isinstance(answer, int):
                     self.send_response(answer)
                     self.send_header("Location", "/elsewhere")
                     self.send_header("Content-Length", "0")
                     self.end_headers()
-                if answer == 200:
-                    outer.taken.append(body.decode())
 
             do_GET = do_POST
 
