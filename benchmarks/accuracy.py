@@ -48,8 +48,8 @@ from lad.memory import keep_freed
 from lad.pipeline.evaluate import CODE_VERSION as EVALUATE_CODE
 from lad.pipeline.facts import pairs
 from lad.pipeline.project import Project
-from lad.pipeline.score import CODE_VERSION as SCORE_CODE
-from lad.pipeline.score import read_scores
+from lad.pipeline.score_facts import CODE_VERSION as SCORE_CODE
+from lad.pipeline.scored import read_scores
 from lad.pipeline.train import CODE_VERSION as TRAIN_CODE
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN

@@ -32,7 +32,7 @@ from lad.detector.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from lad.detector.included import DEFAULT, DIGITS, FOLDER, Card, Measured
 from lad.evaluation.reliability import calibration_error, reliability
 from lad.files import file_sha256, write_bytes, write_json
-from lad.pipeline.score import read_scores
+from lad.pipeline.scored import read_scores
 from lad.version import VERSION
 from lad.work.layout import Work
 from lad.work.manifest import read_manifest

@@ -33,7 +33,7 @@ from lad.files import fingerprint, write_json
 from lad.pipeline.facts import pairs
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.run import open_project, ready_recipe, run_stages
-from lad.pipeline.score import read_scores
+from lad.pipeline.scored import read_scores
 from lad.pipeline.train import CLICKS_CODE
 from lad.pipeline.train import CODE_VERSION as TRAIN_CODE
 from lad.tables import markdown_table

@@ -25,7 +25,7 @@ from lad.dataset import Video, dataset_text, read_dataset
 from lad.evaluation.bootstrap import Measured, interval, resampled
 from lad.evaluation.metrics import average_precision, roc_auc
 from lad.files import write_bytes
-from lad.pipeline.score import read_scores
+from lad.pipeline.scored import read_scores
 from lad.tables import markdown_table
 
 MIN_FRAMES = 100  # of normal footage that teaches: what a detector has to have

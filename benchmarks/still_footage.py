@@ -35,7 +35,7 @@ from lad.extract import process_setup
 from lad.extract.clips import ClipSpec, seen_clips
 from lad.extract.readers import open_reader, read_frames
 from lad.files import frame_files
-from lad.pipeline.score import read_scores
+from lad.pipeline.scored import read_scores
 from lad.work.manifest import read_manifest
 
 DATA = Path(os.environ.get("LAD_DATA", Path(__file__).parents[1] / "../shared/data"))

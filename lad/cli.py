@@ -180,6 +180,7 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, report: bool, **opti
 
 @cli.command()
 @common_options
+@engine_options
 @click.option("--checkpoint", type=PLACE, help="Score with this detector first: a file, or a name as in `lad score`.")
 @click.option(
     "--scores",

@@ -24,19 +24,19 @@ def evaluate_scores(scores: Path, listed: Path | None, gt: Path | None, session:
     from lad.pipeline.evaluate_array import evaluate_array
     from lad.pipeline.evaluate_given import evaluate_given
 
-    config, reporter = session.config, session.reporter
+    config, asked, reporter = session.config, session.asked, session.reporter
     if config.protocol.splits > 1:
         raise click.UsageError("--scores: of which split? Give -o protocol.splits=1 -o protocol.seed=N")
     if gt and not (config.data.benchmark or config.data.dataset):
         with session.hold() as work:
-            result, metrics, place = evaluate_array(config, None, work, reporter, scores, gt, listed)
+            result, metrics, place = evaluate_array(config, None, work, asked, reporter, scores, gt, listed)
             status = session.end([result])
     else:
         with session.open() as (project, work):
             if gt:
-                result, metrics, place = evaluate_array(config, project, work, reporter, scores, gt, listed)
+                result, metrics, place = evaluate_array(config, project, work, asked, reporter, scores, gt, listed)
             else:
-                result, metrics, place = evaluate_given(project, work, reporter, scores, listed)
+                result, metrics, place = evaluate_given(project, work, asked, reporter, scores, listed)
             status = session.end([result])
     _print(session, result, metrics, place)
     return status

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: bool, **options: Any) -> int:
     """Say what is done, what failed, what is left, and what is running or was interrupted.
 
-    While several processes or machines extract, it says which, how fast, and how long still.
+    While several processes or machines are at work, it says which, how fast, and how long still.
 
     With -c, say too what of it is stale: not as this configuration would make it today, and why. Nothing is hashed or
     written. Where a detector of normal footage scored, it says how far recent footage has moved from what that learned
@@ -117,7 +117,7 @@ def _print_status(data: dict[str, Any], *, failed_only: bool) -> None:
 
 
 def _print_fleet(fleet: dict[str, Any]) -> None:
-    """Which nodes extract, how fast, for how long still."""
+    """Which nodes are at work, how fast, for how long still."""
     from lad.progress import duration
 
     nodes, in_flight = fleet["nodes"], fleet["in_flight"]
@@ -128,7 +128,7 @@ def _print_fleet(fleet: dict[str, Any]) -> None:
         said.append(f"{fleet['clips_per_second']:.1f} clips/s")
     if fleet["seconds_left"] is not None:
         said.append(f"about {duration(fleet['seconds_left'])} left")
-    click.echo(f"extracting: {', '.join(said)}")
+    click.echo(f"{fleet['what']}: {', '.join(said)}")
     for node, count in nodes.items():
         videos = sorted(video for video, where in in_flight.items() if where == node)
         click.echo(printable(f"  {node}: {count} at work: {', '.join(videos) or 'nothing'}"))

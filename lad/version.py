@@ -9,8 +9,11 @@ from pathlib import Path
 
 VERSION = "0.1.0"
 PACKAGE = Path(__file__).resolve().parent
+UNKNOWN = "unknown"
 COMMIT_DIGITS, HASH_DIGITS = 7, 8
-COMPUTES = ("torch", "av", "decord")
+DECODES, TORCHCODEC = ("torch", "av", "decord"), "torchcodec"  # of extraction, by any reader; by that one
+SCORES = ("torch", "numpy")
+DRAWS = ("matplotlib", "numpy")
 
 
 @cache
@@ -25,14 +28,14 @@ def code_version() -> str:
     return f"{VERSION}+{f'g{commit[:COMMIT_DIGITS]}.' if commit else ''}s{sources}"
 
 
-def versions() -> dict[str, str]:
-    """Of what decodes and computes: `lad` itself by a hash of its sources, packages by their number."""
+def versions(*packages: str) -> dict[str, str]:
+    """Of `lad` itself, by a hash of its sources, and of packages, by their number."""
     found = {"lad": f"{VERSION}+s{_hash_of_sources(PACKAGE)[:HASH_DIGITS]}"}
-    for package in COMPUTES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = "unknown"
+            found[package] = UNKNOWN
     return found
 
 

@@ -26,9 +26,9 @@ from benchmarks.faults.common import PAGE
 from lad.config import load_config
 from lad.console import make_reporter
 from lad.dataset import COLUMNS
-from lad.engine import pool, ray_crew
-from lad.engine.handover import prepared, received, staged
-from lad.engine.messages import Alive, Extracted, File, PoolEvent, Ready, Setup, Task, Word
+from lad.engine import on_ray, pool
+from lad.engine.handover import placed, prepared, staged
+from lad.engine.messages import Alive, Done, Extracted, File, PoolEvent, Ready, Task, ToExtract, Word
 from lad.engine.ray_cluster import OnRay
 from lad.extract.jobs import Job
 from lad.extract.video import VideoInfo
@@ -68,7 +68,7 @@ def _measure(folder: Path, videos: int, actors: int | None) -> int:
 
         ray_actor.Actor = Instant  # type: ignore[assignment,misc]
     else:
-        ray_crew.extract_on_ray = _extract_at_once(actors, watching)
+        on_ray.extract_on_ray = _extract_at_once(actors, watching)
     with open_project(config, folder / "work", reporter=watching, asked=asked) as (project, work):
         result = extract_features(project, ready_recipe(project, watching), work, asked, watching)
     assert result.done == videos, f"{result.done} videos done: {list(result.failed.values())[:1]}"
@@ -92,25 +92,27 @@ def _write_videos(folder: Path, count: int) -> Path:
 # The actors -------------------------------------------------------------------------------------------------------
 
 
-def _answer(setup: Setup, task: Task) -> Extracted:
+def _answer(setup: ToExtract, task: Task) -> Extracted:
     """What an actor says that sees the work directory, of a video of one clip."""
-    path = staged(setup.home, task.video_id, task.name, "rgb")
+    path = staged(setup.home, task.job.item, task.name, "rgb")
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path, np.zeros((1, DIM), np.float32))
     info = VideoInfo("decord", [frame / 25 for frame in range(FRAMES)], 25.0, (240, 320))
-    return Extracted(task.name, 1, [], info, {"rgb": File(path, hashlib.sha256(path.read_bytes()).hexdigest())})
+    files = {"rgb": File(path, hashlib.sha256(path.read_bytes()).hexdigest())}
+    return Extracted(task.name, files, 1, [], info)
 
 
 class Instant:
     """In the place of `lad.engine.ray_actor.Actor`."""
 
-    def __init__(self, setup: Setup) -> None:
-        self._setup = setup
+    def __init__(self, begin: object) -> None:
+        """Nothing is begun."""
 
-    def hello(self, sent: dict[str, Any]) -> Ready:
+    def hello(self, setup: ToExtract, sent: dict[str, Any]) -> Ready:
+        self._setup = setup
         return Ready("here")
 
-    def extract(self, task: Task) -> Extracted:
+    def do(self, task: Task) -> Extracted:
         return _answer(self._setup, task)
 
     def look(self) -> Alive:
@@ -123,7 +125,7 @@ class Instant:
 class _Nobody:
     """A `Crew` of no processes. Each of their videos is heard of alone, which is the most that a driver has to do."""
 
-    def __init__(self, setup: Setup, count: int, watching: _Watching) -> None:
+    def __init__(self, setup: ToExtract, count: int, watching: _Watching) -> None:
         self._setup, self._watching = setup, watching
         self._said: deque[tuple[str, Word | Task]] = deque((f"actor {one}", Ready("here")) for one in range(count))
         self._count = count
@@ -140,8 +142,10 @@ class _Nobody:
         with self._watching.not_counted():
             return [(name, _answer(self._setup, said))]
 
-    def collect(self, found: Extracted, video_id: str) -> Mapping[str, Path]:
-        return received(found, self._setup.home, video_id)
+    def collect(self, done: Done, video_id: str) -> Mapping[str, Path]:
+        path = staged(self._setup.home, video_id, done.name, "rgb")
+        placed(done.files["rgb"], path)
+        return {"rgb": path}
 
     def restart(self, name: str) -> None:
         raise AssertionError("nobody is silent")
@@ -157,7 +161,7 @@ class _Nobody:
 
 
 def _extract_at_once(count: int, watching: _Watching) -> Any:
-    """What stands for `lad.engine.ray_crew.extract_on_ray`."""
+    """What stands for `lad.engine.on_ray.extract_on_ray`."""
 
     def extract(
         jobs: Sequence[Job],
@@ -170,7 +174,7 @@ def _extract_at_once(count: int, watching: _Watching) -> Any:
         **options: Any,
     ) -> Iterator[PoolEvent]:
         with prepared(home, recipe, workers=workers, stall_seconds=stall_seconds) as setup:
-            yield from pool.extract_elsewhere(
+            yield from pool.deal_out(
                 jobs,
                 _Nobody(setup, count, watching),
                 in_flight=pool.in_flight_of(workers),

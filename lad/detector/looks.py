@@ -45,8 +45,13 @@ def looks_of(recipe: FeatureRecipe) -> Looks | None:
     Raises:
         WeightsError: its weights are damaged.
     """
-    from lad.models.actions import WEIGHTS, load_actions
+    from lad.models.actions import load_actions
 
-    if not recipe.identities.get("rgb", "").startswith(f"{WEIGHTS}:") or recipe.preset != "kinetics":
-        return None
-    return Looks(load_actions(), recipe.streams.index("rgb"))
+    return Looks(load_actions(), recipe.streams.index("rgb")) if tell_looks(recipe) else None
+
+
+def tell_looks(recipe: FeatureRecipe) -> bool:
+    """Whether features that are made so are what the classifier takes, whose weights are `actions.WEIGHTS`."""
+    from lad.models.actions import WEIGHTS
+
+    return recipe.identities.get("rgb", "").startswith(f"{WEIGHTS}:") and recipe.preset == "kinetics"

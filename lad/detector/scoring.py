@@ -179,6 +179,12 @@ class Scores:
         """The category with the highest mean probability over the clips."""
         return self.classes[int(self.clip_classes.mean(axis=0).argmax())]
 
+    def clips_above(self, score: float) -> dict[str, int]:
+        """How many `clips` there are, and how many are `beyond` a score, each by the frame in its middle."""
+        clips = np.unique(self.clip_of_frame)
+        first, end = (np.searchsorted(self.clip_of_frame, clips, side=side) for side in ("left", "right"))
+        return {"clips": len(clips), "beyond": int((self.frames[(first + end) // 2] > score).sum())}
+
 
 def event_category(classes: Sequence[str], probabilities: np.ndarray) -> str:
     """The likeliest category of an event: of those that are none of normal videos, where there are any."""

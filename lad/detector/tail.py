@@ -27,6 +27,7 @@ SECONDS_A_DAY = 86_400.0
 PEAK_SHAPES = (0.0, 0.5)
 FRAME_SHAPES = (0.1, 0.5)
 ALARMS_PER_DAY = 2.0  # that a threshold is for, where nobody says how many
+BEYOND = 0.99  # a score that one in a hundred clips of unseen normal footage exceeds
 KERNEL_SIGMAS = 4.0
 LONG_KERNEL = 2001  # numbers: from here on a Fourier transform is faster, and needed for long videos
 

@@ -9,13 +9,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from lad.device import STEADY_THREADS, repeatable
 from lad.engine.handover import staged
-from lad.engine.messages import Doing, Extracted, File, Result, Setup, Task
+from lad.engine.messages import Doing, Extracted, File, Result, Task, ToExtract
 from lad.extract.extraction import Computed, DeviceBroken, Event, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Started
 from lad.extract.read_torchcodec import check_torchcodec
@@ -48,7 +49,7 @@ class Extracting:
         LadError: the networks cannot be loaded, or the device is not there.
     """
 
-    def __init__(self, setup: Setup, tell: Callable[[Result], None]) -> None:
+    def __init__(self, setup: ToExtract, tell: Callable[[Result], None]) -> None:
         self.setup, self.tell = setup, tell
         self.is_shared = _sees(setup)
         self._waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
@@ -117,7 +118,7 @@ class Extracting:
             except queue.Empty:
                 yield None
                 continue
-            if problem := _problem(task):
+            if problem := _problem(task.job):
                 self.tell(Failed(task.name, "io", problem))
                 continue
             self._tasks[task.name], self._doing[task.name] = task, Doing(task.name)
@@ -144,10 +145,10 @@ class Extracting:
     def _extracted(self, task: Task, partial: Partial, info: VideoInfo) -> Extracted:
         home, files = self.setup.home if self.is_shared else self._scratch, {}
         for stream in task.job.spec.streams if partial.clips else ():
-            path = staged(home, task.video_id, task.name, stream)
+            path = staged(home, task.job.item, task.name, stream)
             partial.write(stream, path)
             files[stream] = File(path, file_sha256(path))
-        return Extracted(task.name, partial.clips, partial.still, info, files)
+        return Extracted(task.name, files, partial.clips, partial.still, info)
 
     def _end(self, result: Result) -> None:
         name = result.item if isinstance(result, Failed) else result.name
@@ -156,7 +157,32 @@ class Extracting:
         self.tell(result)
 
 
-def _sees(setup: Setup) -> bool:
+class ExtractingForCallers:
+    """`Extracting` for threads that each wait for a video of their own: a `Worker` of an actor."""
+
+    def __init__(self, setup: ToExtract) -> None:
+        self._results: dict[str, Future[Result]] = {}
+        self._extracting = Extracting(setup, self._tell)
+        self.is_shared, self.doing, self.close = (
+            self._extracting.is_shared,
+            self._extracting.doing,
+            self._extracting.close,
+        )
+        threading.Thread(target=self._extracting.run_to_the_end, daemon=True).start()
+
+    def do(self, task: Task) -> Result:
+        """Extract a video; returns when it is done."""
+        self._results[task.name] = Future()
+        self._extracting.add(task)
+        result = self._results[task.name].result()
+        del self._results[task.name]
+        return result
+
+    def _tell(self, result: Result) -> None:
+        self._results[result.item if isinstance(result, Failed) else result.name].set_result(result)
+
+
+def _sees(setup: ToExtract) -> bool:
     """Whether the driver's work directory is here under the same name, and can be written to."""
     try:
         if (setup.home / setup.token).read_text(encoding="utf-8") != setup.word:
@@ -172,12 +198,12 @@ def _sees(setup: Setup) -> bool:
     return True
 
 
-def _problem(task: Task) -> str | None:
+def _problem(job: Job) -> str | None:
     """Why a video cannot be what the driver sees; None: it looks the same here."""
-    if task.size is None:
+    if job.size is None:
         return None
     try:
-        size = task.job.path.stat().st_size
+        size = job.path.stat().st_size
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
-    return None if size == task.size else f"has {size} bytes there and {task.size} where lad was started"
+    return None if size == job.size else f"has {size} bytes there and {job.size} where lad was started"

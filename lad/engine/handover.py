@@ -6,24 +6,27 @@ they are checked by their hash.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lad.engine.messages import Extracted, NotReceived, Setup
+from lad.engine.messages import File, NotReceived, ToExtract
+from lad.extract.jobs import Job
 from lad.features.recipe import FeatureRecipe
 from lad.files import file_sha256, leftover_name, replacing
 from lad.models import weights
-from lad.version import versions
+from lad.version import DECODES, TORCHCODEC, versions
 from lad.work.partial import PARTIAL, folder_of
 
 BLOCK_BYTES = 8 << 20
 
 
 @contextmanager
-def prepared(home: Path, recipe: FeatureRecipe, *, workers: int, stall_seconds: float) -> Iterator[Setup]:
+def prepared(home: Path, recipe: FeatureRecipe, *, workers: int, stall_seconds: float) -> Iterator[ToExtract]:
     """What processes are told first.
 
     As long as they may be told it, there is a file in the work directory `home` by which they find out whether they see
@@ -33,17 +36,16 @@ def prepared(home: Path, recipe: FeatureRecipe, *, workers: int, stall_seconds: 
     with replacing(home / place) as temporary:
         temporary.write_text(word, encoding="utf-8")
     needed = [*recipe.weights.values(), *([recipe.clips.flow_weights] if recipe.clips.flow_weights else [])]
-    cached = {name: weights.find(name) for name in needed if name != "random"}
     try:
-        yield Setup(
+        yield ToExtract(
             recipe=recipe,
             workers=workers,
             stall_seconds=stall_seconds,
             home=home.absolute(),
             token=place,
             word=word,
-            versions=versions(),
-            weights={name: found.sha256 for name, found in cached.items() if found},
+            versions=versions(*DECODES, *([TORCHCODEC] if recipe.clips.reader == TORCHCODEC else [])),
+            weights=cached_weights(name for name in needed if name != "random"),
         )
     finally:
         with suppress(OSError):
@@ -51,34 +53,53 @@ def prepared(home: Path, recipe: FeatureRecipe, *, workers: int, stall_seconds: 
             (home / PARTIAL).rmdir()
 
 
-def received(
-    found: Extracted, home: Path, video_id: str, fetch: Callable[[Any], bytes | memoryview] = memoryview
-) -> dict[str, Path]:
-    """The features of a video as complete files in the work directory `home`, stream -> path.
+def placed(file: File, path: Path, fetch: Callable[[Any], bytes | memoryview] = memoryview) -> None:
+    """See that a file which a process made is complete at `path`, where it put it, or where its blocks are written.
 
     Args:
-        found: what its process says of them.
-        home: the driver's work directory.
-        video_id: the video.
+        file: what its process says of it.
+        path: where it belongs.
         fetch: a block from what stands for it.
 
     Raises:
-        NotReceived: a file is not there, or not as it was made.
+        NotReceived: it is not there, or not as it was made.
         OSError: it cannot be written.
     """
-    files: dict[str, Path] = {}
-    for stream, file in found.files.items():
-        path = staged(home, video_id, found.name, stream)
-        if file.blocks:
-            with replacing(path) as temporary, temporary.open("wb") as whole:
-                for block in file.blocks:
-                    whole.write(fetch(block))
-        if not path.exists() or file_sha256(path) != file.sha256:
-            raise NotReceived(f"{path} is not as it was written")
-        files[stream] = path
-    return files
+    if file.blocks:
+        digest = hashlib.sha256()
+        with replacing(path) as temporary, temporary.open("wb") as whole:
+            for block in file.blocks:
+                content = fetch(block)
+                digest.update(content)
+                whole.write(content)
+            if digest.hexdigest() != file.sha256:
+                raise NotReceived(f"{path} did not arrive as it was written")
+    elif not path.exists() or file_sha256(path) != file.sha256:
+        raise NotReceived(f"{path} is not as it was written")
 
 
 def staged(home: Path, video_id: str, name: str, stream: str) -> Path:
     """Where the features of a try wait for the driver: beside what is saved of the video, and removed with it."""
     return folder_of(home, video_id) / f"{name}.{stream}.npy"
+
+
+def cached_weights(names: Iterable[str]) -> dict[str, str]:
+    """The SHA-256 of those of these weights that this machine has."""
+    found = {name: weights.find(name) for name in names}
+    return {name: one.sha256 for name, one in found.items() if one}
+
+
+def for_others(job: Job) -> Job:
+    """A job as another process is told it: with its whole path, and the size that the video should have there.
+
+    One at a URL stays: whoever decodes it fetches it, and checks then what it is.
+    """
+    return job if job.remote else replace(job, path=job.path.absolute(), size=_size(job.path))
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None of what has none of its own, as folders of frames."""
+    try:
+        return path.stat().st_size if path.is_file() else None
+    except OSError:  # said where it is decoded
+        return None

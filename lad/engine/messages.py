@@ -1,24 +1,24 @@
-"""What a process that extracts is told, wherever it runs, what it answers, and what comes of it for the stage."""
+"""What a process is told that does a part of the work, wherever it runs, what it answers, and what comes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lad.errors import LadError
-from lad.extract.jobs import Failed, Job, Reached, Started
+from lad.extract.jobs import Failed, Reached, Started
 from lad.extract.video import VideoInfo
 from lad.features.recipe import FeatureRecipe
 
 
 class EngineError(LadError):
-    """Nothing can be extracted where it was to be."""
+    """Nothing can be done where it was to be."""
 
 
 class NotReceived(LadError):
-    """Features are not there as they were made."""
+    """What was made is not there as it was made."""
 
 
 def one_line(error: BaseException) -> str:
@@ -27,9 +27,22 @@ def one_line(error: BaseException) -> str:
     return " ".join(dict.fromkeys([lines[0], lines[-1]]))[:300]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Setup:
     """What a process needs to know before its first video.
+
+    Attributes:
+        versions: the driver's, by the name of the package: of all that moves what is made.
+        weights: name -> SHA-256 of all that are needed, as the driver's cache has them.
+    """
+
+    versions: Mapping[str, str]
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToExtract(Setup):
+    """For extraction.
 
     Attributes:
         recipe: of the features, with the device as this process is to call it.
@@ -38,8 +51,6 @@ class Setup:
         home: the driver's work directory.
         token: a file in it, by which a process finds out whether it sees the same directory.
         word: what stands in that file.
-        versions: the driver's, by the name of the package.
-        weights: name -> SHA-256 of all that are needed, as the driver's cache has them.
     """
 
     recipe: FeatureRecipe
@@ -48,30 +59,31 @@ class Setup:
     home: Path
     token: Path
     word: str
-    versions: Mapping[str, str]
-    weights: Mapping[str, str]
+
+
+class Job(Protocol):
+    """What is to be done of one video."""
+
+    @property
+    def item(self) -> str:
+        """The video's id."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the video has to be fetched from a URL first, which has time limits of its own."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One try at a video.
-
-    Attributes:
-        name: of the try: what comes of an earlier one, which was given up, has another.
-        video_id: of the video.
-        job: how it is cut into clips.
-        size: bytes of its file, as the driver sees it; None of what has no size of its own.
-    """
+    """One try at a job. `name`: of the try: what comes of an earlier one, which was given up, has another."""
 
     name: str
-    video_id: str
-    job: Job
-    size: int | None = None
+    job: Any  # a `Job`, of the kind that the process does
 
 
 @dataclass(frozen=True)
 class Doing:
-    """How far a try is: clips that are computed, frames that are decoded."""
+    """How far a try is: clips that are done, frames that are decoded."""
 
     name: str
     clips: int = 0
@@ -80,7 +92,7 @@ class Doing:
 
 @dataclass(frozen=True)
 class File:
-    """Features of one stream as a complete `.npy`.
+    """A complete file that was made of a video.
 
     Attributes:
         path: where it lies, for a driver that sees it.
@@ -94,20 +106,37 @@ class File:
 
 
 @dataclass(frozen=True)
-class Extracted:
-    """A try is over, and all of the video's features are there: a file for each stream; none of no clips.
-
-    `still`: which clips were not seen, as `Partial` has it.
-    """
+class Done:
+    """A try is over, and all is there that was to be made of the video: `files` by what is in them."""
 
     name: str
-    clips: int
-    still: list[list[int]]
-    info: VideoInfo
     files: Mapping[str, File]
 
 
-Result = Extracted | Failed  # the item of `Failed` is the try's name
+@dataclass(frozen=True)
+class Extracted(Done):
+    """Features: a file for each stream; none of no clips. `still`: which clips were not seen, as `Partial` has it."""
+
+    clips: int
+    still: list[list[int]]
+    info: VideoInfo
+
+
+@dataclass(frozen=True)
+class Scored(Done):
+    """The CSV of scores, `SCORES` among the files; `info`: what `VideoScorer` tells of them."""
+
+    info: Mapping[str, Any]
+
+
+Result = Done | Failed  # the item of `Failed` is the try's name
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """The files of a job are not where this process is, or are others there: their bytes have to be sent."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -145,18 +174,18 @@ class Gone:
 
 @dataclass(frozen=True)
 class Refused:
-    """A process cannot extract as the driver would, and never will."""
+    """A process cannot do what the driver would, and never will."""
 
     node: str
     why: str
 
 
-Word = Ready | Alive | Extracted | Failed | Lost | Gone | Refused
+Word = Ready | Alive | Done | Failed | Lost | Gone | Refused
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """So many more clips of a video are computed, `all_clips` by now, by a process that keeps them until the end."""
+    """So many more clips of a video are done, `all_clips` by now, by a process that keeps them until the end."""
 
     item: str
     clips: int
@@ -166,12 +195,10 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Made:
-    """A video's features are there as files, stream -> complete `.npy`, beside what is saved of half-done videos."""
+    """All is there that was to be made of a video: what its process tells, and complete files of the driver."""
 
     item: str
-    clips: int
-    still: list[list[int]]
-    info: VideoInfo
+    done: Done
     files: Mapping[str, Path]
 
 
@@ -182,7 +209,7 @@ class Fleet:
     Attributes:
         nodes: node -> how many of its processes take videos.
         away: processes that do not, or not yet.
-        in_flight: videos that are being extracted: video id -> node.
+        in_flight: videos that are being worked on: video id -> node.
     """
 
     nodes: Mapping[str, int]

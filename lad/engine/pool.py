@@ -1,7 +1,7 @@
 """Videos dealt to many processes, on this machine or others: who dies loses nothing but time.
 
-It does not know what the processes are: a `Crew` does, of processes of this machine (`processes.py`) or of actors of
-Ray (`ray_crew.py`).
+It knows neither what the processes are nor what they do with a video. A `Crew` knows the first, of processes of this
+machine (`processes.py`) or of actors of Ray (`ray_crew.py`); its `Job` the other.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from typing import Protocol
 from lad.engine.messages import (
     Alive,
     Doing,
+    Done,
     EngineError,
-    Extracted,
     Fleet,
     Gone,
+    Job,
     Lost,
     Made,
     NotReceived,
@@ -32,7 +33,7 @@ from lad.engine.messages import (
     Task,
     Word,
 )
-from lad.extract.jobs import Failed, Job, Started
+from lad.extract.jobs import Failed, Started
 from lad.extract.video import Failure
 
 LOOK_SECONDS = 1.0  # from one look at silent processes to the next
@@ -45,16 +46,16 @@ START_SECONDS = 900.0  # and until it is given up: clusters that grow need minut
 
 
 class Crew(Protocol):
-    """Processes that extract, each with a name."""
+    """Processes that work on videos, each with a name."""
 
     def send(self, name: str, task: Task) -> None:
-        """Tell a process to extract a video. Whether it heard, its answers say."""
+        """Give a process a job. Whether it heard, its answers say."""
 
     def listen(self, seconds: float) -> Iterable[tuple[str, Word]]:
         """What came of them: waits for so long where nothing did."""
 
-    def collect(self, found: Extracted, video_id: str) -> Mapping[str, Path]:
-        """The files of a video as complete files of the driver's work directory, stream -> path, checked by their hash.
+    def collect(self, done: Done, video_id: str) -> Mapping[str, Path]:
+        """What was made of a video as complete files where the driver wants them, checked by their hash.
 
         Raises:
             NotReceived: they are not there as they were made.
@@ -84,7 +85,6 @@ class _Video:
     """One that is not done yet."""
 
     job: Job
-    size: int | None
     tries: int = 0  # that came to nothing
     nodes: set[str] = field(default_factory=set)  # where
 
@@ -102,21 +102,21 @@ class _Member:
     @property
     def is_fetching(self) -> bool:
         """Whether a video at a URL is not here yet, as far as anybody knows."""
-        return any(video.job.remote and name not in self.doing for name, video in self.trying.items())
+        return any(video.job.is_remote and name not in self.doing for name, video in self.trying.items())
 
 
-def extract_elsewhere(
+def deal_out(
     jobs: Sequence[Job], crew: Crew, *, in_flight: int, stall_seconds: float, say: Callable[[str], None]
 ) -> Iterator[PoolEvent]:
-    """Have the processes of `crew` extract videos, in their order, and yield what comes of them.
+    """Have the processes of `crew` do jobs, in their order, and yield what comes of them.
 
     A video's events are `Started`, some `Progressed`, and `Made` or `Failed`. Where its process is lost it is `Started`
     again: three times, and then it has failed as `worker`. So is one that cannot be read on one machine and may be on
     another.
 
     Args:
-        jobs: the videos, each from its start.
-        crew: who extracts them; closed at the end.
+        jobs: one of each video, from its start.
+        crew: who does them; closed at the end.
         in_flight: videos that a process has at a time, at most.
         stall_seconds: a process that says nothing for so long is ended.
         say: gets a line for what is worth knowing.
@@ -147,7 +147,7 @@ class _Pool:
         while self.waiting or self.again or any(member.trying for member in self.members.values()):
             for name, member in self.members.items():
                 while video := self._next(member):
-                    task = Task(secrets.token_hex(8), video.job.item, video.job, video.size)
+                    task = Task(secrets.token_hex(8), video.job)
                     yield Started(video.job.item, "auto", 0)  # before: what an earlier try left is removed now
                     member.trying[task.name], member.still = video, 0.0
                     self.crew.send(name, task)
@@ -169,10 +169,7 @@ class _Pool:
                     return video
         if not self.waiting:
             return None
-        job = self.waiting.popleft()
-        if job.remote:  # whoever decodes it fetches it, and checks then what it is
-            return _Video(job, None)
-        return _Video(replace(job, path=job.path.absolute()), _size(job.path))
+        return _Video(self.waiting.popleft())
 
     def _is_place_for(self, node: str, video: _Video) -> bool:
         """Whether a video is to be tried on a machine: not where it failed, while there is another one."""
@@ -199,7 +196,7 @@ class _Pool:
             case Alive(doing) if member:
                 for one in doing:
                     yield from self._progress(member, one)
-            case Extracted() | Failed() | Lost() if member:
+            case Done() | Failed() | Lost() if member:
                 yield from self._end(member, word)
 
     def _progress(self, member: _Member, doing: Doing) -> Iterator[PoolEvent]:
@@ -209,7 +206,7 @@ class _Pool:
             item = member.trying[doing.name].job.item
             yield Progressed(item, doing.clips - before.clips, doing.clips, doing.reached)
 
-    def _end(self, member: _Member, word: Extracted | Failed | Lost) -> Iterator[PoolEvent]:
+    def _end(self, member: _Member, word: Done | Failed | Lost) -> Iterator[PoolEvent]:
         """A try is over."""
         name = word.item if isinstance(word, Failed) else word.name
         video = member.trying.pop(name, None)
@@ -218,13 +215,13 @@ class _Pool:
         member.doing.pop(name, None)
         member.still = 0.0
         match word:
-            case Extracted():
+            case Done():
                 try:
                     files = self.crew.collect(word, video.job.item)
                 except NotReceived as error:
-                    yield from self._retry(video, member.node, "worker", f"its features did not arrive: {error}")
+                    yield from self._retry(video, member.node, "worker", f"what it made did not arrive: {error}")
                 else:
-                    yield Made(video.job.item, word.clips, word.still, word.info, files)
+                    yield Made(video.job.item, word, files)
             case Failed(_, "io", error) if not self._nodes() <= {*video.nodes, member.node}:
                 yield from self._retry(video, member.node, "io", error)
             case Failed():
@@ -257,7 +254,7 @@ class _Pool:
     def _refuse(self, name: str, node: str, why: str) -> None:
         line = f"{node}: {why}"
         if line not in self.refused.values():
-            self.say(f"warning: nothing is extracted on {line}")
+            self.say(f"warning: nothing is done on {line}")
         self.refused[name] = line
         if len(self.refused) >= self.crew.size():
             raise EngineError("\n".join(dict.fromkeys(self.refused.values())))
@@ -292,11 +289,3 @@ class _Pool:
             video.job.item: member.node for member in self.members.values() for video in member.trying.values()
         }
         return Fleet(nodes, self.crew.size() - len(self.members), in_flight)
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; None of what has none of its own, as folders of frames."""
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except OSError:  # said where it is decoded
-        return None

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lad import children
-from lad.engine.handover import prepared, received
-from lad.engine.messages import Extracted, Gone, PoolEvent, Ready, Refused, Setup, Task, Word
-from lad.engine.pool import extract_elsewhere, in_flight_of
+from lad.engine.handover import for_others, placed, prepared, staged
+from lad.engine.messages import Done, Gone, PoolEvent, Ready, Refused, Task, ToExtract, Word
+from lad.engine.pool import deal_out, in_flight_of
 from lad.extract.jobs import Job
 from lad.extract.pipes import Inbox, send
 from lad.features.recipe import FeatureRecipe
@@ -33,7 +33,7 @@ def extract_on_devices(
     stall_seconds: float,
     say: Callable[[str], None],
 ) -> Iterator[PoolEvent]:
-    """`extract_elsewhere` by processes of this machine.
+    """`deal_out` to processes of this machine.
 
     Args:
         jobs: the videos.
@@ -49,7 +49,7 @@ def extract_on_devices(
     """
     with prepared(home, recipe, workers=workers, stall_seconds=stall_seconds) as setup:
         crew, in_flight = Processes(setup, devices), in_flight_of(workers)
-        yield from extract_elsewhere(jobs, crew, in_flight=in_flight, stall_seconds=stall_seconds, say=say)
+        yield from deal_out(jobs, crew, in_flight=in_flight, stall_seconds=stall_seconds, say=say)
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Processes:
         devices: `cuda:0`, `cuda:1`, ... or `cpu`, as often as there are to be processes.
     """
 
-    def __init__(self, setup: Setup, devices: Sequence[str]) -> None:
+    def __init__(self, setup: ToExtract, devices: Sequence[str]) -> None:
         self._setup, self._devices = setup, devices
         self._processes = {f"{device} #{number}": self._start(device) for number, device in enumerate(devices)}
 
@@ -82,7 +82,7 @@ class Processes:
 
     def send(self, name: str, task: Task) -> None:
         with suppress(OSError):
-            send(self._processes[name].pipe.fileno(), task)
+            send(self._processes[name].pipe.fileno(), replace(task, job=for_others(task.job)))
 
     def listen(self, seconds: float) -> Iterator[tuple[str, Word]]:
         poll = select.poll()
@@ -112,8 +112,11 @@ class Processes:
         self._processes[name] = self._start(dead.device, dead.deaths + 1)
         return Gone(f"its process died ({how})")
 
-    def collect(self, found: Extracted, video_id: str) -> Mapping[str, Path]:
-        return received(found, self._setup.home, video_id)
+    def collect(self, done: Done, video_id: str) -> Mapping[str, Path]:
+        files = {one: staged(self._setup.home, video_id, done.name, one) for one in done.files}
+        for one, path in files.items():
+            placed(done.files[one], path)
+        return files
 
     def restart(self, name: str) -> None:
         dead = self._processes.pop(name)

@@ -8,10 +8,12 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from lad.engine.messages import EngineError
+from lad.engine.messages import EngineError, one_line
 
 INSTALL = "Ray is not installed: pip install 'lad-video[ray]'"
 CONNECT_SECONDS = 10.0
@@ -43,6 +45,24 @@ def check_ray() -> None:
     found = importlib.util.find_spec("ray")
     if found is None or found.origin is None:  # a folder of that name, with nothing of Ray's
         raise EngineError(INSTALL)
+
+
+@contextmanager
+def joined(address: str | None) -> Iterator[None]:
+    """`connect`, as long as something is done there.
+
+    Raises:
+        EngineError: there is no such cluster, or it is lost.
+    """
+    connect(address)
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        raise EngineError(f"Ray is lost: {one_line(error)}; the same command goes on from here") from error
+    finally:
+        ray.shutdown()
 
 
 def connect(address: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Actors of Ray that extract, as the driver sees them: https://docs.ray.io/en/latest/ray-core/actors.html
+"""Actors of Ray that work on videos, as the driver sees them: https://docs.ray.io/en/latest/ray-core/actors.html
 
 Ray starts them, and starts them again elsewhere when they or their node are lost. Whether one takes videos is asked of
 the actor itself: it has, once it has answered.
@@ -13,30 +13,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lad.device import kind_of
-from lad.engine.handover import prepared, received
+import numpy as np
+
+from lad.engine.handover import placed
 from lad.engine.messages import (
+    Done,
     EngineError,
-    Extracted,
     Gone,
     Lost,
     NotReceived,
-    PoolEvent,
     Ready,
     Refused,
     Setup,
     Task,
+    Unseen,
     Word,
     one_line,
 )
-from lad.engine.pool import extract_elsewhere, in_flight_of
-from lad.engine.ray_cluster import OnRay, connect, node_name, reach
-from lad.extract.jobs import Job
-from lad.features.recipe import FeatureRecipe
+from lad.engine.ray_cluster import OnRay, node_name, reach
 from lad.models import weights
 
 if TYPE_CHECKING:
     import ray
+
+    from lad.engine.ray_actor import Worker
 
 ASK_SECONDS, MOST_ASKED = 1.0, 50  # from one question to an actor to the next; so many actors a second are asked
 LOOK_SECONDS = 5.0  # from one look at the cluster's nodes to the next
@@ -46,51 +46,24 @@ FETCH_SECONDS = 120.0  # for a block of features
 DEATHS = 3  # of an actor that never took a video before it is given up
 CALLS_BESIDE = 2  # of an actor, beside its videos: how far it is, and whether it is there
 
+Put = Callable[[bytes], Any]  # a block of a file to what stands for it
 
-def extract_on_ray(
-    jobs: Sequence[Job],
-    recipe: FeatureRecipe,
-    home: Path,
-    asked: OnRay,
-    *,
-    workers: int,
-    threads: int,
-    stall_seconds: float,
-    say: Callable[[str], None],
-) -> Iterator[PoolEvent]:
-    """`extract_elsewhere` by actors of Ray.
 
-    Args:
-        jobs: the videos.
-        recipe: of their features.
-        home: the work directory of this process.
-        asked: which cluster, how many actors.
-        workers: decoding processes of each actor.
-        threads: of the networks of each actor, on a CPU. It takes so many CPUs, and beside a GPU one for each decoder.
-        stall_seconds: without progress, decoders and actors are ended.
-        say: gets a line for what is worth knowing.
+@dataclass(frozen=True)
+class Assignment:
+    """A kind of work for actors.
 
-    Raises:
-        EngineError: there is no such cluster, or none of its nodes takes videos.
+    Attributes:
+        setup: what they are told first.
+        begin: makes a worker of that, in an actor.
+        place: where the driver wants a file: of the video id, the name of the try, and what is in the file.
+        pack: a job as an actor is told it. Where that does not see its files, it gets what stands for a file's block.
     """
-    device = kind_of(recipe.device)
-    gpus = asked.gpus_per_actor if asked.gpus_per_actor is not None else float(device == "cuda")
-    if (gpus > 0) != (device == "cuda"):
-        raise EngineError(f"--gpus-per-actor {gpus:g} and --device {device} do not fit: networks run on a GPU or not")
-    recipe = replace(recipe, device=device, threads=threads)
-    connect(asked.address)
-    import ray
 
-    try:
-        with prepared(home, recipe, workers=workers, stall_seconds=stall_seconds) as setup:
-            in_flight = in_flight_of(workers)
-            cpus = workers if gpus else threads
-            crew = RayCrew(setup, asked, cpus=cpus, gpus=gpus, in_flight=in_flight, most=len(jobs), say=say)
-            yield from extract_elsewhere(jobs, crew, in_flight=in_flight, stall_seconds=stall_seconds, say=say)
-    except ray.exceptions.RayError as error:
-        raise EngineError(f"Ray is lost: {one_line(error)}; the same command goes on from here") from error
-    finally:
-        ray.shutdown()
+    setup: Setup
+    begin: Callable[[Any], Worker]
+    place: Callable[[str, str, str], Path]
+    pack: Callable[[Any, Put | None], Any]
 
 
 @dataclass
@@ -102,7 +75,8 @@ class _Actor:
     deaths: int = 0  # for good, since one in its place last was ready
     asked: ray.ObjectRef | None = None  # what it answers to `hello` or `look`
     asked_at: float = 0.0
-    tasks: dict[ray.ObjectRef, str] = field(default_factory=dict)  # its results -> the names of their tries
+    tasks: dict[ray.ObjectRef, Task] = field(default_factory=dict)  # its results -> what it was given
+    is_apart: bool = False  # it does not see the files of the driver
 
     def forget(self) -> None:
         """Wait for nothing of it any more."""
@@ -114,7 +88,7 @@ class RayCrew:
     """A `Crew` of actors.
 
     Args:
-        setup: what they are told first.
+        work: what they do.
         asked: how many there are, and on what.
         cpus: that an actor takes.
         gpus: that an actor takes.
@@ -125,7 +99,7 @@ class RayCrew:
 
     def __init__(
         self,
-        setup: Setup,
+        work: Assignment,
         asked: OnRay,
         *,
         cpus: int,
@@ -138,8 +112,9 @@ class RayCrew:
 
         from lad.engine.ray_actor import Actor
 
-        self._ray, self._setup, self._say = ray, setup, say
+        self._ray, self._work, self._say = ray, work, say
         self._cpus, self._gpus, self._count, self._most = cpus, gpus, asked.actors, most
+        self._setup = ray.put(work.setup)  # once, however many actors there are: a detector may be in it
         self._new = ray.remote(Actor).options(
             num_cpus=cpus,
             num_gpus=gpus,
@@ -157,8 +132,14 @@ class RayCrew:
         self._headless = 0.0  # seconds
 
     def send(self, name: str, task: Task) -> None:
-        actor = self._actors[name]
-        actor.tasks[actor.handle.extract.remote(task)] = task.name
+        self._give(self._actors[name], task)
+
+    def _give(self, actor: _Actor, task: Task) -> None:
+        packed = replace(task, job=self._work.pack(task.job, self._put if actor.is_apart else None))
+        actor.tasks[actor.handle.do.remote(packed)] = task
+
+    def _put(self, block: bytes) -> ray.ObjectRef:
+        return self._ray.put(np.frombuffer(block, np.uint8))
 
     def listen(self, seconds: float) -> Iterator[tuple[str, Word]]:
         yield from self._look_round()
@@ -188,7 +169,7 @@ class RayCrew:
         self._miss(nodes)
         yield from self._leave()
         for number in range(len(self._actors), min(self._most, self._count or self._room(nodes))):
-            self._actors[f"actor {number}"] = _Actor(self._new.remote(self._setup))
+            self._actors[f"actor {number}"] = _Actor(self._new.remote(self._work.begin))
 
     def _has_head(self) -> bool:
         """Whether the cluster's head is there. Where it is not, calls of Ray wait for it.
@@ -238,7 +219,7 @@ class RayCrew:
         for actor in self._actors.values():
             if actor.asked is None and not actor.is_refused and now - actor.asked_at >= seconds:
                 if not actor.is_ready:
-                    actor.asked, actor.asked_at = actor.handle.hello.remote(self._weights), now
+                    actor.asked, actor.asked_at = actor.handle.hello.remote(self._setup, self._weights), now
                 elif actor.tasks:
                     actor.asked, actor.asked_at = actor.handle.look.remote(), now
 
@@ -257,7 +238,7 @@ class RayCrew:
         except (errors.RayTaskError, errors.ObjectLostError) as error:  # the actor itself may be well
             if task is None:
                 return self._lose(actor, error)
-            return Lost(task, one_line(error))
+            return Lost(task.name, one_line(error))
         except errors.RayError as error:
             return self._lose(actor, error)
         match word:
@@ -271,6 +252,10 @@ class RayCrew:
                 actor.node, actor.is_ready, actor.deaths = node, True, 0
             case Refused():
                 actor.is_refused = True
+            case Unseen() if task:
+                actor.is_apart = True
+                self._give(actor, task)
+                return None
             case Gone():
                 actor.forget()
         return word
@@ -287,17 +272,20 @@ class RayCrew:
             if actor.deaths == DEATHS:
                 actor.is_refused = True
                 return Refused("an actor", f"it died {DEATHS} times before its first video: {one_line(error)}")
-            actor.handle = self._new.remote(self._setup)
+            actor.handle = self._new.remote(self._work.begin)
         return None
 
-    def collect(self, found: Extracted, video_id: str) -> Mapping[str, Path]:
+    def collect(self, done: Done, video_id: str) -> Mapping[str, Path]:
         def fetch(block: ray.ObjectRef) -> memoryview:
             try:
                 return memoryview(self._ray.get(block, timeout=FETCH_SECONDS))
             except self._ray.exceptions.RayError as error:
                 raise NotReceived(one_line(error)) from error
 
-        return received(found, self._setup.home, video_id, fetch)
+        files = {one: self._work.place(video_id, done.name, one) for one in done.files}
+        for one, path in files.items():
+            placed(done.files[one], path, fetch)
+        return files
 
     def restart(self, name: str) -> None:
         actor = self._actors[name]

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,25 +39,85 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
+@dataclass(frozen=True)
+class Curve:
+    """The scores of a video as they are drawn: few numbers, however long it is.
+
+    Attributes:
+        title: above it.
+        times, scores: `(points,)` float64, seconds and scores.
+        true: the true events, each its beginning and how long it takes, in seconds.
+        lowest, highest: score.
+        seconds: how long the video lasts.
+        frames: frames whose numbers are shown, and their times in seconds.
+        threshold: that is shown; None: none.
+    """
+
+    title: str
+    times: np.ndarray
+    scores: np.ndarray
+    true: Sequence[tuple[float, float]]
+    lowest: float
+    highest: float
+    seconds: float
+    frames: Sequence[tuple[int, float]]
+    threshold: float | None
+
+
+def curve_of(one: ScoredVideo, threshold: float | None) -> Curve:
+    """The curve of a video."""
+    ends = np.append(one.times[1:], max(one.seconds, one.times[-1]))
+    times, scores = _envelope(one.times, one.scores)
+    return Curve(
+        title=one.video.id,
+        times=times,
+        scores=scores,
+        true=[(one.times[start], ends[end - 1] - one.times[start]) for start, end in intervals(one.truth)],
+        lowest=one.scores.min(),
+        highest=one.scores.max(),
+        seconds=ends[-1],
+        frames=[(int(frame), one.times[frame]) for frame in _frame_ticks(len(one.scores))],
+        threshold=threshold,
+    )
+
+
+DrawCurves = Callable[[Path, Sequence["ScoredVideo"], float | None], None]  # folder, videos, threshold
+
+
+def curve_path(folder: Path, video_id: str) -> Path:
+    """Where the curve of a video belongs in a folder of them."""
+    return folder / f"{video_id}.png"
+
+
+def draw_curves(
+    folder: Path, scored: Sequence[ScoredVideo], threshold: float | None, on_plot: Callable[[], None] = lambda: None
+) -> None:
+    """Draw the score curves of videos, one after the other; `on_plot` is called after each."""
+    for one in scored:
+        draw_curve(curve_path(folder, one.video.id), curve_of(one, threshold))
+        on_plot()
+
+
 def draw_evaluation(
-    folder: Path,
-    scored: Sequence[ScoredVideo],
-    metrics: dict[str, Any],
-    on_plot: Callable[[], None] = lambda: None,
+    folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], draw: DrawCurves = draw_curves
 ) -> list[Path]:
     """ROC and precision-recall, confusion matrix, how reliable scores are, a score curve a video; returns the files.
 
     What the metrics leave undefined has no picture, or no mark in it.
+
+    Args:
+        folder: for the pictures.
+        scored: the videos.
+        metrics: their numbers.
+        draw: draws the curves of the videos.
     """
     drawn = [_save(_detection(scored, metrics), folder / "roc.png")]
     if metrics["confusion_events"]:
         drawn.append(_save(_confusion(metrics), folder / "confusion.png"))
     if metrics["reliability"]:
         drawn.append(_save(_reliability(metrics), folder / "reliability.png"))
-    for one in scored:
-        drawn.append(_save(_curve(one, metrics["threshold"]), folder / "scores" / f"{one.video.id}.png"))
-        on_plot()
-    return drawn
+    draw(folder / "scores", scored, metrics["threshold"])
+    return [*drawn, *(curve_path(folder / "scores", one.video.id) for one in scored)]
 
 
 def draw_overview(path: Path, scored: Sequence[ScoredVideo], threshold: float | None, columns: int = 3) -> Path:
@@ -238,17 +299,17 @@ def _short_count(count: int) -> str:
     return str(count)
 
 
-def _curve(one: ScoredVideo, threshold: float | None) -> Figure:
+def draw_curve(path: Path, curve: Curve) -> Path:
+    """Draw a score curve; returns the file."""
     figure = _new_figure(7.5, 3)
     axes = figure.subplots()
-    _draw_scores(axes, one, threshold)
-    _label_threshold(axes, threshold)
-    axes.set(xlabel=_time_label(bool(one.truth.any())), ylabel="score")
+    _draw_scores(axes, curve)
+    _label_threshold(axes, curve.threshold)
+    axes.set(xlabel=_time_label(bool(curve.true)), ylabel="score")
     top = axes.secondary_xaxis("top")
-    frames = _frame_ticks(len(one.scores))
-    top.set_xticks(one.times[frames], [str(frame) for frame in frames])
+    top.set_xticks([time for _, time in curve.frames], [str(frame) for frame, _ in curve.frames])
     top.set_xlabel("frame")
-    return figure
+    return _save(figure, path)
 
 
 def _overview(scored: Sequence[ScoredVideo], threshold: float | None, columns: int) -> Figure:
@@ -258,7 +319,7 @@ def _overview(scored: Sequence[ScoredVideo], threshold: float | None, columns: i
     figure = _new_figure(4 * columns, 0.5 + 1.7 * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for number, (axes, one) in enumerate(zip(panels, shown, strict=False), start=1):
-        _draw_scores(axes, one, threshold)
+        _draw_scores(axes, curve_of(one, threshold))
         if number % columns == 0:
             _label_threshold(axes, threshold)
     for axes in panels[len(shown) :]:
@@ -273,20 +334,17 @@ def _time_label(any_event: bool) -> str:
     return f"time in seconds{' (shaded: the true event)' if any_event else ''}"
 
 
-def _draw_scores(axes: Axes, one: ScoredVideo, threshold: float | None) -> None:
+def _draw_scores(axes: Axes, curve: Curve) -> None:
     """The scores of one video over its seconds; what is anomalous is shaded."""
-    ends = np.append(one.times[1:], max(one.seconds, one.times[-1]))
-    true = intervals(one.truth)
-    spans = [(one.times[start], ends[end - 1] - one.times[start]) for start, end in true]
-    axes.broken_barh(spans, (0, 1), color=TRUTH, alpha=0.6, linewidth=0, transform=axes.get_xaxis_transform())
-    axes.plot(*_envelope(one.times, one.scores), color=SCORE, linewidth=1.5)
-    shown = [0.0, 1.0, one.scores.min(), one.scores.max()]  # others' are any numbers
-    if threshold is not None:
-        axes.axhline(threshold, color=QUIET, linestyle="--", linewidth=1)
-        shown.append(threshold)
+    axes.broken_barh(curve.true, (0, 1), color=TRUTH, alpha=0.6, linewidth=0, transform=axes.get_xaxis_transform())
+    axes.plot(curve.times, curve.scores, color=SCORE, linewidth=1.5)
+    shown = [0.0, 1.0, curve.lowest, curve.highest]  # others' are any numbers
+    if curve.threshold is not None:
+        axes.axhline(curve.threshold, color=QUIET, linestyle="--", linewidth=1)
+        shown.append(curve.threshold)
     low, high = min(shown), max(shown)
-    axes.set(ylim=(low, high + 0.05 * (high - low)), xlim=(0, max(ends[-1], 1e-3)))
-    axes.set_title(one.video.id, fontsize=10, parse_math=False)  # a name with two dollar signs is no formula
+    axes.set(ylim=(low, high + 0.05 * (high - low)), xlim=(0, max(curve.seconds, 1e-3)))
+    axes.set_title(curve.title, fontsize=10, parse_math=False)  # a name with two dollar signs is no formula
 
 
 def _envelope(times: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -308,6 +366,7 @@ def _label_threshold(axes: Axes, threshold: float | None) -> None:
 
 def _frame_ticks(frames: int) -> np.ndarray:
     """Round numbers of frames, few enough to stand side by side."""
+    _keep_matplotlib_within()
     from matplotlib.ticker import MaxNLocator
 
     ticks = np.array(MaxNLocator(FRAME_TICKS, integer=True).tick_values(0, max(frames - 1, 1)), dtype=int)

@@ -30,6 +30,7 @@ class Job:
         skip_clips: clips that are known from an earlier run, whose decoder was told the same `choice`.
         remote: the file to fetch first, of a video at a URL.
         before: the features of the last of those, which still clips may have too: see `stillness.with_repeated`.
+        size: bytes of its file, where another process is told, which may see another file; None: nobody says.
     """
 
     item: str
@@ -41,6 +42,12 @@ class Job:
     skip_clips: int = 0
     remote: Remote | None = None
     before: Mapping[str, np.ndarray] = field(default_factory=dict)
+    size: int | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it has to be fetched first."""
+        return self.remote is not None
 
     def __reduce__(self) -> tuple[object, ...]:
         # The name goes as the bytes that it has on the disk: a process may read names in another encoding than ours.

@@ -10,7 +10,7 @@ import mmap
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +208,16 @@ class VideoFeatures:
     warnings: tuple[str, ...] = ()
     layout: str = OWN
     crop_files: int = 1
+
+    @property
+    def files(self) -> list[Path]:
+        """All that they lie in: `paths`, and `times_path` last."""
+        return [*self.paths, *([self.times_path] if self.times_path else [])]
+
+    def moved(self, files: Sequence[Path]) -> VideoFeatures:
+        """The same, but for where `files` lie."""
+        count = len(self.paths)
+        return replace(self, paths=list(files[:count]), times_path=files[count] if self.times_path else None)
 
     def open(self) -> ClipFeatures:
         """The features, which stay on the disk.

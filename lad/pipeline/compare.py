@@ -30,7 +30,7 @@ from lad.features.labels import with_events_in_frames, with_review
 from lad.files import check_readable
 from lad.intervals import intervals
 from lad.ours import DATASET
-from lad.pipeline.score import read_times_and_scores
+from lad.pipeline.scored import read_times_and_scores
 from lad.work.verdicts import reviews_in
 
 METRICS = "metrics.json"

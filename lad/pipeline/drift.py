@@ -13,10 +13,8 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lad.dataset import Video, read_dataset
-from lad.detector.scoring import Scores
+from lad.detector.score_video import DRIFT
 from lad.extract.recorded import recorded_at
 from lad.files import numeric_order
 from lad.ours import DATASET
@@ -24,8 +22,6 @@ from lad.pipeline.scored import STAGE as SCORE
 from lad.work.journal import Item
 from lad.work.manifest import Manifest
 
-KEY = "drift"  # of the info of a scored video
-BEYOND = 0.99  # a score
 USUAL = 0.01  # the share of unseen normal clips above it
 RETRAIN = 0.03  # from such a share on the detector no longer fits
 ENOUGH = 300  # clips, of which 3 are usual: of fewer no advice is given
@@ -34,16 +30,10 @@ PARTS = 4  # where times are not known: the last quarter of the videos is held a
 DATE = re.compile(r"(?<!\d)(20\d\d)([-_.]?)(\d\d)\2(\d\d)(?!\d{3})")  # as recorders write it into names
 
 
-def counted(video: Video, scores: Scores) -> dict[str, Any]:
-    """What the row of a scored video keeps for this: how many clips it has, how many are beyond, when it was recorded.
-
-    A clip has the score of the frame in its middle.
-    """
-    clips = np.unique(scores.clip_of_frame)
-    first, end = (np.searchsorted(scores.clip_of_frame, clips, side=side) for side in ("left", "right"))
-    beyond = int((scores.frames[(first + end) // 2] > BEYOND).sum())
+def recorded(video: Video) -> str | None:
+    """When a video was recorded, as far as its file says."""
     here = isinstance(video.path, Path) and not video.is_features
-    return {"clips": len(clips), "beyond": beyond, "recorded": recorded_at(video.file) if here else None}
+    return recorded_at(video.file) if here else None
 
 
 @dataclass(frozen=True)
@@ -61,7 +51,7 @@ def drift_data(manifest: Manifest) -> list[dict[str, Any]]:
 
     Left out are the videos that taught, since a detector knows them, and those that are known to hold an event.
     """
-    rows = manifest.telling(SCORE, KEY)
+    rows = manifest.telling(SCORE, DRIFT)
     if not rows or (manifest.work / "splits").is_dir():  # random splits are a benchmark's, and no footage of days
         return []
     detector = max(rows, key=lambda row: row.sequence).info["checkpoint"]
@@ -77,7 +67,7 @@ def drift_data(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _footage(row: Item) -> _Footage:
-    found = row.info[KEY]
+    found = row.info[DRIFT]
     return _Footage(row.item, _day(row.item, found["recorded"]), found["clips"], found["beyond"])
 
 

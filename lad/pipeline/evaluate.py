@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lad.config import ScoreConfig
+from lad.config import Config, ScoreConfig
 from lad.dataset import SPLITS, Video
 from lad.detector.checkpoint import Checkpoint, load_checkpoint
 from lad.detector.included import card_of
@@ -18,6 +19,7 @@ from lad.evaluation.results import UNJUDGED, ScoredVideo, alarm_budget, compute_
 from lad.features.recipe import FeatureRecipe, configured_streams
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
+from lad.pipeline.curves import draw_curves_on_ray
 from lad.pipeline.facts import FACTS, kept, pairs
 from lad.pipeline.heat import draw_events
 from lad.pipeline.inventory import check_labels, find_features
@@ -26,8 +28,9 @@ from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.pipeline.reviewed import verdicts_on
-from lad.pipeline.score import detector_repairs, is_own, read_times_and_scores, score_facts
+from lad.pipeline.score_facts import detector_repairs, is_own, score_facts
 from lad.pipeline.scored import STAGE as SCORE
+from lad.pipeline.scored import read_times_and_scores
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.pipeline.train import unused_keys
@@ -92,7 +95,9 @@ def evaluate_videos(
             "step": optimistic["step"],
             "how": "the best checkpoint by the test videos themselves, windows merged by their maximum: optimistic",
         }
-    outputs = write_evaluation(work.folder, scored, metrics, reporter, then=", then `lad evaluate --force`")
+    outputs = write_evaluation(
+        work.folder, scored, metrics, project.config, work, asked, reporter, then=", then `lad evaluate --force`"
+    )
     has_heat = made_with["supervision"] == "normal" and plots.can_draw()
     if has_heat and (checkpoint := _that_scored(project, work, first["checkpoint"])):
         heat, fps = work.folder / "plots" / "heat", {one.video.id: project.folder_fps(one.video) for one in scored}
@@ -263,7 +268,15 @@ def _taught_by(project: Project, work: Work, videos: Sequence[Video]) -> str:
 
 
 def write_evaluation(
-    folder: Path, scored: Sequence[ScoredVideo], metrics: dict[str, Any], reporter: Reporter, *, then: str = ""
+    folder: Path,
+    scored: Sequence[ScoredVideo],
+    metrics: dict[str, Any],
+    config: Config,
+    work: Work,
+    asked: Asked,
+    reporter: Reporter,
+    *,
+    then: str = "",
 ) -> list[Path]:
     """Write `metrics.json` and the plots below `folder`; returns the files.
 
@@ -274,7 +287,18 @@ def write_evaluation(
         reporter.say(f"evaluate: no plots: {plots.NEEDS}{then}")
         return [folder / "metrics.json"]
     with reporter.progress("plots", len(scored)) as bar:
-        drawn = plots.draw_evaluation(folder / "plots", scored, metrics, on_plot=bar.advance)
+        draw: plots.DrawCurves = partial(plots.draw_curves, on_plot=bar.advance)
+        if asked.ray is not None:
+            stall_seconds = config.extract.stall_seconds
+            draw = partial(
+                draw_curves_on_ray,
+                asked=asked.ray,
+                home=work.home,
+                stall_seconds=stall_seconds,
+                reporter=reporter,
+                bar=bar,
+            )
+        drawn = plots.draw_evaluation(folder / "plots", scored, metrics, draw)
     return [folder / "metrics.json", *drawn]
 
 

@@ -21,7 +21,7 @@ from lad.names import last_part
 from lad.pipeline.evaluate import STAGE
 from lad.pipeline.evaluate_given import known_frames, measure, say_how
 from lad.pipeline.labels import test_videos
-from lad.pipeline.project import Project
+from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.remote.url import Location
 from lad.work.layout import Work
@@ -31,6 +31,7 @@ def evaluate_array(
     config: Config,
     project: Project | None,
     work: Work,
+    asked: Asked,
     reporter: Reporter,
     scores: Path,
     gt: Path,
@@ -42,6 +43,7 @@ def evaluate_array(
         config: of the threshold and of events.
         project: its test videos tell how long they are where the files of the list are not here; None: there is none.
         work: where to write.
+        asked: whether Ray draws the plots.
         reporter: who is told.
         scores: one a frame or one a clip.
         gt: 0 or 1 for each frame.
@@ -103,7 +105,7 @@ def evaluate_array(
         "merge_seconds": config.score.merge_seconds,
         "min_seconds": config.score.min_seconds,
     }
-    metrics, place = measure(scored, config, work, reporter, scores, measured_on, divided=bool(frames))
+    metrics, place = measure(scored, config, work, asked, reporter, scores, measured_on, divided=bool(frames))
     return StageResult(STAGE, done=len(names) or 1), metrics, place
 
 

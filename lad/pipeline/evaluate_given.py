@@ -22,7 +22,7 @@ from lad.features.labels import labelled_frames, labels_misfit, with_events_in_f
 from lad.features.recipe import configured_streams
 from lad.pipeline.evaluate import STAGE, protocol, write_evaluation
 from lad.pipeline.labels import test_videos
-from lad.pipeline.project import Project
+from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.version import code_version
 from lad.work.layout import Work
@@ -34,13 +34,14 @@ KEPT = (
 
 
 def evaluate_given(
-    project: Project, work: Work, reporter: Reporter, scores: Path, listed: Path | None = None
+    project: Project, work: Work, asked: Asked, reporter: Reporter, scores: Path, listed: Path | None = None
 ) -> tuple[StageResult, dict[str, Any], Path]:
     """Evaluate scores that somebody else made of the `test` videos, by the labels of the dataset.
 
     Args:
         project: of the videos.
         work: where to write.
+        asked: whether Ray draws the plots.
         reporter: who is told.
         scores: a folder with a `<video id>.csv` or `.npy` for each video, or one file of all of them.
         listed: of one file: the list in whose order the videos stand in it.
@@ -92,7 +93,7 @@ def evaluate_given(
     made = protocol(project, work, sorted(result.failed))
     measured_on = {"scores": str(scores), "list": str(listed) if listed else None, "scores_are": how}
     measured_on |= {name: made[name] for name in KEPT}
-    metrics, place = measure(scored, project.config, work, reporter, scores, measured_on, classes)
+    metrics, place = measure(scored, project.config, work, asked, reporter, scores, measured_on, classes)
     result.done = len(scored)
     return result, metrics, place
 
@@ -130,6 +131,7 @@ def measure(
     scored: Sequence[ScoredVideo],
     config: Config,
     work: Work,
+    asked: Asked,
     reporter: Reporter,
     scores: Path,
     measured_on: Mapping[str, Any],
@@ -151,5 +153,5 @@ def measure(
     )
     metrics |= {"protocol": dict(measured_on), "weights": {}, "lad": code_version()}
     place = work.folder / "evaluations" / scores.resolve().name.removesuffix(".npy")  # of `..` too
-    write_evaluation(place, scored, metrics, reporter)
+    write_evaluation(place, scored, metrics, config, work, asked, reporter)
     return metrics, place

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -13,7 +12,7 @@ import numpy as np
 
 from lad.dataset import Video
 from lad.device import STEADY_THREADS, extraction_devices, repeatable
-from lad.engine.messages import Fleet, Made, PoolEvent, Progressed
+from lad.engine.messages import Extracted, Fleet, Made, PoolEvent, Progressed
 from lad.extract.clips import count_clips
 from lad.extract.extraction import Computed, Event, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Reached, Started
@@ -21,9 +20,9 @@ from lad.extract.read_torchcodec import check_torchcodec
 from lad.extract.video import Limits, VideoInfo
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe, load_extractor
-from lad.files import replacing, write_json
-from lad.ours import FLEET
+from lad.files import replacing
 from lad.pipeline.facts import FACTS, kept
+from lad.pipeline.fleet import fleet_told, write_fleet
 from lad.pipeline.inventory import Plan, check_splits, features_facts, plan, take_given
 from lad.pipeline.pace import Pace
 from lad.pipeline.project import Asked, Project
@@ -166,7 +165,8 @@ class _Extraction:
         with self.reporter.progress("extract", len(jobs)) as bar, closing(self._events(jobs)) as events:
             for event in events:
                 if isinstance(event, Fleet):
-                    self._write_fleet(event, pace)
+                    left, speed = pace.seconds_left, pace.clips_per_second
+                    write_fleet(self.work.home, "extracting", event, pace.share, left, speed)
                     continue
                 item, partial = event.item, partials[event.item]
                 wanted = partial.fingerprints
@@ -192,9 +192,9 @@ class _Extraction:
                         self._fail(partials.pop(item), item, event.failure, event.error)
                     case Finished():
                         self._finish(partials.pop(item), item, event.info)  # so that its features leave memory
-                    case Made():
-                        partial.take(event.clips, event.still, event.files)
-                        self._finish(partials.pop(item), item, event.info)
+                    case Made(_, Extracted() as made, files):
+                        partial.take(made.clips, made.still, files)
+                        self._finish(partials.pop(item), item, made.info)
                 if isinstance(event, Failed | Finished | Made):
                     pace.ended(item)
                     bar.advance()
@@ -217,7 +217,7 @@ class _Extraction:
             return
         # The longest first, as far as bytes tell.
         jobs = sorted(jobs, key=lambda job: (self.has_failed(job), -_bytes(job)))
-        try:
+        with fleet_told(home):
             if self.asked.ray is None:
                 from lad.engine.processes import extract_on_devices
 
@@ -226,7 +226,7 @@ class _Extraction:
                     jobs, recipe, home, self.devices, workers=workers, stall_seconds=stall_seconds, say=say
                 )
             else:
-                from lad.engine.ray_crew import extract_on_ray
+                from lad.engine.on_ray import extract_on_ray
 
                 threads = config.threads or 1
                 say(f"extract: {replace(recipe, threads=threads).describe()}, actors of {workers} decoders")
@@ -240,21 +240,6 @@ class _Extraction:
                     stall_seconds=stall_seconds,
                     say=say,
                 )
-        finally:
-            (home / FLEET).unlink(missing_ok=True)
-
-    def _write_fleet(self, fleet: Fleet, pace: Pace) -> None:
-        """Say for `lad status` who is at work."""
-        state = {
-            "at": time.time(),
-            "nodes": dict(fleet.nodes),
-            "away": fleet.away,
-            "in_flight": dict(fleet.in_flight),
-            "clips_per_second": pace.clips_per_second,
-            "share": pace.share,
-            "seconds_left": pace.seconds_left,
-        }
-        write_json(self.work.home / FLEET, state)
 
     def _is_as_it_was(self, item: str) -> bool:
         """Whether a video's file did not change from when it was hashed to now: else nobody knows what was decoded.

@@ -1,4 +1,4 @@
-"""How fast an extraction is, and how much of it is done: inside a long video too."""
+"""How fast work on videos is, and how much of it is done: of an extraction inside a long video too."""
 
 from __future__ import annotations
 
@@ -66,6 +66,29 @@ class Pace:
         if not self._frames or seconds < SETTLED_SECONDS:
             return ""
         return f"{self._seconds / seconds:.1f}x real time / {self._frames / seconds:.0f} frames/s"
+
+
+class Count:
+    """Of work on `videos` that take about as long each."""
+
+    def __init__(self, videos: int) -> None:
+        self._all, self._done = videos, 0
+        self._begun = time.monotonic()
+
+    def ended(self) -> None:
+        """A video is done or failed."""
+        self._done += 1
+
+    @property
+    def share(self) -> float:
+        """How much is done, from 0 to 1."""
+        return self._done / self._all
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None while nobody can say."""
+        took = time.monotonic() - self._begun
+        return took * (1 - self.share) / self.share if self._done and took >= SETTLED_SECONDS else None
 
 
 def _size(job: Job) -> int:

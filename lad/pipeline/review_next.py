@@ -24,8 +24,7 @@ from lad.features.recipe import EXTRACT, configured_streams
 from lad.features.video import VideoFeatures
 from lad.ours import CONFIG
 from lad.pipeline.reporter import Reporter, StageError
-from lad.pipeline.score import read_scores
-from lad.pipeline.scored import ScoredVideo, scored_videos
+from lad.pipeline.scored import ScoredVideo, read_scores, scored_videos
 from lad.work.layout import Work
 from lad.work.verdicts import reviews_in
 

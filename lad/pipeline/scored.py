@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lad.dataset import RESERVED_IDS, Video, read_dataset
 from lad.detector.scoring import Event as FoundEvent
@@ -112,3 +115,29 @@ def _scored(work: Work, video_id: str, info: dict[str, Any]) -> ScoredVideo:
         scores=work.scores(video_id),
         unfamiliar=info.get("unfamiliar"),
     )
+
+
+def read_scores(path: Path) -> np.ndarray:
+    """A `scores/<video id>.csv` -> scores `(frames,)` float64.
+
+    Raises:
+        StageError: as `read_times_and_scores`.
+    """
+    return read_times_and_scores(path)[1]
+
+
+def read_times_and_scores(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A `scores/<video id>.csv` -> seconds since the first frame and scores, `(frames,)` float64 each.
+
+    Raises:
+        StageError: it is not as `detector.scores_file` writes it.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            next(csv.reader(file))  # the names of categories, which may be of several lines
+            times, scores = np.loadtxt(file, delimiter=",", usecols=(1, 2), ndmin=2).T
+    except (ValueError, StopIteration, csv.Error) as error:
+        raise StageError(f"{path}: not as lad made it: run `lad score --verify` first") from error
+    if not np.isfinite(scores).all():
+        raise StageError(f"{path}: not as lad made it: run `lad score --verify` first")
+    return times, scores

@@ -15,7 +15,7 @@ from lad.ours import DATASET
 from lad.pipeline.evaluate import ITEM as METRICS
 from lad.pipeline.evaluate import STAGE as EVALUATE
 from lad.pipeline.evaluate import remove_files
-from lad.pipeline.score import STAGE as SCORE
+from lad.pipeline.scored import STAGE as SCORE
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.text import name_splits

@@ -29,8 +29,8 @@ from lad.pipeline.inventory import features_facts, input_paths, of_content, vide
 from lad.pipeline.known_cameras import KeptCameras
 from lad.pipeline.project import NO_VIDEOS, Project, load_project
 from lad.pipeline.reviewed import with_verdicts
-from lad.pipeline.score import STAGE as SCORE
-from lad.pipeline.score import detector_repairs, score_facts
+from lad.pipeline.score_facts import detector_repairs, score_facts
+from lad.pipeline.scored import STAGE as SCORE
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
 from lad.pipeline.train import detector_facts

@@ -11,7 +11,7 @@ import yaml
 from lad.detector.included import name_of
 from lad.evaluation.shown import METRIC_NAMES, category_aucs, number_text
 from lad.ours import CONFIG
-from lad.pipeline.score import is_own
+from lad.pipeline.score_facts import is_own
 from lad.pipeline.scored import ScoredVideo
 from lad.pipeline.train import ITEM
 from lad.pipeline.train import STAGE as TRAIN

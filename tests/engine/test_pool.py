@@ -15,6 +15,7 @@ from lad.engine import pool
 from lad.engine.messages import (
     Alive,
     Doing,
+    Done,
     EngineError,
     Extracted,
     Fleet,
@@ -29,7 +30,7 @@ from lad.engine.messages import (
     Task,
     Word,
 )
-from lad.engine.pool import TRIES, extract_elsewhere
+from lad.engine.pool import TRIES, deal_out
 from lad.extract.clips import ClipSpec
 from lad.extract.jobs import Failed, Job, Reached, Started
 from lad.extract.video import VideoInfo
@@ -53,7 +54,7 @@ class FakeCrew:
         self.is_closed = False
 
     def send(self, name: str, task: Task) -> None:
-        self.sent.append((name, task.video_id, len(self.busy[name])))
+        self.sent.append((name, task.job.item, len(self.busy[name])))
         self.busy[name].append(task)
 
     def listen(self, seconds: float) -> Iterator[tuple[str, Word]]:
@@ -73,7 +74,7 @@ class FakeCrew:
                 yield name, word
                 return
 
-    def collect(self, found: Extracted, video_id: str) -> Mapping[str, Path]:
+    def collect(self, done: Done, video_id: str) -> Mapping[str, Path]:
         return {"rgb": Path(video_id)}
 
     def restart(self, name: str) -> None:
@@ -96,7 +97,7 @@ def node_of(name: str) -> str:
 
 
 def extracted(_: str, task: Task) -> Word:
-    return Extracted(task.name, 2, [], VideoInfo(), {})
+    return Extracted(task.name, {}, 2, [], VideoInfo())
 
 
 def jobs(*videos: str) -> list[Job]:
@@ -105,7 +106,7 @@ def jobs(*videos: str) -> list[Job]:
 
 def run(crew: FakeCrew, *videos: str, stall_seconds: float = 60) -> list[PoolEvent]:
     said: list[str] = []
-    events = extract_elsewhere(jobs(*videos), crew, in_flight=2, stall_seconds=stall_seconds, say=said.append)
+    events = deal_out(jobs(*videos), crew, in_flight=2, stall_seconds=stall_seconds, say=said.append)
     return [event for event in events if not isinstance(event, Fleet)]
 
 
@@ -140,7 +141,7 @@ def test_what_a_lost_process_had_is_done_by_another_one_and_alone() -> None:
 
 def test_a_video_that_is_lost_three_times_has_failed_and_the_others_are_done() -> None:
     def answers(name: str, task: Task) -> Word:
-        return Gone("out of memory") if task.video_id == "bad" else extracted(name, task)
+        return Gone("out of memory") if task.job.item == "bad" else extracted(name, task)
 
     events = run(FakeCrew(answers, "a/0", "b/0"), "1", "bad", "2")
     (failed,) = [event for event in events if isinstance(event, Failed)]
@@ -153,8 +154,8 @@ def test_a_video_whose_machines_are_taken_away_again_and_again_is_done_and_befor
     tried: list[str] = []
 
     def answers(name: str, task: Task) -> Word:
-        tried.append(task.video_id)
-        if tried.count("spot") <= TRIES and task.video_id == "spot":
+        tried.append(task.job.item)
+        if tried.count("spot") <= TRIES and task.job.item == "spot":
             return Gone("its node is about to go", drained=True)
         return extracted(name, task)
 
@@ -201,8 +202,8 @@ def test_a_bad_video_is_tried_once() -> None:
 def test_features_that_do_not_arrive_as_they_were_made_are_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     crew, calls = FakeCrew(extracted, "a/0"), []
 
-    def collect(found: Extracted, video_id: str) -> Mapping[str, Path]:
-        calls.append(found.name)
+    def collect(done: Done, video_id: str) -> Mapping[str, Path]:
+        calls.append(done.name)
         if len(calls) == 1:
             raise NotReceived("1.npy is not as it was written")
         return {}
@@ -246,7 +247,7 @@ def test_a_download_that_takes_long_is_no_standstill(monkeypatch: pytest.MonkeyP
     url = url_of("https://example.org/1.mp4")
     job = replace(jobs("1")[0], remote=Remote(url, Facts(etag="1", size=1), Bounds(None, 1)))
     crew = FakeCrew(answers, "a/0")
-    events = list(extract_elsewhere([job], crew, in_flight=2, stall_seconds=10, say=print))
+    events = list(deal_out([job], crew, in_flight=2, stall_seconds=10, say=print))
     assert crew.restarted == [] and any(isinstance(event, Made) for event in events)
 
 

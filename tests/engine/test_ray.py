@@ -147,7 +147,7 @@ def test_features_are_sent_where_the_work_directory_is_not_shared(
 
 
 def test_nodes_with_other_versions_extract_nothing(cluster: Any, data: Path, tmp_path: Path) -> None:
-    other = "import lad.engine.handover as h, lad.__main__ as m; h.versions = lambda: {'torch': '0.4'}; m.main()"
+    other = "import lad.engine.handover as h, lad.__main__ as m; h.versions = lambda *_: {'torch': '0.4'}; m.main()"
     status, _, err = ended(start(data, tmp_path, cluster.address, python=["-c", other]))
     assert status == 2 and "and not 0.4: install the same on all nodes" in err, err
     assert not features(tmp_path) and not left_behind(tmp_path)

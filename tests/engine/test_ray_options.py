@@ -65,6 +65,7 @@ def test_all_gpus_are_a_process_each_for_extraction_alone(monkeypatch: pytest.Mo
 
 def test_lad_status_says_which_nodes_extract(lad: Lad, tmp_path: Path) -> None:
     fleet = {
+        "what": "extracting",
         "nodes": {"n1": 2, "n2": 1},
         "away": 1,
         "in_flight": {"yard/3": "n1", "yard/1": "n1", "gate": "n2"},

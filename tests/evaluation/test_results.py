@@ -22,7 +22,7 @@ from lad.detector.checkpoint import load_checkpoint
 from lad.evaluation.results import ScoredVideo, compute_metrics
 from lad.events import events_of
 from lad.files import file_sha256
-from lad.pipeline.score import read_scores
+from lad.pipeline.scored import read_scores
 
 CONFIG = """
 data: {dataset: dataset.csv}

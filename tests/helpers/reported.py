@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from lad.dataset import Video, dataset_text
+from lad.detector.scores_file import scores_info, write_scores
 from lad.detector.scoring import Event, Scores
 from lad.intervals import events_above
-from lad.pipeline.score import scores_info, write_scores
 from lad.work.layout import Work
 from lad.work.manifest import open_manifest
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from helpers.reading import read_to_the_end
 from lad.dataset import Video, write_dataset
-from lad.pipeline.score import STAGE
+from lad.pipeline.scored import STAGE
 from lad.work.layout import Work
 from lad.work.manifest import open_manifest
 

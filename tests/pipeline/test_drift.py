@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lad.dataset import Video
 from lad.detector.scoring import Scores
-from lad.pipeline.drift import counted, drift_data, drift_lines
+from lad.detector.tail import BEYOND
+from lad.pipeline.drift import drift_data, drift_lines
 from lad.work.manifest import Manifest, open_manifest
 
 DAY = date(2026, 11, 1)
@@ -105,5 +105,4 @@ def test_a_clip_has_the_score_of_its_middle() -> None:
         clip_of_frame=np.arange(40) // 16,
         votes=np.zeros(1, int),
     )
-    found = counted(Video("a", Path("a.npy")), scores)
-    assert found == {"clips": 3, "beyond": 1, "recorded": None}
+    assert scores.clips_above(BEYOND) == {"clips": 3, "beyond": 1}

@@ -1,0 +1,131 @@
+"""One video scored, from its feature files to its CSV: in the process of `lad score` as in one of another machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lad.detector.cameras import of_camera
+from lad.detector.checkpoint import Checkpoint, CheckpointError
+from lad.detector.known_camera import NOBODY, Camera
+from lad.detector.looks import Looks, looks_of
+from lad.detector.online import Merge
+from lad.detector.scores_file import scores_info, write_scores
+from lad.detector.scoring import EventRule, Scorer, make_scorer
+from lad.detector.tail import BEYOND
+from lad.features.recipe import FeatureRecipe
+from lad.features.video import VideoFeatures
+
+DRIFT = "drift"  # of what is told of a video: how many of its clips normal footage rarely has
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How the videos of a run are scored.
+
+    Attributes:
+        recipe: of their features; the detector runs on its device.
+        threads: of the detector, on a CPU.
+        merge, threshold, alarms_per_day, classes, rule, allowed: as `make_scorer` has them.
+    """
+
+    recipe: FeatureRecipe
+    threads: int
+    merge: Merge
+    threshold: float | None
+    alarms_per_day: float | None
+    classes: Sequence[str]
+    rule: EventRule
+    allowed: str
+
+
+@dataclass(frozen=True)
+class ToScore:
+    """A video to score.
+
+    Attributes:
+        item: its id.
+        features: where they lie.
+        are_given: somebody else made them, so that nobody knows what they look like.
+        camera: whose detector is to score it; empty: there is one for all.
+        known: how well the detector knows its camera.
+    """
+
+    item: str
+    features: VideoFeatures
+    are_given: bool = False
+    camera: str = ""
+    known: Camera = NOBODY
+
+    is_remote: ClassVar[bool] = False  # its features are on a disk, wherever the video is
+
+
+class VideoScorer:
+    """A detector that scores one video after the other. It is read when it is first needed.
+
+    Args:
+        settings: what is the same for all videos.
+        read: gives the detector's checkpoint.
+        path: the checkpoint, as errors name it.
+    """
+
+    def __init__(self, settings: ScoreSettings, read: Callable[[], Checkpoint], path: Path) -> None:
+        self._settings, self._read, self._path = settings, read, path
+        self._scorers: dict[str, Scorer] = {}
+
+    @cached_property
+    def _looks(self) -> Looks | None:
+        return looks_of(self._settings.recipe)
+
+    def of_camera(self, camera: str) -> Scorer:
+        """The detector for the footage of a camera.
+
+        Raises:
+            UnknownCamera: it does not know the camera.
+            CheckpointError: it cannot be used.
+        """
+        if camera not in self._scorers:
+            settings = self._settings
+            try:
+                self._scorers[camera] = make_scorer(
+                    of_camera(self._read(), camera),
+                    settings.recipe.device,
+                    merge=settings.merge,
+                    threshold=settings.threshold,
+                    alarms_per_day=settings.alarms_per_day,
+                    classes=settings.classes,
+                    rule=settings.rule,
+                    allowed=settings.allowed,
+                )
+            except CheckpointError as error:
+                raise type(error)(f"{self._path}: {error}") from error
+        return self._scorers[camera]
+
+    def score(self, video: ToScore, csv: Path, on_part: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
+        """Score a video and write its CSV; returns what is to be told of it.
+
+        The caller sees to it that torch repeats its results (`lad.device.repeatable`). `on_part` is told on the way how
+        much is done, from 0 to 1.
+
+        Raises:
+            UnknownCamera, ScoreError: it cannot be scored.
+            CheckpointError: the detector cannot be used, or is for features of another length.
+            OSError, FeaturesError: its features cannot be read, or the CSV cannot be written.
+        """
+        features, scorer = video.features.open(), self.of_camera(video.camera)
+        try:
+            scorer.check(features)
+        except CheckpointError as error:
+            raise CheckpointError(f"{self._path}: {error} ({' + '.join(self._settings.recipe.streams)})") from error
+        of_video = replace(scorer.at(video.known), looks=None if video.are_given else self._looks)
+        scores = of_video(features, video.features.timeline(), video.features.warnings, on_part)
+        write_scores(csv, scores)
+        return {
+            **scores_info(scores),
+            "doubt": scorer.doubt,
+            **({"alarms_per_day": scorer.alarms_per_day} if scorer.alarms_per_day else {}),
+            **({DRIFT: scores.clips_above(BEYOND)} if scorer.tail else {}),
+        }

@@ -1,0 +1,201 @@
+"""Videos scored in an actor: by features that it finds where the driver does, or that were sent to it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lad.detector.checkpoint import CheckpointError, load_checkpoint
+from lad.detector.looks import tell_looks
+from lad.detector.score_video import ScoreSettings, ToScore, VideoScorer
+from lad.detector.scoring import ScoreError
+from lad.device import check_device, kind_of, repeatable
+from lad.engine.handover import BLOCK_BYTES, cached_weights
+from lad.engine.messages import Doing, File, Result, Scored, Setup, Task, Unseen
+from lad.extract.jobs import Failed
+from lad.features.video import FeaturesError
+from lad.files import file_sha256
+from lad.held import held_folder
+from lad.models.actions import WEIGHTS
+from lad.version import SCORES, versions
+
+SCRATCH = "lad-score-"  # how the names of folders for what was sent begin
+CSV = "scores"  # what is in the file
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToScoreBy(Setup):
+    """For scoring.
+
+    Attributes:
+        settings: of all videos.
+        detector: the content of its checkpoint.
+        path: of that, where the driver has it, for errors.
+    """
+
+    settings: ScoreSettings
+    detector: bytes
+    path: Path
+
+
+def setup_of(settings: ScoreSettings, checkpoint: Path, *, looks: bool) -> ToScoreBy:
+    """What actors are told first; `looks`: they say what events look like, where features can tell."""
+    return ToScoreBy(
+        versions=versions(*SCORES),
+        weights=cached_weights([WEIGHTS]) if looks and tell_looks(settings.recipe) else {},
+        settings=replace(settings, recipe=replace(settings.recipe, device=kind_of(settings.recipe.device))),
+        detector=checkpoint.read_bytes(),
+        path=checkpoint,
+    )
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that features lie in.
+
+    Attributes:
+        path: where the driver has it.
+        stamp: its bytes, and its time of change there: a file that has both is the same one.
+        blocks: what stands for its content, where that is sent.
+    """
+
+    path: Path
+    stamp: tuple[int, int]
+    blocks: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A job as an actor is told it."""
+
+    job: ToScore
+    inputs: Sequence[Input]
+
+
+def packed(job: ToScore, put: Callable[[bytes], Any] | None) -> Packed:
+    """A job for an actor.
+
+    Args:
+        job: of the driver.
+        put: a block of a file to what stands for it, where an actor does not see the files of the driver.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    return Packed(job, [Input(path, _stamp(path), _blocks(path, put) if put else ()) for path in job.features.files])
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _blocks(path: Path, put: Callable[[bytes], Any]) -> list[Any]:
+    with path.open("rb") as whole:
+        return [put(block) for block in iter(partial(whole.read, BLOCK_BYTES), b"")]
+
+
+class Scoring:
+    """Scores one video after the other, while the next one's features are on their way: a `Worker` of an actor.
+
+    Args:
+        setup: what is the same for all videos.
+        fetch: a block from what stands for it; None: Ray does.
+
+    Raises:
+        LadError: the detector cannot be used, or the device is not there.
+    """
+
+    is_shared = False  # scores are sent: the driver alone writes them
+
+    def __init__(self, setup: ToScoreBy, fetch: Callable[[Any], Any] | None = None) -> None:
+        self._setup, self._fetch, self._one = setup, fetch or _of_ray, threading.Lock()
+        self._doing: dict[str, Doing] = {}
+        self._closing = ExitStack()
+        self._scratch = self._closing.enter_context(held_folder(Path(tempfile.gettempdir()), SCRATCH))
+        path = self._scratch / f"detector{setup.path.suffix}"
+        path.write_bytes(setup.detector)
+        checkpoint = load_checkpoint(path)
+        path.unlink()
+        self._scorer = VideoScorer(setup.settings, lambda: checkpoint, setup.path)
+        check_device(setup.settings.recipe.device)
+
+    def do(self, task: Task) -> Result | Unseen:
+        """Score a video; returns when it is done."""
+        folder, result = self._scratch / task.name, None
+        try:
+            folder.mkdir()
+            result = self._result(task, folder)
+        except (CheckpointError, ScoreError) as error:
+            result = Failed(task.name, "content", str(error))
+        except (OSError, FeaturesError) as error:
+            result = Failed(task.name, "io", str(error))
+        finally:
+            self._doing.pop(task.name, None)
+            if not isinstance(result, Scored):
+                shutil.rmtree(folder, ignore_errors=True)
+        return result
+
+    def _result(self, task: Task, folder: Path) -> Scored | Unseen:
+        job = self._here(task.job, folder)
+        if job is None:
+            return Unseen(task.name)
+        csv = folder / CSV
+        with self._one:
+            info = self._scored(task.name, job, csv)
+        for path in folder.glob("*.npy"):
+            path.unlink()
+        return Scored(task.name, {CSV: File(csv, file_sha256(csv))}, info)
+
+    def _here(self, packed: Packed, folder: Path) -> ToScore | None:
+        """A job with its features where they are on this node; None: they are not, and were not sent."""
+        places: list[Path] = []
+        for number, one in enumerate(packed.inputs):
+            if one.blocks:
+                places.append(folder / f"{number}.npy")
+                with places[-1].open("wb") as file:
+                    file.writelines(map(self._fetch, one.blocks))
+            elif _is_same(one):
+                places.append(one.path)
+            else:
+                return None
+        return replace(packed.job, features=packed.job.features.moved(places))
+
+    def _scored(self, name: str, job: ToScore, csv: Path) -> dict[str, Any]:
+        settings, clips = self._setup.settings, job.features.open().clips
+
+        def on_part(share: float) -> None:
+            self._doing[name] = Doing(name, round(share * clips))
+
+        self._doing[name] = Doing(name)
+        with repeatable(settings.recipe.device, settings.threads):
+            return self._scorer.score(job, csv, on_part)
+
+    def doing(self) -> list[Doing]:
+        """How far the videos are."""
+        return list(self._doing.copy().values())
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        self._closing.close()
+
+
+def _is_same(one: Input) -> bool:
+    """Whether a file of the driver is here, too."""
+    try:
+        return _stamp(one.path) == one.stamp
+    except OSError:
+        return False
+
+
+def _of_ray(block: Any) -> Any:
+    import ray
+
+    return ray.get(block)
