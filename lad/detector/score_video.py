@@ -63,6 +63,21 @@ class ToScore:
     is_remote: ClassVar[bool] = False  # its features are on a disk, wherever the video is
 
 
+@dataclass(frozen=True)
+class ToKnow:
+    """A video in which nothing happens, for the detector to get to know its camera.
+
+    Attributes:
+        item: its id.
+        features: where they lie.
+    """
+
+    item: str
+    features: VideoFeatures
+
+    is_remote: ClassVar[bool] = False
+
+
 class VideoScorer:
     """A detector that scores one video after the other. It is read when it is first needed.
 
@@ -73,12 +88,12 @@ class VideoScorer:
     """
 
     def __init__(self, settings: ScoreSettings, read: Callable[[], Checkpoint], path: Path) -> None:
-        self._settings, self._read, self._path = settings, read, path
+        self.settings, self.path, self._read = settings, path, read
         self._scorers: dict[str, Scorer] = {}
 
     @cached_property
     def _looks(self) -> Looks | None:
-        return looks_of(self._settings.recipe)
+        return looks_of(self.settings.recipe)
 
     def of_camera(self, camera: str) -> Scorer:
         """The detector for the footage of a camera.
@@ -88,7 +103,7 @@ class VideoScorer:
             CheckpointError: it cannot be used.
         """
         if camera not in self._scorers:
-            settings = self._settings
+            settings = self.settings
             try:
                 self._scorers[camera] = make_scorer(
                     of_camera(self._read(), camera),
@@ -101,7 +116,7 @@ class VideoScorer:
                     allowed=settings.allowed,
                 )
             except CheckpointError as error:
-                raise type(error)(f"{self._path}: {error}") from error
+                raise type(error)(f"{self.path}: {error}") from error
         return self._scorers[camera]
 
     def score(self, video: ToScore, csv: Path, on_part: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
@@ -119,7 +134,7 @@ class VideoScorer:
         try:
             scorer.check(features)
         except CheckpointError as error:
-            raise CheckpointError(f"{self._path}: {error} ({' + '.join(self._settings.recipe.streams)})") from error
+            raise CheckpointError(f"{self.path}: {error} ({' + '.join(self.settings.recipe.streams)})") from error
         of_video = replace(scorer.at(video.known), looks=None if video.are_given else self._looks)
         scores = of_video(features, video.features.timeline(), video.features.warnings, on_part)
         write_scores(csv, scores)
@@ -129,3 +144,13 @@ class VideoScorer:
             **({"alarms_per_day": scorer.alarms_per_day} if scorer.alarms_per_day else {}),
             **({DRIFT: scores.clips_above(BEYOND)} if scorer.tail else {}),
         }
+
+    def get_to_know(self, video: ToKnow) -> Camera:
+        """A camera by a video of it in which nothing happens; the caller sees to it that torch repeats its results.
+
+        Raises:
+            ScoreError: it cannot be scored.
+            CheckpointError: the detector cannot be used, or is for features of another length.
+            OSError, FeaturesError: its features cannot be read.
+        """
+        return self.of_camera("").get_to_know(video.features.open(), video.features.timeline())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from lad.detector.known_camera import Camera
 from lad.errors import LadError
 from lad.extract.jobs import Failed, Reached, Started
 from lad.extract.video import VideoInfo
@@ -124,9 +125,16 @@ class Extracted(Done):
 
 @dataclass(frozen=True)
 class Scored(Done):
-    """The CSV of scores, `SCORES` among the files; `info`: what `VideoScorer` tells of them."""
+    """The CSV of scores, alone among the files; `info`: what `VideoScorer` tells of them."""
 
     info: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Known(Done):
+    """What the detector knows of a camera by a video of it; no files."""
+
+    camera: Camera
 
 
 Result = Done | Failed  # the item of `Failed` is the try's name

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lad.detector.score_video import ScoreSettings, ToScore
+from lad.detector.score_video import ScoreSettings, ToKnow, ToScore
 from lad.device import kind_of
 from lad.engine.drawing import Drawing, ToDraw
 from lad.engine.extracting import ExtractingForCallers
@@ -69,7 +69,7 @@ def extract_on_ray(
 
 
 def score_on_ray(
-    jobs: Sequence[ToScore],
+    jobs: Sequence[ToScore | ToKnow],
     settings: ScoreSettings,
     checkpoint: Path,
     place: Callable[[str], Path],
@@ -78,7 +78,9 @@ def score_on_ray(
     stall_seconds: float,
     say: Say,
 ) -> Iterator[PoolEvent]:
-    """`deal_out` of videos to score. Each actor takes a CPU, however many threads the detector has, or a GPU.
+    """`deal_out` of videos to score, or to get to know cameras by.
+
+    Each actor takes a CPU, however many threads the detector has, and maybe a GPU.
 
     Args:
         jobs: the videos.
@@ -94,7 +96,9 @@ def score_on_ray(
     """
     gpus = _gpus(asked, settings.recipe)
     with joined(asked.address):
-        setup = setup_of(settings, checkpoint, looks=not all(job.are_given for job in jobs))
+        setup = setup_of(
+            settings, checkpoint, looks=any(isinstance(job, ToScore) and not job.are_given for job in jobs)
+        )
         work = Assignment(setup, Scoring, lambda video_id, *_: place(video_id), packed)
         crew = RayCrew(work, asked, cpus=1, gpus=gpus, in_flight=IN_FLIGHT, most=len(jobs), say=say)
         yield from deal_out(jobs, crew, in_flight=IN_FLIGHT, stall_seconds=stall_seconds, say=say)

@@ -14,11 +14,11 @@ from typing import Any
 
 from lad.detector.checkpoint import CheckpointError, load_checkpoint
 from lad.detector.looks import tell_looks
-from lad.detector.score_video import ScoreSettings, ToScore, VideoScorer
+from lad.detector.score_video import ScoreSettings, ToKnow, ToScore, VideoScorer
 from lad.detector.scoring import ScoreError
 from lad.device import check_device, kind_of, repeatable
 from lad.engine.handover import BLOCK_BYTES, cached_weights
-from lad.engine.messages import Doing, File, Result, Scored, Setup, Task, Unseen
+from lad.engine.messages import Doing, File, Known, Result, Scored, Setup, Task, Unseen
 from lad.extract.jobs import Failed
 from lad.features.video import FeaturesError
 from lad.files import file_sha256
@@ -75,11 +75,11 @@ class Input:
 class Packed:
     """A job as an actor is told it."""
 
-    job: ToScore
+    job: ToScore | ToKnow
     inputs: Sequence[Input]
 
 
-def packed(job: ToScore, put: Callable[[bytes], Any] | None) -> Packed:
+def packed(job: ToScore | ToKnow, put: Callable[[bytes], Any] | None) -> Packed:
     """A job for an actor.
 
     Args:
@@ -103,7 +103,9 @@ def _blocks(path: Path, put: Callable[[bytes], Any]) -> list[Any]:
 
 
 class Scoring:
-    """Scores one video after the other, while the next one's features are on their way: a `Worker` of an actor.
+    """Scores one video after the other, or gets to know cameras by them: a `Worker` of an actor.
+
+    The features of the next video are on their way meanwhile.
 
     Args:
         setup: what is the same for all videos.
@@ -143,18 +145,23 @@ class Scoring:
                 shutil.rmtree(folder, ignore_errors=True)
         return result
 
-    def _result(self, task: Task, folder: Path) -> Scored | Unseen:
-        job = self._here(task.job, folder)
+    def _result(self, task: Task, folder: Path) -> Scored | Known | Unseen:
+        job, csv, settings = self._here(task.job, folder), folder / CSV, self._setup.settings
         if job is None:
             return Unseen(task.name)
-        csv = folder / CSV
-        with self._one:
-            info = self._scored(task.name, job, csv)
+        with self._one, repeatable(settings.recipe.device, settings.threads):
+            self._doing[task.name] = Doing(task.name)
+            if isinstance(job, ToKnow):
+                return Known(task.name, {}, self._scorer.get_to_know(job))
+            info = self._scorer.score(job, csv, partial(self._note, task.name, job.features.open().clips))
         for path in folder.glob("*.npy"):
             path.unlink()
         return Scored(task.name, {CSV: File(csv, file_sha256(csv))}, info)
 
-    def _here(self, packed: Packed, folder: Path) -> ToScore | None:
+    def _note(self, name: str, clips: int, share: float) -> None:
+        self._doing[name] = Doing(name, round(share * clips))
+
+    def _here(self, packed: Packed, folder: Path) -> ToScore | ToKnow | None:
         """A job with its features where they are on this node; None: they are not, and were not sent."""
         places: list[Path] = []
         for number, one in enumerate(packed.inputs):
@@ -167,16 +174,6 @@ class Scoring:
             else:
                 return None
         return replace(packed.job, features=packed.job.features.moved(places))
-
-    def _scored(self, name: str, job: ToScore, csv: Path) -> dict[str, Any]:
-        settings, clips = self._setup.settings, job.features.open().clips
-
-        def on_part(share: float) -> None:
-            self._doing[name] = Doing(name, round(share * clips))
-
-        self._doing[name] = Doing(name)
-        with repeatable(settings.recipe.device, settings.threads):
-            return self._scorer.score(job, csv, on_part)
 
     def doing(self) -> list[Doing]:
         """How far the videos are."""

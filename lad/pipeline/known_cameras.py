@@ -7,18 +7,22 @@ a source. A video that is scored itself does not count for its own scores.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from lad.dataset import Video
 from lad.detector.checkpoint import Checkpoint, CheckpointError
 from lad.detector.known_camera import NOBODY, Camera, joined
-from lad.detector.scoring import ScoreError, Scorer
-from lad.device import detector_threads, numerics, repeatable
+from lad.detector.score_video import ToKnow
+from lad.device import detector_threads, numerics
+from lad.engine.messages import Known, Made
+from lad.extract.jobs import Failed
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint
 from lad.pipeline.project import Project
-from lad.pipeline.reporter import Reporter
+from lad.pipeline.reporter import Reporter, StageError
+from lad.pipeline.score_engine import ScoreEngine
 from lad.work.layout import Work
 
 STAGE = "camera"
@@ -46,7 +50,7 @@ def get_to_know(
     features: Mapping[str, VideoFeatures],
     detector: str,
     read: Callable[[], Checkpoint],
-    load: Callable[[], Scorer],
+    engine: ScoreEngine,
     reporter: Reporter,
 ) -> dict[str, Camera]:
     """Video id -> what its camera is known by, from today or kept; without footage that is nothing.
@@ -58,13 +62,14 @@ def get_to_know(
         features: of that footage.
         detector: hash of its checkpoint.
         read: gives its checkpoint, which is asked for only where something is new.
-        load: gives the detector itself, likewise.
+        engine: scores footage.
         reporter: is told.
 
     Raises:
         CheckpointError: footage was named, and the detector was not trained to get to know cameras.
+        StageError: footage was not scored, which was not its own fault.
     """
-    nameless: dict[str, Camera] = {}  # what the videos of a camera without a name say of it
+    new: dict[str, tuple[str, list[Video]]] = {}  # cameras -> what they will depend on, and their footage
     for camera, footage in normal_footage(project).items():
         there = [video for video in footage if video.id in features]
         today = fingerprint(
@@ -77,22 +82,24 @@ def get_to_know(
             }
         )
         row = work.manifest.get(STAGE, work.item(camera)) if camera else None
-        if not there or (row and row.status == "done" and row.fingerprint == today):
-            continue
-        pieces: dict[str, Camera] = {}
-        if read().known_cameras:
-            with repeatable(recipe.device, detector_threads(project.config.threads)):
-                pieces = {video.id: _piece(load(), features[video.id], video, reporter) for video in there}
-        elif project.normal:
-            raise CheckpointError(
-                "--normal: the detector was not trained to get to know cameras: leave it out, or train with "
-                "-o train.adapt=source"
-            )
+        if there and not (row and row.status == "done" and row.fingerprint == today):
+            new[camera] = today, there
+    pieces: dict[str, Camera] = {}
+    if new and read().known_cameras:
+        pieces = _pieces([video for _, footage in new.values() for video in footage], features, engine, reporter)
+    elif new and project.normal:
+        raise CheckpointError(
+            "--normal: the detector was not trained to get to know cameras: leave it out, or train with "
+            "-o train.adapt=source"
+        )
+    nameless: dict[str, Camera] = {}  # what the videos of a camera without a name say of it
+    for camera, (today, footage) in new.items():
+        own = {video.id: pieces[video.id] for video in footage if video.id in pieces}
         if not camera:
-            nameless = pieces
+            nameless = own
             continue
         work.manifest.start(STAGE, work.item(camera), today)
-        numbers = {name: [piece.clips, piece.level] for name, piece in pieces.items()}
+        numbers = {name: [piece.clips, piece.level] for name, piece in own.items()}
         work.manifest.finish(STAGE, work.item(camera), [], {"detector": detector, "footage": numbers})
     kept = KeptCameras(project, work)
     return {
@@ -132,12 +139,28 @@ def camera_facts(camera: Camera) -> dict[str, Any]:
     return {"normal_footage": [camera.clips, camera.level]} if camera.clips else {}
 
 
-def _piece(scorer: Scorer, features: VideoFeatures, video: Video, reporter: Reporter) -> Camera:
-    try:
-        return scorer.get_to_know(features.open(), features.timeline())
-    except ScoreError as error:
-        reporter.say(f"warning: {video.path}: left out of its camera's normal footage: {error}")
-        return NOBODY
+def _pieces(
+    videos: Sequence[Video], features: Mapping[str, VideoFeatures], engine: ScoreEngine, reporter: Reporter
+) -> dict[str, Camera]:
+    """What each of these videos says of its camera: nothing, where it cannot be scored.
+
+    Raises:
+        StageError: one was not scored, which was not its own fault.
+    """
+    by_id = {video.id: video for video in videos}
+    pieces: dict[str, Camera] = {}
+    with closing(engine.run([ToKnow(video_id, features[video_id]) for video_id in by_id])) as events:
+        for event in events:
+            match event:
+                case Made(item, Known() as known):
+                    pieces[item] = known.camera
+                case Failed(item, "content", error):
+                    pieces[item] = NOBODY
+                    footage = f"{by_id[item].path}: left out of its camera's normal footage"
+                    reporter.say(f"warning: {footage}: {error}")
+                case Failed(item, _, error):
+                    raise StageError(f"{by_id[item].path}: {error}")
+    return pieces
 
 
 def told_of(project: Project, cameras: Mapping[str, Camera], videos: Sequence[Video]) -> list[str]:

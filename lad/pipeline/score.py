@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lad.config import Config
 from lad.dataset import Video
-from lad.detector.cameras import UnknownCamera, check_source
+from lad.detector.cameras import check_source
 from lad.detector.checkpoint import Checkpoint, CheckpointError, load_checkpoint, other_features
 from lad.detector.known_camera import Camera
 from lad.detector.score_video import DRIFT, ScoreSettings, ToScore, VideoScorer
-from lad.detector.scoring import EventRule, ScoreError
-from lad.device import detector_threads, repeatable
-from lad.engine.messages import Fleet, Made, PoolEvent, Progressed, Scored
+from lad.detector.scoring import EventRule
+from lad.device import detector_threads
+from lad.engine.messages import Made, Progressed, Scored
 from lad.extract.jobs import Failed, Started
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
@@ -28,12 +28,11 @@ from lad.pipeline.alarm import is_due, make_due, sound_alarm
 from lad.pipeline.drift import recorded
 from lad.pipeline.events import write_events
 from lad.pipeline.facts import FACTS, kept
-from lad.pipeline.fleet import fleet_told, write_fleet
 from lad.pipeline.inventory import find_features
 from lad.pipeline.known_cameras import get_to_know, normal_footage, told_of
-from lad.pipeline.pace import Count
 from lad.pipeline.project import Asked, Project
-from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
+from lad.pipeline.reporter import Reporter, StageError, StageResult
+from lad.pipeline.score_engine import ScoreEngine
 from lad.pipeline.score_facts import detector_repairs, facts_with, score_facts
 from lad.pipeline.score_summary import write_summary
 from lad.pipeline.scored import STAGE
@@ -177,8 +176,13 @@ class _Scoring:
         self.project, self.recipe, self.work, self.asked = project, recipe, work, asked
         self.reporter, self.result = reporter, result
         self.path = find_checkpoint(project, work)
-        self.settings = settings_of(project, recipe)
-        self.scorer = VideoScorer(self.settings, lambda: self.checkpoint, self.path)
+        self.engine = ScoreEngine(
+            VideoScorer(settings_of(project, recipe), lambda: self.checkpoint, self.path),
+            work,
+            asked.ray,
+            project.config.extract.stall_seconds,
+            reporter.say,
+        )
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
@@ -224,19 +228,24 @@ class _Scoring:
             features,
             self.checkpoint_sha256,
             lambda: self.checkpoint,
-            partial(self.scorer.of_camera, ""),
+            self.engine,
             self.reporter,
         )
 
     def run(self, todo: list[_Todo]) -> None:
         """Score videos, one event after the other."""
         self._warn(todo)
-        left, count = {one.job.item: one for one in todo}, Count(len(todo))
-        with self.reporter.progress("score", len(todo)) as bar, closing(self._events(todo, bar)) as events:
+        left = {one.job.item: one for one in todo}
+
+        def on_part(number: int, share: float) -> None:
+            bar.show(share=(number + share) / len(todo), note=todo[number].job.item)
+
+        with (
+            self.reporter.progress("score", len(todo)) as bar,
+            closing(self.engine.run([one.job for one in todo], on_part)) as events,
+        ):
             for event in events:
                 match event:
-                    case Fleet():
-                        write_fleet(self.work.home, "scoring", event, count.share, count.seconds_left)
                     case Started(item):
                         self.work.manifest.start(STAGE, self.work.item(item), fingerprint(left[item].facts))
                     case Progressed(item):
@@ -246,39 +255,7 @@ class _Scoring:
                     case Made(item, Scored() as scored):
                         self._record(left.pop(item), scored.info)
                 if isinstance(event, Failed | Made):
-                    count.ended()
                     bar.advance(event.item)
-
-    def _events(self, todo: list[_Todo], bar: Bar) -> Generator[PoolEvent, None, None]:
-        """What comes of the videos: in this process, or by Ray."""
-        if self.asked.ray is None:
-            yield from self._score_here(todo, bar)
-            return
-        from lad.engine.on_ray import score_on_ray
-
-        jobs = sorted((one.job for one in todo), key=lambda job: -job.features.frames)  # the longest first
-        with fleet_told(self.work.home):
-            yield from score_on_ray(
-                jobs,
-                self.settings,
-                self.path,
-                self.work.scores,
-                self.asked.ray,
-                stall_seconds=self.project.config.extract.stall_seconds,
-                say=self.reporter.say,
-            )
-
-    def _score_here(self, todo: list[_Todo], bar: Bar) -> Iterator[PoolEvent]:
-        with repeatable(self.recipe.device, self.settings.threads):
-            for number, one in enumerate(todo):
-                item, csv = one.job.item, self.work.scores(one.job.item)
-                yield Started(item, "auto", 0)
-                try:
-                    info = self.scorer.score(one.job, csv, partial(_show_part, bar, item, number, len(todo)))
-                except (UnknownCamera, ScoreError) as error:
-                    yield Failed(item, "content", str(error))
-                else:
-                    yield Made(item, Scored(item, {}, info), {})
 
     def _fail(self, video: Video, failure: str, error: str) -> None:
         self.result.failed[video.id] = f"{video.path}: {error}"
@@ -323,10 +300,6 @@ class _Scoring:
             cameras = {one.video.id: one.job.known for one in todo}
             for line in told_of(self.project, cameras, [one.video for one in todo]):
                 say(line)
-
-
-def _show_part(bar: Bar, video_id: str, before: int, videos: int, part: float) -> None:
-    bar.show(share=(before + part) / videos, note=video_id)
 
 
 def _other_rule(checkpoint: Checkpoint, config: Config) -> str:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.elsewhere import SMALL, VIDEOS, actors_of, extract_alone, features, left_behind, write_videos
+from helpers.elsewhere import (
+    SMALL,
+    VIDEOS,
+    actors_of,
+    apart,
+    ended,
+    extract_alone,
+    features,
+    left_behind,
+    two_nodes,
+    wait_for,
+    write_videos,
+)
 from helpers.work import items
 
 from lad.models import weights
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-ray = pytest.importorskip("ray", reason="NO RAY: --engine ray is not tested: pip install 'lad-video[ray]'")
-cluster_utils = pytest.importorskip("ray.cluster_utils")
+pytest.importorskip("ray", reason="NO RAY: --engine ray is not tested: pip install 'lad-video[ray]'")
 
 pytestmark = pytest.mark.slow
-NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +43,8 @@ def nodes_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(nodes_cache: Path) -> Iterator[Any]:
-    """A head with one CPU, and a node with one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAD_CACHE", str(nodes_cache))
-        patch.setenv("LAD_TEST", str(nodes_cache))
-        made = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-        made.add_node(**NODE)
-    yield made
-    made.shutdown()
+    with two_nodes(nodes_cache) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -69,24 +71,11 @@ def start(
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **env})
 
 
-def ended(driver: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = driver.communicate(timeout=300)
-    assert "Traceback" not in err, err
-    return driver.returncode, out, err
-
-
 def fleet_of(work: Path) -> dict[str, Any]:
     try:
         return json.loads((work / "fleet.json").read_text())
     except OSError:
         return {}
-
-
-def wait_for(condition: Callable[[], object], driver: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert driver.poll() is None and time.monotonic() < deadline, driver.communicate()
-        time.sleep(0.02)
 
 
 def test_two_nodes_make_what_one_machine_makes(
@@ -136,11 +125,7 @@ def test_features_are_sent_where_the_work_directory_is_not_shared(
     """The driver is in a namespace of its own, where another disk is mounted over its work directory."""
     work, kept = tmp_path / "work", tmp_path / "kept"
     work.mkdir()
-    script = 'mount -t tmpfs none "$1" && work=$1 && shift && "$@"; status=$?; cp -a "$work" "$KEPT"; exit $status'
-    apart = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh", str(work)]
-    if shutil.which("unshare") is None or subprocess.run([*apart, "true"], env={"KEPT": "/dev/null"}).returncode:
-        pytest.skip("NO NAMESPACES: this machine lets nobody mount")
-    status, out, err = ended(start(data, work, cluster.address, before=apart, KEPT=str(kept)))
+    status, out, err = ended(start(data, work, cluster.address, before=apart(work), KEPT=str(kept)))
     assert status == 1 and f"{VIDEOS} done, 1 failed" in out, out + err
     assert features(kept) == alone
     assert not left_behind(kept) and not list(work.iterdir())
