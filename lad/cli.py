@@ -171,6 +171,7 @@ def score(videos: tuple[str, ...], checkpoint: Path | None, report: bool, **opti
       lad score --checkpoint best.pt ~/footage --work ~/footage_scores --report
       lad score --checkpoint best.pt street.mp4 --alarm "python tell_me.py"
       lad score --checkpoint best.pt --source gate today.mp4
+      lad score -c yard.yaml --engine ray --ray-address auto
     """
     session = begin(options, videos, checkpoint, scores=True)
     ready = session.config.score.checkpoint and not options["config_path"]
@@ -230,6 +231,7 @@ def evaluate(
       lad evaluate -c surveillance --data ~/my_videos
       lad evaluate -c ped2-paper -o protocol.splits=1 --data ~/data/ped2 --scores ~/my_scores
       lad evaluate --scores pred.npy --gt gt-ucf.npy --list ucf-i3d-test.list
+      lad evaluate -c yard.yaml --engine ray --ray-address auto
       lad evaluate --regions ~/my_boxes --tracks ~/AED/annotations/ShanghaiTech --frames 40791
     """
     if regions or tracks or frames:

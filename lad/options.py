@@ -148,7 +148,7 @@ ENGINE = (
         type=click.Choice(["local", "ray"]),
         default="local",
         show_default=True,
-        help="Where features are extracted: on this machine, or by actors of Ray.",
+        help="Where the work on single videos is done: on this machine, or by actors of Ray (docs/scale.md).",
     ),
     click.option(
         "--ray-address",
@@ -167,7 +167,7 @@ ENGINE = (
 
 
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say where features are extracted."""
+    """The options that say where the work on single videos is done."""
     for option in reversed(ENGINE):
         command = option(command)
     return command

@@ -1,1 +1,1 @@
-"""What many machines cost the one that deals the videos out, and what Ray costs an extraction."""
+"""What many machines cost the one that deals the videos out, and what Ray costs extraction, scoring and evaluation."""

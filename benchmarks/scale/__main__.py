@@ -2,10 +2,12 @@
 
     python -m benchmarks.scale driver   [--videos 100000] [--actors 64] [--ray] [--folder DIR]
     python -m benchmarks.scale overhead [--pairs 5] [--together] [--backbone i3d] [--data shared/data/surveillance]
+    python -m benchmarks.scale scoring  [--videos 500] [--minutes 3] [--actors 0] [--folder DIR]
 
 `driver` has the driver of a run work off videos whose actors answer at once. `overhead` extracts the same videos with
-two actors of one thread each and by this machine's own engine with two threads, in turns or together. Exit status: 0
-targets are reached, 1 one is not, 2 usage.
+two actors of one thread each and by this machine's own engine with two threads, in turns or together. `scoring` scores
+and evaluates made-up videos, in its own process or by actors. Exit status: 0 targets are reached, 1 one is not, 2
+usage.
 """
 
 from __future__ import annotations
@@ -32,11 +34,20 @@ def main() -> int:
     overhead.add_argument("--together", action="store_true", help="both at once, where others use the machine, too")
     overhead.add_argument("--backbone", default="i3d", help="feature network, with random weights [default: i3d]")
     overhead.add_argument("--data", type=Path, default=DATA / "surveillance", help="real videos with a dataset.csv")
+    scoring = commands.add_parser("scoring", help="what scores and their pictures cost")
+    scoring.add_argument("--videos", type=int, default=500, help="how many [default: 500]")
+    scoring.add_argument("--minutes", type=float, default=3.0, help="of each [default: 3]")
+    scoring.add_argument("--actors", type=int, default=0, help="of a Ray of this machine [default: no Ray]")
+    scoring.add_argument("--folder", type=Path, help="for all that is written [default: a temporary folder]")
     arguments = parser.parse_args()
     if arguments.command == "driver":
         from benchmarks.scale.driver import driver_runs
 
         return driver_runs(arguments.videos, None if arguments.ray else arguments.actors, arguments.folder)
+    if arguments.command == "scoring":
+        from benchmarks.scale.scoring import scoring_runs
+
+        return scoring_runs(arguments.videos, arguments.minutes, arguments.actors, arguments.folder)
     if not (arguments.data / "dataset.csv").exists():
         print(f"no dataset.csv in {arguments.data}: name the data folder with --data", file=sys.stderr)
         return 2

@@ -28,7 +28,7 @@ from lad.console import make_reporter
 from lad.dataset import COLUMNS
 from lad.engine import on_ray, pool
 from lad.engine.handover import placed, prepared, staged
-from lad.engine.messages import Alive, Done, Extracted, File, PoolEvent, Ready, Task, ToExtract, Word
+from lad.engine.messages import Alive, Done, Extracted, ExtractSetup, File, PoolEvent, Ready, Task, Word
 from lad.engine.ray_cluster import OnRay
 from lad.extract.jobs import Job
 from lad.extract.video import VideoInfo
@@ -62,7 +62,7 @@ def driver_runs(videos: int, actors: int | None, folder: Path | None) -> int:
 
 def _measure(folder: Path, videos: int, actors: int | None) -> int:
     config = load_config(None, [], base={**CONFIG, "data": {"dataset": str(_write_videos(folder, videos))}})
-    watching, asked = _Watching(), Asked(ray=OnRay())
+    watching, asked = Watching(), Asked(ray=OnRay())
     if actors is None:
         from lad.engine import ray_actor  # which needs Ray
 
@@ -92,7 +92,7 @@ def _write_videos(folder: Path, count: int) -> Path:
 # The actors -------------------------------------------------------------------------------------------------------
 
 
-def _answer(setup: ToExtract, task: Task) -> Extracted:
+def _answer(setup: ExtractSetup, task: Task) -> Extracted:
     """What an actor says that sees the work directory, of a video of one clip."""
     path = staged(setup.home, task.job.item, task.name, "rgb")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ class Instant:
     def __init__(self, begin: object) -> None:
         """Nothing is begun."""
 
-    def hello(self, setup: ToExtract, sent: dict[str, Any]) -> Ready:
+    def hello(self, setup: ExtractSetup, sent: dict[str, Any]) -> Ready:
         self._setup = setup
         return Ready("here")
 
@@ -125,7 +125,7 @@ class Instant:
 class _Nobody:
     """A `Crew` of no processes. Each of their videos is heard of alone, which is the most that a driver has to do."""
 
-    def __init__(self, setup: ToExtract, count: int, watching: _Watching) -> None:
+    def __init__(self, setup: ExtractSetup, count: int, watching: Watching) -> None:
         self._setup, self._watching = setup, watching
         self._said: deque[tuple[str, Word | Task]] = deque((f"actor {one}", Ready("here")) for one in range(count))
         self._count = count
@@ -160,7 +160,7 @@ class _Nobody:
         """Nothing is left."""
 
 
-def _extract_at_once(count: int, watching: _Watching) -> Any:
+def _extract_at_once(count: int, watching: Watching) -> Any:
     """What stands for `lad.engine.on_ray.extract_on_ray`."""
 
     def extract(
@@ -200,7 +200,7 @@ class _Mark:
 
 
 @dataclass
-class _Watching:
+class Watching:
     """A reporter that takes the time."""
 
     verbose: bool = False
@@ -210,7 +210,7 @@ class _Watching:
     def say(self, text: str) -> None:
         print(text, file=sys.stderr)
 
-    def within(self, name: str) -> _Watching:
+    def within(self, name: str) -> Watching:
         return self
 
     @contextmanager
@@ -239,6 +239,14 @@ class _Watching:
         with make_reporter(quiet=True).progress(what, total, unit) as bar:
             yield _Counting(bar, self, what, total or 0)
 
+    def after_the_first_tenth(self, what: str) -> str:
+        """What a video cost without what was to be started."""
+        marks = [mark for mark in self.marks if mark.what == what and mark.videos]
+        first, last = marks[0], marks[-1]
+        count = last.videos - first.videos
+        cpu, clock = (1000 * used / count for used in (last.cpu - first.cpu, last.clock - first.clock))
+        return f"{what}: {cpu:.1f} ms of CPU time a video, {clock:.1f} ms by the clock"
+
     def verdict(self) -> int:
         """Say whether that is little enough. Returns the exit status."""
         pairs = list(zip(self.marks, self.marks[1:], strict=False))
@@ -254,7 +262,7 @@ class _Counting:
     """A bar that says when another tenth is done."""
 
     bar: Bar
-    watching: _Watching
+    watching: Watching
     what: str
     total: int
     done: int = 0

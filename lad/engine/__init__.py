@@ -1,1 +1,1 @@
-"""Where videos are extracted, when this process does not do it itself: a process for each GPU, or actors of Ray."""
+"""Where work on single videos is done when this process does not do it: by a process a GPU, or by actors of Ray."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lad.device import STEADY_THREADS, repeatable
 from lad.engine.handover import staged
-from lad.engine.messages import Doing, Extracted, File, Result, Task, ToExtract
+from lad.engine.messages import Doing, Extracted, ExtractSetup, File, Result, Task
 from lad.extract.extraction import Computed, DeviceBroken, Event, extract_videos
 from lad.extract.jobs import Failed, Finished, Job, Started
 from lad.extract.read_torchcodec import check_torchcodec
@@ -49,7 +49,7 @@ class Extracting:
         LadError: the networks cannot be loaded, or the device is not there.
     """
 
-    def __init__(self, setup: ToExtract, tell: Callable[[Result], None]) -> None:
+    def __init__(self, setup: ExtractSetup, tell: Callable[[Result], None]) -> None:
         self.setup, self.tell = setup, tell
         self.is_shared = _sees(setup)
         self._waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
@@ -160,7 +160,7 @@ class Extracting:
 class ExtractingForCallers:
     """`Extracting` for threads that each wait for a video of their own: a `Worker` of an actor."""
 
-    def __init__(self, setup: ToExtract) -> None:
+    def __init__(self, setup: ExtractSetup) -> None:
         self._results: dict[str, Future[Result]] = {}
         self._extracting = Extracting(setup, self._tell)
         self.is_shared, self.doing, self.close = (
@@ -182,7 +182,7 @@ class ExtractingForCallers:
         self._results[result.item if isinstance(result, Failed) else result.name].set_result(result)
 
 
-def _sees(setup: ToExtract) -> bool:
+def _sees(setup: ExtractSetup) -> bool:
     """Whether the driver's work directory is here under the same name, and can be written to."""
     try:
         if (setup.home / setup.token).read_text(encoding="utf-8") != setup.word:

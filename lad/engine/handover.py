@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lad.engine.messages import File, NotReceived, ToExtract
+from lad.engine.messages import ExtractSetup, File, NotReceived
 from lad.extract.jobs import Job
 from lad.features.recipe import FeatureRecipe
 from lad.files import file_sha256, leftover_name, replacing
@@ -26,7 +26,7 @@ BLOCK_BYTES = 8 << 20
 
 
 @contextmanager
-def prepared(home: Path, recipe: FeatureRecipe, *, workers: int, stall_seconds: float) -> Iterator[ToExtract]:
+def prepared(home: Path, recipe: FeatureRecipe, *, workers: int, stall_seconds: float) -> Iterator[ExtractSetup]:
     """What processes are told first.
 
     As long as they may be told it, there is a file in the work directory `home` by which they find out whether they see
@@ -37,7 +37,7 @@ def prepared(home: Path, recipe: FeatureRecipe, *, workers: int, stall_seconds: 
         temporary.write_text(word, encoding="utf-8")
     needed = [*recipe.weights.values(), *([recipe.clips.flow_weights] if recipe.clips.flow_weights else [])]
     try:
-        yield ToExtract(
+        yield ExtractSetup(
             recipe=recipe,
             workers=workers,
             stall_seconds=stall_seconds,

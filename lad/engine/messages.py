@@ -42,7 +42,7 @@ class Setup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToExtract(Setup):
+class ExtractSetup(Setup):
     """For extraction.
 
     Attributes:

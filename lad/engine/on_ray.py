@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def extract_on_ray(
     threads: int,
     stall_seconds: float,
     say: Say,
-) -> Iterator[PoolEvent]:
+) -> Generator[PoolEvent, None, None]:
     """`deal_out` of videos to extract.
 
     Args:
@@ -49,14 +49,14 @@ def extract_on_ray(
     Raises:
         EngineError: there is no such cluster, or none of its nodes takes videos.
     """
+    if recipe.clips.reader == TORCHCODEC and versions(TORCHCODEC)[TORCHCODEC] == UNKNOWN:
+        raise EngineError(
+            "extract.reader: torchcodec is not installed here, and the nodes need the same release as this machine: "
+            "pip install 'lad-video[torchcodec]'"
+        )
     gpus, in_flight = _gpus(asked, recipe), in_flight_of(workers)
     recipe = replace(recipe, device=kind_of(recipe.device), threads=threads)
     with joined(asked.address), prepared(home, recipe, workers=workers, stall_seconds=stall_seconds) as setup:
-        if setup.versions.get(TORCHCODEC) == UNKNOWN:
-            raise EngineError(
-                "extract.reader: torchcodec is not installed here, so that nobody can tell whether the nodes have the "
-                "same release: pip install 'lad-video[torchcodec]'"
-            )
         work = Assignment(
             setup,
             ExtractingForCallers,
@@ -77,7 +77,7 @@ def score_on_ray(
     *,
     stall_seconds: float,
     say: Say,
-) -> Iterator[PoolEvent]:
+) -> Generator[PoolEvent, None, None]:
     """`deal_out` of videos to score, or to get to know cameras by.
 
     Each actor takes a CPU, however many threads the detector has, and maybe a GPU.
@@ -106,7 +106,7 @@ def score_on_ray(
 
 def draw_on_ray(
     jobs: Sequence[ToDraw], place: Callable[[str], Path], asked: OnRay, *, stall_seconds: float, say: Say
-) -> Iterator[PoolEvent]:
+) -> Generator[PoolEvent, None, None]:
     """`deal_out` of score curves to draw. Each actor takes a CPU; the rest is as `score_on_ray` has it."""
     with joined(asked.address):
         setup = Setup(versions=versions(*DRAWS))

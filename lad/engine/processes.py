@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lad import children
 from lad.engine.handover import for_others, placed, prepared, staged
-from lad.engine.messages import Done, Gone, PoolEvent, Ready, Refused, Task, ToExtract, Word
+from lad.engine.messages import Done, ExtractSetup, Gone, PoolEvent, Ready, Refused, Task, Word
 from lad.engine.pool import deal_out, in_flight_of
 from lad.extract.jobs import Job
 from lad.extract.pipes import Inbox, send
@@ -69,7 +69,7 @@ class Processes:
         devices: `cuda:0`, `cuda:1`, ... or `cpu`, as often as there are to be processes.
     """
 
-    def __init__(self, setup: ToExtract, devices: Sequence[str]) -> None:
+    def __init__(self, setup: ExtractSetup, devices: Sequence[str]) -> None:
         self._setup, self._devices = setup, devices
         self._processes = {f"{device} #{number}": self._start(device) for number, device in enumerate(devices)}
 

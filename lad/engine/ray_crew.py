@@ -249,7 +249,7 @@ class RayCrew:
                 actor.asked_at = 0.0
                 return None
             case Ready(node):
-                actor.node, actor.is_ready, actor.deaths = node, True, 0
+                actor.node, actor.is_ready, actor.deaths, actor.is_apart = node, True, 0, False
             case Refused():
                 actor.is_refused = True
             case Unseen() if task:

@@ -31,7 +31,7 @@ CSV = "scores"  # what is in the file
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToScoreBy(Setup):
+class ScoreSetup(Setup):
     """For scoring.
 
     Attributes:
@@ -45,9 +45,9 @@ class ToScoreBy(Setup):
     path: Path
 
 
-def setup_of(settings: ScoreSettings, checkpoint: Path, *, looks: bool) -> ToScoreBy:
+def setup_of(settings: ScoreSettings, checkpoint: Path, *, looks: bool) -> ScoreSetup:
     """What actors are told first; `looks`: they say what events look like, where features can tell."""
-    return ToScoreBy(
+    return ScoreSetup(
         versions=versions(*SCORES),
         weights=cached_weights([WEIGHTS]) if looks and tell_looks(settings.recipe) else {},
         settings=replace(settings, recipe=replace(settings.recipe, device=kind_of(settings.recipe.device))),
@@ -89,7 +89,8 @@ def packed(job: ToScore | ToKnow, put: Callable[[bytes], Any] | None) -> Packed:
     Raises:
         OSError: a file cannot be read.
     """
-    return Packed(job, [Input(path, _stamp(path), _blocks(path, put) if put else ()) for path in job.features.files])
+    files = [path.absolute() for path in job.features.files]
+    return Packed(job, [Input(path, _stamp(path), _blocks(path, put) if put else ()) for path in files])
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -117,7 +118,7 @@ class Scoring:
 
     is_shared = False  # scores are sent: the driver alone writes them
 
-    def __init__(self, setup: ToScoreBy, fetch: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, setup: ScoreSetup, fetch: Callable[[Any], Any] | None = None) -> None:
         self._setup, self._fetch, self._one = setup, fetch or _of_ray, threading.Lock()
         self._doing: dict[str, Doing] = {}
         self._closing = ExitStack()
@@ -131,19 +132,20 @@ class Scoring:
 
     def do(self, task: Task) -> Result | Unseen:
         """Score a video; returns when it is done."""
-        folder, result = self._scratch / task.name, None
+        folder, is_sent = self._scratch / task.name, False
         try:
             folder.mkdir()
             result = self._result(task, folder)
+            is_sent = isinstance(result, Scored)
+            return result
         except (CheckpointError, ScoreError) as error:
-            result = Failed(task.name, "content", str(error))
+            return Failed(task.name, "content", str(error))
         except (OSError, FeaturesError) as error:
-            result = Failed(task.name, "io", str(error))
+            return Failed(task.name, "io", str(error))
         finally:
             self._doing.pop(task.name, None)
-            if not isinstance(result, Scored):
+            if not is_sent:  # else whoever sends the CSV removes it
                 shutil.rmtree(folder, ignore_errors=True)
-        return result
 
     def _result(self, task: Task, folder: Path) -> Scored | Known | Unseen:
         job, csv, settings = self._here(task.job, folder), folder / CSV, self._setup.settings

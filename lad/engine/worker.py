@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from lad.children import as_socket, join_parent
 from lad.engine.extracting import Extracting
-from lad.engine.messages import Alive, Ready, Refused, ToExtract, Word, one_line
+from lad.engine.messages import Alive, ExtractSetup, Ready, Refused, Word, one_line
 from lad.extract.pipes import Inbox, send
 from lad.memory import keep_freed
 
@@ -27,7 +27,7 @@ def main() -> None:
         with talking, suppress(OSError):  # nobody listens any more: `main` finds that, too
             send(pipe.fileno(), word)
 
-    setup: ToExtract = inbox.take()
+    setup: ExtractSetup = inbox.take()
     node = f"{os.uname().nodename}/{setup.recipe.device}"
     try:
         extracting = Extracting(setup, tell)

@@ -59,7 +59,7 @@ def extract_features(
             stage.record_unreadable(video, reason)
     jobs = [job for video in videos if video.id not in result.failed for job in stage.jobs(video, today)]
     if jobs:
-        if recipe.clips.reader == "torchcodec" and asked.ray is None:  # of Ray, its nodes need it, not this one
+        if recipe.clips.reader == "torchcodec" and asked.ray is None:  # of Ray, its nodes have to be able to use it
             check_torchcodec()
         stage.run(jobs, today)
     return result

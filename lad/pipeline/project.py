@@ -34,7 +34,7 @@ class Asked:
         verify: trust no size and no time stamp, hash again.
         alarm: a command to run for each event of each video that is scored; empty: none.
         shard: the part of the videos to work on; None: all.
-        ray: where features are extracted; None: on this machine.
+        ray: where the work on single videos is done; None: on this machine.
         add: the camera to add to a detector of several; empty: none, all footage teaches.
         normal: what `lad score --normal` names: footage of the camera in which nothing happens.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -73,7 +73,8 @@ def check_detector_fits(project: Project, recipe: FeatureRecipe, work: Work) -> 
     check_source(checkpoint, path, project.config.score.source)
     cameras = list(dict.fromkeys(project.camera(video) for video in project.videos))
     camera = next((one for one in cameras if one in checkpoint.cameras), cameras[0])
-    scorer = VideoScorer(settings_of(project, recipe), lambda: checkpoint, path)
+    here = replace(recipe, device="cpu")  # with Ray, only the nodes may have a GPU
+    scorer = VideoScorer(settings_of(project, here), lambda: checkpoint, path)
     dim = scorer.of_camera(camera).detector.feature_dim
     wanted = sum(recipe.dims)
     if dim != wanted:
@@ -191,6 +192,7 @@ class _Scoring:
 
     @cached_property
     def checkpoint_sha256(self) -> str:
+        """Hash of the detector's file, which is seen to be as training left it."""
         _check_detector(self.project, self.work, self.path, verify=self.asked.verify)
         return self.work.manifest.content_sha256(self.path, verify=self.asked.verify)
 

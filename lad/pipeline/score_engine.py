@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -74,16 +75,17 @@ class ScoreEngine:
 
         count = Count(len(jobs))
         jobs = sorted(jobs, key=lambda job: -job.features.frames)  # the longest first
-        with fleet_told(self.work.home):
-            for event in score_on_ray(
-                jobs,
-                self.scorer.settings,
-                self.scorer.path,
-                self.work.scores,
-                asked,
-                stall_seconds=self.stall_seconds,
-                say=self.say,
-            ):
+        events = score_on_ray(
+            jobs,
+            self.scorer.settings,
+            self.scorer.path,
+            self.work.scores,
+            asked,
+            stall_seconds=self.stall_seconds,
+            say=self.say,
+        )
+        with fleet_told(self.work.home), closing(events):
+            for event in events:
                 if isinstance(event, Fleet):
                     write_fleet(self.work.home, "scoring", event, count.share, count.seconds_left)
                     continue

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers.videos import write_video
 
+from lad.config import load_config
 from lad.device import extraction_devices, resolve_device
-from lad.engine import ray_cluster
+from lad.engine import on_ray, ray_cluster
+from lad.engine.ray_cluster import OnRay
+from lad.features.recipe import make_recipe
 from lad.files import write_json
 from lad.ours import FLEET
 from lad.work.manifest import open_manifest
@@ -39,6 +43,25 @@ def test_a_folder_called_ray_is_no_ray(tmp_path: Path, monkeypatch: pytest.Monke
 def test_options_of_ray_without_it_are_a_mistake(lad: Lad, words: list[str]) -> None:
     status, _, err = lad("extract", "street.mp4", *words)
     assert status == 2 and f"{words[0]} goes with --engine ray" in err
+
+
+@pytest.mark.parametrize("command", ["extract", "score", "evaluate", "run"])
+def test_all_stages_but_training_alone_can_be_given_to_ray(lad: Lad, command: str, tmp_path: Path) -> None:
+    words = [command, "-c", "surveillance", "--data", str(tmp_path), "--work", str(tmp_path / "work")]
+    status, _, err = lad(*words, "--engine", "ray", "--actors", "0")
+    assert status == 2 and "0 is not in the range x>=1" in err
+    status, _, err = lad(*words, "--actors", "2")
+    assert status == 2 and "--actors goes with --engine ray" in err
+
+
+def test_where_torchcodec_reads_the_driver_needs_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nobody could tell whether a node has another release."""
+    monkeypatch.setattr(on_ray, "versions", lambda *names: dict.fromkeys(names, "unknown"))
+    recipe = make_recipe(load_config(None, ["extract.backbone=tiny"]).extract, device="cpu", threads=1)
+    recipe = replace(recipe, clips=replace(recipe.clips, reader="torchcodec"))
+    events = on_ray.extract_on_ray([], recipe, tmp_path, OnRay(), workers=1, threads=1, stall_seconds=60, say=print)
+    with pytest.raises(ray_cluster.EngineError, match=r"torchcodec is not installed here.*pip install"):
+        next(events)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "[::1]:1"])
