@@ -163,11 +163,8 @@ class ExtractingForCallers:
     def __init__(self, setup: ExtractSetup) -> None:
         self._results: dict[str, Future[Result]] = {}
         self._extracting = Extracting(setup, self._tell)
-        self.is_shared, self.doing, self.close = (
-            self._extracting.is_shared,
-            self._extracting.doing,
-            self._extracting.close,
-        )
+        self.is_shared = self._extracting.is_shared
+        self.doing, self.close = self._extracting.doing, self._extracting.close
         threading.Thread(target=self._extracting.run_to_the_end, daemon=True).start()
 
     def do(self, task: Task) -> Result:

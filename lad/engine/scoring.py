@@ -19,11 +19,13 @@ from lad.detector.scoring import ScoreError
 from lad.device import check_device, kind_of, repeatable
 from lad.engine.handover import BLOCK_BYTES, cached_weights
 from lad.engine.messages import Doing, File, Known, Result, Scored, Setup, Task, Unseen
+from lad.errors import LadError
 from lad.extract.jobs import Failed
 from lad.features.video import FeaturesError
 from lad.files import file_sha256
 from lad.held import held_folder
 from lad.models.actions import WEIGHTS
+from lad.models.registry import detector_source, is_outside
 from lad.version import SCORES, versions
 
 SCRATCH = "lad-score-"  # how the names of folders for what was sent begin
@@ -38,11 +40,13 @@ class ScoreSetup(Setup):
         settings: of all videos.
         detector: the content of its checkpoint.
         path: of that, where the driver has it, for errors.
+        source: hash of the file of a detector's class that is somebody else's; empty: there is none.
     """
 
     settings: ScoreSettings
     detector: bytes
     path: Path
+    source: str
 
 
 def setup_of(settings: ScoreSettings, checkpoint: Path, *, looks: bool) -> ScoreSetup:
@@ -53,7 +57,12 @@ def setup_of(settings: ScoreSettings, checkpoint: Path, *, looks: bool) -> Score
         settings=replace(settings, recipe=replace(settings.recipe, device=kind_of(settings.recipe.device))),
         detector=checkpoint.read_bytes(),
         path=checkpoint,
+        source=_source(settings.allowed),
     )
+
+
+def _source(detector: str) -> str:
+    return detector_source(detector) if is_outside(detector) else ""
 
 
 @dataclass(frozen=True)
@@ -113,12 +122,14 @@ class Scoring:
         fetch: a block from what stands for it; None: Ray does.
 
     Raises:
-        LadError: the detector cannot be used, or the device is not there.
+        LadError: the detector cannot be used or is another one here, or the device is not there.
     """
 
     is_shared = False  # scores are sent: the driver alone writes them
 
     def __init__(self, setup: ScoreSetup, fetch: Callable[[Any], Any] | None = None) -> None:
+        if _source(setup.settings.allowed) != setup.source:
+            raise LadError(f"its class {setup.settings.allowed} is another one: install the same on all nodes")
         self._setup, self._fetch, self._one = setup, fetch or _of_ray, threading.Lock()
         self._doing: dict[str, Doing] = {}
         self._closing = ExitStack()

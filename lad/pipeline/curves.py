@@ -1,5 +1,4 @@
-"""The score curves of an evaluation: of each hundred videos they take a quarter of a minute, and nothing else takes so
-long. So they are what Ray does of it."""
+"""The score curves of an evaluation, drawn by actors of Ray: drawing takes longer than all else of it."""
 
 from __future__ import annotations
 
@@ -11,6 +10,7 @@ from lad.engine.messages import EngineError, Fleet, Made
 from lad.engine.ray_cluster import OnRay
 from lad.evaluation.plots import curve_path, draw_curves
 from lad.evaluation.results import ScoredVideo
+from lad.extract.jobs import Failed
 from lad.pipeline.fleet import fleet_told, write_fleet
 from lad.pipeline.pace import Count
 from lad.pipeline.reporter import Bar, Reporter
@@ -56,6 +56,8 @@ def draw_curves_on_ray(
                 match event:
                     case Fleet():
                         write_fleet(home, "drawing", event, count.share, count.seconds_left)
+                    case Failed(item, _, error):
+                        reporter.say(f"warning: the score curve of {item} is drawn on this machine: {error}")
                     case Made(item):
                         del left[item]
                         count.ended()

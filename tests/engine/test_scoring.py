@@ -20,6 +20,7 @@ from lad.detector.scoring import EventRule
 from lad.device import repeatable
 from lad.engine.messages import Doing, Known, Result, Scored, Task, Unseen
 from lad.engine.scoring import Scoring, packed, setup_of
+from lad.errors import LadError
 from lad.extract.jobs import Failed
 from lad.features.recipe import make_recipe
 from lad.features.video import VideoFeatures
@@ -138,3 +139,17 @@ def test_it_says_how_far_it_is(actor: Scoring, video: VideoFeatures, monkeypatch
 
 def test_the_versions_of_what_computes_scores_are_compared_and_no_others(detector: Path) -> None:
     assert set(setup_of(SETTINGS, detector, looks=True).versions) == {"lad", "torch", "numpy"}
+
+
+def test_a_class_of_the_users_own_has_to_be_the_same_one(
+    detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "code")
+    (tmp_path / "code").mkdir()
+    code = tmp_path / "code" / "my_detector.py"
+    code.write_text("class Mine: ...\n")
+    setup = setup_of(replace(SETTINGS, allowed="my_detector:Mine"), detector, looks=False)
+    Scoring(setup).close()
+    code.write_text("class Mine: changed = True\n")
+    with pytest.raises(LadError, match="its class my_detector:Mine is another one: install the same on all nodes"):
+        Scoring(setup)

@@ -88,5 +88,8 @@ def test_what_came_to_nothing_elsewhere_is_drawn_here(
 
     said, counted = drawn_on_ray(monkeypatch, tmp_path, events)
     assert counted == len(SCORED)
-    assert said == ["warning: score curves are drawn on this machine: a: it has matplotlib 2; b: it has matplotlib 3"]
+    assert said == [
+        "warning: the score curve of yard/b is drawn on this machine: its process died",
+        "warning: score curves are drawn on this machine: a: it has matplotlib 2; b: it has matplotlib 3",
+    ]
     assert pictures(tmp_path / "there") == here
