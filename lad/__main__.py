@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 from types import FrameType
 
+from lad.device import let_threads_go
 from lad.memory import keep_freed
 
 EXIT_INTERRUPTED = 130
@@ -76,9 +77,7 @@ def main() -> None:
     signals, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
     signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-    # So many turns a thread of torch waits for the others before it lets its core go; by default so many that beside
-    # other work, which the others are waiting for, a training step takes two to five times as long.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    let_threads_go()
     keep_freed()
     threading.Thread(target=_end_in_time, args=[signals], daemon=True).start()
     signal.signal(signal.SIGINT, _interrupt)

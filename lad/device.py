@@ -70,6 +70,15 @@ def detector_threads(threads: int | None) -> int:
     return threads or STEADY_THREADS
 
 
+def let_threads_go() -> None:
+    """Have threads of torch let their cores go soon; of use before torch is imported, and moves no number.
+
+    A thread waits for the others in so many turns. By default these are so many that beside other work, which the
+    others are waiting for, a training step takes two to five times as long. An environment that says otherwise counts.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
 def numerics(device: str, threads: int) -> dict[str, object]:
     """What moves the last digits of results, beside parameters and weights: part of fingerprints."""
     facts: dict[str, object] = {"device": kind_of(device), "dtype": "float32"}

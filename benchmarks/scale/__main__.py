@@ -17,9 +17,11 @@ import sys
 from pathlib import Path
 
 from benchmarks.faults.common import DATA
+from lad.device import let_threads_go
 
 
 def main() -> int:
+    let_threads_go()
     parser = argparse.ArgumentParser(
         "python -m benchmarks.scale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import ray
 
+from lad.device import let_threads_go
 from lad.engine.handover import BLOCK_BYTES
 from lad.engine.messages import Alive, Doing, Done, File, Gone, Ready, Refused, Result, Setup, Task, Unseen, one_line
 from lad.engine.ray_cluster import node_name
@@ -52,6 +53,7 @@ class Actor:
     """
 
     def __init__(self, begin: Callable[[Any], Worker]) -> None:
+        let_threads_go()  # Ray was started by somebody else
         keep_freed()
         self._begin = begin
         self._starting = threading.Lock()

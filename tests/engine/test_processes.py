@@ -104,7 +104,7 @@ def test_a_device_that_is_not_there_is_said_once_and_as_it_is(
 ) -> None:
     monkeypatch.setattr("lad.pipeline.extract.extraction_devices", lambda _: ["cuda:70", "cuda:71"])
     status, _, err = lad("extract", "--data", str(data), "--work", str(tmp_path), *SMALL)
-    assert status == 2 and err.count("nothing is extracted on") == 2 and "cuda:70" in err
+    assert status == 2 and err.count("nothing is done on") == 2 and "cuda:70" in err
     assert "its process died" not in err
 
 
