@@ -26,7 +26,8 @@ def write_detector(
     config = load_config(None, [*overrides, "train.window=2"])
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    detector = build_detector(name, feature_dim=128 * len(streams), classes=len(CLASSES), window=2)
+    sizes = {"feature_dim": 128 * len(streams), "classes": len(CLASSES), "window": 2}
+    detector = build_detector(name, hidden=128, **sizes)
     head = detector.linear if name == "linear" else detector.head
     with torch.no_grad():
         head.weight.copy_(torch.randn(head.weight.shape, generator=generator))
@@ -36,6 +37,7 @@ def write_detector(
         config=config.model_dump(mode="json"),
         calibration={"slope": 0.7, "offset": 0.1},
         threshold=0.4,
+        network={"name": name, "sizes": sizes | {"hidden": 128}},
         weights={stream: f"random:tiny:{stream}:seed=0" for stream in streams},
         **more,
     )
