@@ -12,6 +12,7 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.config import Config, ConfigError
 from lad.detector.checkpoint import load_checkpoint, other_features
+from lad.detector.known_camera import Camera
 from lad.detector.looks import Looks, looks_of
 from lad.detector.online import CausalScorer, ClipScorer, ClipScores, FrameScores, FrameSpread, PastScorer, WindowScorer
 from lad.detector.scoring import ScoreError, Scorer, make_scorer
@@ -99,6 +100,10 @@ class Eye:
             )
         if self.scorer.tail:
             raise WatchError(SMOOTHED)
+
+    def at(self, camera: Camera) -> Eye:
+        """It for a camera that its detector got to know."""
+        return replace(self, scorer=self.scorer.at(camera))
 
     @property
     def _sees_videos(self) -> bool:
