@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -58,9 +58,10 @@ def score_features(
     """
     if not hasattr(detector, "max_clips"):
         return join(_in_blocks(WindowScorer(detector, merge), detector.window - 1, features, on_part))
+    of_videos = cast("VideoDetector", detector)
     if is_causal(detector):
-        return join(_in_blocks(PastScorer(detector), 0, features, on_part))
-    return _score_pieces(detector, features, merge, on_part)
+        return join(_in_blocks(PastScorer(of_videos), 0, features, on_part))
+    return _score_pieces(of_videos, features, merge, on_part)
 
 
 def _in_blocks(
