@@ -131,9 +131,11 @@ def _watch(
     from lad.console import print_failures
     from lad.detector.checkpoint import scoring_config
     from lad.detector.included import DEFAULT, card_of, find_detector
+    from lad.detector.known_camera import NOBODY
     from lad.device import detector_threads, repeatable
     from lad.extract.video import Limits
     from lad.files import file_sha256
+    from lad.pipeline.known_cameras import kept_camera
     from lad.watch.budget import Budget
     from lad.watch.events import Cooldown, Events
     from lad.watch.metrics import Metrics, serve_metrics
@@ -160,12 +162,15 @@ def _watch(
     limits = Limits(max_pixels=detector.extract.max_pixels, max_frames=detector.extract.max_frames)
     watched = []
     for camera in cameras:
-        rule = camera.rule_with(eye.scorer.threshold)
+        rule, known = camera.rule_with(eye.scorer.threshold), NOBODY
+        if config.known:
+            known = kept_camera(config.known, camera.name, sha256)
+            reporter.say(f"{camera.name}: {_known(known.clips, config.known, camera.name)}")
         events = Events(camera.name, rule, eye.scorer.classes, sha256, cooldown, likeliest)
         if camera.alarms_per_day and camera.address.kind == "live":
             kept = out / BUDGETS / f"{plain_name(camera.name)}.npy"
             events.budget = Budget(camera.name, camera.alarms_per_day, rule.threshold, kept, reporter.say)
-        watched.append(Watched(camera, eye, events, limits, detector.data.frame_folder_fps))
+        watched.append(Watched(camera, eye.at(known), events, limits, detector.data.frame_folder_fps))
     stop = Stop()
     outbox = _outbox(config, out, metrics, reporter)  # first: it is refused where another `lad watch` has the folder
     with (
@@ -204,6 +209,13 @@ def _outbox(config: WatchConfig, out: Path, metrics: object, reporter: ConsoleRe
         sinks[name] = kind.make(kind.options(**{key: value for key, value in keys.items() if key != "kind"}))
     most = round(config.queue_megabytes * 1e6)
     return Outbox(sinks, out / QUEUES, max_bytes=most, metrics=cast(Any, metrics), say=reporter.say)
+
+
+def _known(clips: float, work: Path, camera: str) -> str:
+    if clips:
+        return f"known by {clips:.0f} clips of its normal footage"
+    how = f"`lad score VIDEO --source {camera} --normal FOOTAGE --work {work}`"
+    return f"this detector does not know it yet in {work}: {how}"
 
 
 def _delay(frames: int, fps: float | None, latency: str) -> str:

@@ -155,7 +155,7 @@ class TrainConfig(Section):
         "aed_t",
         description=(
             "`aed_t`: the paper's two layers; `aed`: one; `linear`: for sets of a few dozen videos; `mil`: for labels "
-            "of whole videos; `normality`: for normal footage alone"
+            "of whole videos; `mil_causal`: the same for cameras; `normality`: for normal footage alone"
         ),
     )
     supervision: Literal["auto", "frames", "clicks", "videos", "normal"] = Field(
@@ -192,7 +192,7 @@ class TrainConfig(Section):
         5,
         ge=1,
         le=1024,
-        description="clips that the detector sees at once: K; of `mil`, which sees all, those near a clip",
+        description="clips that the detector sees at once: K; of `mil`, which sees more, those near a clip",
     )
     hidden: int = Field(128, ge=1, le=4096, description="width of the detector's layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of activations that training leaves out")

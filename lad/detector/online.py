@@ -14,7 +14,7 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 
 if TYPE_CHECKING:
-    from lad.models.registry import Detector
+    from lad.models.registry import Detector, VideoDetector
 
 WINDOWS_A_BLOCK = 64  # windows through the detector at a time: bounds the memory of a long video
 
@@ -134,10 +134,53 @@ class CausalScorer:
         return ClipScores(by_clip[:, -1], classes, votes)
 
     def end(self) -> ClipScores:
-        classes = self._detector.classes
-        return ClipScores(
-            np.zeros((0, CLIP_FRAMES), np.float32), np.zeros((0, classes), np.float32), np.zeros(classes, np.int64)
-        )
+        return _no_scores(self._detector.classes)
+
+
+class PastScorer:
+    """Each clip beside those before it, by a causal detector of whole videos: its scores are final at once.
+
+    Beside a clip are as many of those before it as the detector takes, or half as many: they are let go by halves, at
+    the same clips however many come at a time.
+    """
+
+    def __init__(self, detector: VideoDetector) -> None:
+        self._detector = detector
+        self._kept: np.ndarray | None = None  # the last clips, fewer than the detector takes
+
+    def add(self, rows: np.ndarray) -> ClipScores:
+        most = self._detector.max_clips
+        parts = [_no_scores(self._detector.classes)]
+        while rows.shape[1]:
+            kept = rows[:, :0] if self._kept is None else self._kept
+            seen = np.concatenate((kept, rows[:, : most - kept.shape[1]]), axis=1)
+            rows = rows[:, seen.shape[1] - kept.shape[1] :]
+            scores, classes = _by_clip(self._detector, seen, kept.shape[1])
+            votes = np.bincount(classes.argmax(axis=1), minlength=self._detector.classes)
+            parts.append(ClipScores(np.repeat(scores[:, None], CLIP_FRAMES, axis=1), classes, votes))
+            self._kept = seen[:, most - most // 2 :] if seen.shape[1] == most else seen
+        return join(iter(parts))
+
+    def end(self) -> ClipScores:
+        return _no_scores(self._detector.classes)
+
+
+def _by_clip(detector: VideoDetector, rows: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores `(clips,)` and category probabilities `(clips, categories)` of the clips from the first wanted one on."""
+    import torch
+
+    features = torch.from_numpy(np.ascontiguousarray(rows)).to(detector.feature_mean.device)
+    with torch.inference_mode():
+        found = detector.by_clip(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
+        scores = torch.sigmoid(found[:, first:, -1]).mean(dim=0)
+        classes = torch.softmax(found[:, first:, :-1], dim=2).mean(dim=0)
+    return scores.cpu().numpy(), classes.cpu().numpy()
+
+
+def _no_scores(classes: int) -> ClipScores:
+    return ClipScores(
+        np.zeros((0, CLIP_FRAMES), np.float32), np.zeros((0, classes), np.float32), np.zeros(classes, np.int64)
+    )
 
 
 def score_windows(detector: Detector, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,12 +15,13 @@ from lad.detector.checkpoint import Checkpoint, CheckpointError
 from lad.detector.familiar import Familiar, familiar_of
 from lad.detector.known_camera import Camera, KnownCameras, camera_of
 from lad.detector.looks import Looks
-from lad.detector.online import WINDOWS_A_BLOCK, ClipScores, Merge, WindowScorer, join
+from lad.detector.online import WINDOWS_A_BLOCK, ClipScorer, ClipScores, Merge, PastScorer, WindowScorer, join
 from lad.detector.tail import ALARMS_PER_DAY, Tail, smoothed, tail_of
 from lad.errors import LadError
 from lad.extract.sampling import Timeline
 from lad.features.video import ClipFeatures
 from lad.intervals import events_above
+from lad.models.registry import is_causal
 from lad.names import is_normal
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def score_features(
 ) -> ClipScores:
     """Score a video: windows of K consecutive clips, stride 1, merged where they overlap, the mean of all crops.
 
-    A detector that sees whole videos gets pieces instead, as long as it takes and overlapping by half.
+    A detector that sees whole videos gets pieces instead, as long as it takes and overlapping by half. A causal one
+    gives each clip one score, by the clips before it.
     Features are read block by block; time and memory are linear in the video's length. A video shorter than K clips is
     filled up with its last clip, whose copies count for nothing.
 
@@ -54,16 +56,20 @@ def score_features(
         merge: of the scores that overlapping windows give a frame; category probabilities are always averaged.
         on_part: told after each block how much is done, from 0 to 1.
     """
-    if hasattr(detector, "max_clips"):
-        return _score_pieces(cast("VideoDetector", detector), features, merge, on_part)
-    return join(_score_windows(detector, features, merge, on_part))
+    if not hasattr(detector, "max_clips"):
+        return join(_in_blocks(WindowScorer(detector, merge), detector.window - 1, features, on_part))
+    of_videos = cast("VideoDetector", detector)
+    if is_causal(detector):
+        return join(_in_blocks(PastScorer(of_videos), 0, features, on_part))
+    return _score_pieces(of_videos, features, merge, on_part)
 
 
-def _score_windows(
-    detector: Detector, features: ClipFeatures, merge: Merge, on_part: Callable[[float], None]
+def _in_blocks(
+    scorer: ClipScorer, ahead: int, features: ClipFeatures, on_part: Callable[[float], None]
 ) -> Iterator[ClipScores]:
-    scorer, clips = WindowScorer(detector, merge), features.clips
-    starts = [0, *range(WINDOWS_A_BLOCK + detector.window - 1, clips, WINDOWS_A_BLOCK)]
+    """Scores as features are read block by block; of the first block so many clips are no window's first."""
+    clips = features.clips
+    starts = [0, *range(WINDOWS_A_BLOCK + ahead, clips, WINDOWS_A_BLOCK)]
     for start, end in pairwise([*starts, clips]):
         rows = [features.rows(crop, slice(start, end)) for crop in range(features.crops)]
         yield scorer.add(np.stack(rows))

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from lad.device import kind_of
 from lad.extract.container import sniff_container
 from lad.extract.probe import probe_file
-from lad.extract.read_decord import ReaderGaveUp, open_decord, read_decord
+from lad.extract.read_decord import DECORD_PIXEL_BYTES, MOST_AHEAD_BYTES, ReaderGaveUp, open_decord, read_decord
 from lad.extract.read_images import read_images
 from lad.extract.read_pyav import Damaged, read_pyav
 from lad.extract.read_torchcodec import open_torchcodec, read_torchcodec
@@ -79,7 +79,8 @@ def open_reader(
         lazy: most frames will not be looked at. decord converts whatever it decodes, and is not exact where it skips;
             of whole files of the kinds that it reads PyAV gives the same pixels. So PyAV reads them in its place,
             converts only what is looked at, which saves half of the time, and gives up where they are damaged. The
-            same holds of torchcodec on a CPU. On a GPU its pixels are its own, so there it reads them itself.
+            same holds of torchcodec on a CPU. On a GPU its pixels are its own, so there it reads them itself. So does
+            PyAV read files in decord's place that decord could fill the memory with: see `read_decord`.
         folder_fps: frames a second of a folder of images.
         limits: of frames and their size.
         on_progress: called at every packet or image that is read, also where no frame comes of it.
@@ -105,7 +106,7 @@ def open_reader(
             decord = open_decord(path, probe)
             if decord is not None:
                 info.reader = "decord"
-                if not lazy:
+                if not lazy and probe.packets * probe.pixels * DECORD_PIXEL_BYTES <= MOST_AHEAD_BYTES:
                     return Reader(info, limits, read_decord(decord, probe.schedule, info), probe.packets)
                 del decord  # it would decode ahead
                 whole = read_pyav(path, container_format, probe, info, limits, on_progress, whole=True)

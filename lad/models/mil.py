@@ -25,18 +25,28 @@ class MIL(nn.Module):
     Args:
         feature_dim: D, the length of a clip's feature vector.
         classes: number of categories.
-        window: K; near a clip are K // 2 clips on each side, and itself.
+        window: K; near a clip are K // 2 clips on each side, and itself; of a causal one, itself and the K - 1 before.
         hidden: width of the attention.
         dropout: share of the embedding that training leaves out.
+        causal: nothing that is said of a clip depends on later ones, as a camera needs it.
     """
 
     max_clips = 256  # clips that it sees at once: attention is quadratic in them
     feature_mean: torch.Tensor  # (D,), of the training split
     feature_std: torch.Tensor  # (D,)
 
-    def __init__(self, *, feature_dim: int, classes: int, window: int, hidden: int = 128, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        feature_dim: int,
+        classes: int,
+        window: int,
+        hidden: int = 128,
+        dropout: float = 0.0,
+        causal: bool = False,
+    ) -> None:
         super().__init__()
-        self.feature_dim, self.classes, self.window = feature_dim, classes, window
+        self.feature_dim, self.classes, self.window, self.causal = feature_dim, classes, window, causal
         self.register_buffer("feature_mean", torch.zeros(feature_dim))
         self.register_buffer("feature_std", torch.ones(feature_dim))
         self.embed = nn.Linear(feature_dim, hidden)
@@ -59,9 +69,11 @@ class MIL(nn.Module):
         """
         standard = (features - self.feature_mean).div_(self.feature_std)
         places = torch.arange(features.shape[1], device=features.device)
-        distance = (places[:, None] - places).abs()
-        seen = real[:, None, :] | (distance == 0)  # itself at least: of nothing there is no mean
-        near = seen & (distance <= self.window // 2)
+        back = places[:, None] - places
+        seen = real[:, None, :] | (back == 0)  # itself at least: of nothing there is no mean
+        if self.causal:
+            seen = seen & (back >= 0)
+        near = seen & (back < self.window if self.causal else back.abs() <= self.window // 2)
         embedded = self.dropout(F.gelu(self.embed(standard)))
         context = self.norm(embedded + self.attention(embedded, seen, near))
         return near / near.sum(dim=2, keepdim=True) @ self.head(context)

@@ -132,6 +132,7 @@ class VideoDetector(Protocol):
         feature_dim: length D of a clip's feature vector.
         classes: number of categories.
         max_clips: consecutive clips that it takes at most; a longer video is scored in pieces.
+        causal: what it says of a clip does not depend on later ones; a class that does not say depends on them.
         feature_mean, feature_std: buffers `(D,)` float32, filled from the training videos; 0 and 1 at first.
     """
 
@@ -145,12 +146,18 @@ class VideoDetector(Protocol):
         """`(batch, T, D)`, `(batch, T)` bool -> class logits and raw score of each clip `(batch, T, classes + 1)`."""
 
 
+def is_causal(detector: object) -> bool:
+    """Whether what a detector of whole videos says of a clip does not depend on later ones."""
+    return getattr(detector, "causal", False)
+
+
 # name -> the class, and those of its arguments that the name stands for
 DETECTORS: dict[str, tuple[str, dict[str, int]]] = {
     "aed": ("lad.models.aed:AED", {"layers": 1}),
     "aed_t": ("lad.models.aed:AED", {"layers": 2}),
     "linear": ("lad.models.linear:LinearDetector", {}),
     "mil": ("lad.models.mil:MIL", {}),
+    "mil_causal": ("lad.models.mil:MIL", {"causal": True}),
     "normality": ("lad.models.normality:Normality", {}),
 }
 
@@ -162,6 +169,7 @@ OF_FRAMES: tuple[Supervision, ...] = ("frames", "clicks")  # those that are not 
 LEARNS_FROM: dict[str, tuple[Supervision, ...]] = {
     "linear": (*OF_FRAMES, "videos"),
     "mil": ("clicks", "videos"),
+    "mil_causal": ("clicks", "videos"),
     "normality": ("normal",),
 }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from lad.dataset import Video
@@ -24,6 +25,7 @@ from lad.pipeline.project import Project
 from lad.pipeline.reporter import Reporter, StageError
 from lad.pipeline.score_engine import ScoreEngine
 from lad.work.layout import Work
+from lad.work.manifest import read_manifest
 
 STAGE = "camera"
 HELP = "the camera is not known: a few minutes of its normal footage may help: `lad score --normal FOOTAGE`"
@@ -127,6 +129,19 @@ class KeptCameras:
         if camera not in self._pieces:
             self._pieces[camera] = {name: Camera(*numbers) for name, numbers in row.info["footage"].items()}
         return _known(self._pieces[camera], video)
+
+
+def kept_camera(home: Path, name: str, detector: str) -> Camera:
+    """What the work directory `home` keeps of a camera for the detector with this hash; nothing: `NOBODY`.
+
+    Raises:
+        ManifestError: it is no work directory, or is damaged.
+    """
+    with read_manifest(home) as manifest:
+        row = manifest.get(STAGE, name)
+    if not row or row.status != "done" or row.info["detector"] != detector:
+        return NOBODY
+    return joined(Camera(*numbers) for numbers in row.info["footage"].values())
 
 
 def _known(pieces: Mapping[str, Camera], video: Video) -> Camera:

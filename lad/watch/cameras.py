@@ -63,6 +63,7 @@ class WatchConfig(EventKeys):
 
     checkpoint: Path | None = None
     cameras: dict[str, CameraKeys] = {}
+    known: Path | None = None
     out: Path | None = None
     latency: Latency | None = None
     cooldown_all_seconds: float = Field(0.0, ge=0, le=86_400)

@@ -12,19 +12,21 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.config import Config, ConfigError
 from lad.detector.checkpoint import load_checkpoint, other_features
+from lad.detector.known_camera import Camera
 from lad.detector.looks import Looks, looks_of
-from lad.detector.online import CausalScorer, ClipScorer, ClipScores, FrameScores, FrameSpread, WindowScorer
+from lad.detector.online import CausalScorer, ClipScorer, ClipScores, FrameScores, FrameSpread, PastScorer, WindowScorer
 from lad.detector.scoring import ScoreError, Scorer, make_scorer
 from lad.device import STEADY_THREADS, network_threads, repeatable, resolve_device
 from lad.errors import LadError
 from lad.extract.clips import ClipBatch, ClipSpec
 from lad.features.recipe import FeatureRecipe, load_extractor, make_recipe, missing_weights, recipe_problems
 from lad.models import weights
+from lad.models.registry import is_causal
 from lad.watch.cameras import Latency
 
 if TYPE_CHECKING:
     from lad.extract.extractor import FeatureExtractor
-    from lad.models.registry import Detector
+    from lad.models.registry import Detector, VideoDetector
 
 
 SMOOTHED = "this detector smooths its scores over whole videos, which lad watch does not do yet"
@@ -92,10 +94,20 @@ class Eye:
     looks: Looks | None = None
 
     def __post_init__(self) -> None:
-        if hasattr(self.scorer.detector, "max_clips"):
-            raise WatchError("this detector sees whole videos, and a camera's never ends: take one that sees windows")
+        if self._sees_videos and not is_causal(self.scorer.detector):
+            raise WatchError(
+                "this detector sees whole videos, and a camera's never ends: take one that sees windows, or mil_causal"
+            )
         if self.scorer.tail:
             raise WatchError(SMOOTHED)
+
+    def at(self, camera: Camera) -> Eye:
+        """It for a camera that its detector got to know."""
+        return replace(self, scorer=self.scorer.at(camera))
+
+    @property
+    def _sees_videos(self) -> bool:
+        return hasattr(self.scorer.detector, "max_clips")
 
     @property
     def spec(self) -> ClipSpec:
@@ -106,7 +118,8 @@ class Eye:
     @property
     def delay_frames(self) -> int:
         """Sampled frames from one until its score can be there, at most: its clip, its windows, their last batch."""
-        window = cast("Detector", self.scorer.detector).window if self.latency == "exact" else 1
+        late = self.latency == "exact" and not self._sees_videos
+        window = cast("Detector", self.scorer.detector).window if late else 1
         return (window + self.spec.batch_clips - 2) * self.spec.stride + CLIP_FRAMES
 
     def pieces(self) -> Pieces:
@@ -115,12 +128,15 @@ class Eye:
 
     def stretch(self) -> StretchScorer:
         """What scores the next stretch of a camera."""
-        detector = cast("Detector", self.scorer.detector)
-        clips: ClipScorer = (
-            CausalScorer(detector) if self.latency == "low" else WindowScorer(detector, self.scorer.merge)
-        )
+        detector, clips = self.scorer.detector, self._clip_scorer()
         columns = detector.classes + (len(self.looks.actions.names) if self.looks else 0)
         return StretchScorer(self.scorer, clips, FrameSpread(self.spec.stride, columns), self.looks)
+
+    def _clip_scorer(self) -> ClipScorer:
+        if self._sees_videos:
+            return PastScorer(cast("VideoDetector", self.scorer.detector))
+        detector = cast("Detector", self.scorer.detector)
+        return CausalScorer(detector) if self.latency == "low" else WindowScorer(detector, self.scorer.merge)
 
     def features(self, piece: ClipBatch, clips: int) -> dict[str, np.ndarray]:
         """Features of the last clips of a piece: stream -> `(crops, clips, dim)` float32. Several threads may call it.

@@ -78,6 +78,26 @@ def test_a_camera_with_a_name_is_known_by_the_next_command_too(lad: Lad, street:
     assert status == 0 and HELP in err and (known < scores(Path("known"))).all()
 
 
+@pytest.mark.slow
+def test_watch_takes_what_score_got_to_know_of_a_camera(lad: Lad, street: Path) -> None:
+    words = ("--work", "known", "--source", "street", "--normal", "quiet")
+    assert lad("score", str(street), *words)[0] == 0
+    Path("cameras.yaml").write_text("known: known\ncameras: {street: street.mp4, other: street.mp4}\n")
+    status, _, err = lad("watch", "-c", "cameras.yaml", "--scores", "watched", "--no-clips", "--device", "cpu")
+    assert status == 0 and "street: known by 5 clips of its normal footage" in err
+    how = "`lad score VIDEO --source other --normal FOOTAGE --work known`"
+    assert f"other: this detector does not know it yet in known: {how}" in err
+    found = {name: np.loadtxt(f"watched/{name}.csv", delimiter=",", skiprows=1)[:, 2] for name in ("street", "other")}
+    assert np.allclose(found["street"], scores(Path("known")), atol=1e-6)
+    assert (found["street"] < found["other"]).all()
+
+
+def test_a_folder_in_which_watch_finds_nothing_known_is_one_line(lad: Lad, street: Path) -> None:
+    Path("cameras.yaml").write_text("known: nowhere\ncameras: {street: street.mp4}\n")
+    status, _, err = lad("watch", "-c", "cameras.yaml", "--device", "cpu")
+    assert status == 2 and "nowhere: nothing was done here yet" in err
+
+
 def test_a_file_alone_and_a_glob_are_footage_too_and_a_video_is_not_known_by_itself(lad: Lad, street: Path) -> None:
     _, _, err = lad("score", str(street), "--work", "one", "--normal", "quiet/monday.mp4", "--normal", "quiet/s*.mp4")
     assert "known by 5 clips" in err

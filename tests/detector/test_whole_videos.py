@@ -110,8 +110,13 @@ def synthetic(seed: int, videos: int = 40) -> tuple[list[TrainingVideo], list[np
     return made, moved
 
 
-@pytest.mark.parametrize("detector", ["mil", "linear"])
-def test_events_are_found_that_only_the_label_of_their_video_told_of(detector: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("detector", "located"),
+    [("mil", 0.9), ("linear", 0.9), ("mil_causal", 0.85)],  # the last says "still" for `window` clips after an event
+)
+def test_events_are_found_that_only_the_label_of_their_video_told_of(
+    detector: str, located: float, tmp_path: Path
+) -> None:
     keys = [f"train.detector={detector}", "train.learning_rate=0.003", "train.hidden=16", "train.window=3"]
     keys += ["train.steps=150", "train.evaluate_every=150", "train.abnormal_windows=8", "train.normal_windows=8"]
     setup = Setup(load_config(None, keys).train, "mean", ["no", "yes"], "cpu", "today", supervision="videos")
@@ -124,7 +129,7 @@ def test_events_are_found_that_only_the_label_of_their_video_told_of(detector: s
     found = [score_features(fit.model, video.features) for video in test]
     scores, event = np.stack([one.clips[:, 0] for one in found]), np.stack(moved)
     abnormal = event.any(axis=1)
-    assert (roc_auc(event[abnormal].ravel(), scores[abnormal].ravel()) or 0) > 0.9, "where in its video an event is"
+    assert (roc_auc(event[abnormal].ravel(), scores[abnormal].ravel()) or 0) > located, "where in its video an event is"
     if detector == "mil":  # the category is that of the clips that stand for the video; linear's is of all windows
         categories = [int(one.classes[0].argmax()) for one in found]
         assert np.mean(np.array(categories) == abnormal) > 0.8

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from lad.detector.online import PastScorer, join
 from lad.detector.scoring import score_features
 from lad.features.video import ClipFeatures
 from lad.models.mil import MIL, pool_top
+from lad.models.registry import build_detector, is_causal
 
 D = 8
 
 
-def random_detector(window: int = 3, classes: int = 2) -> MIL:
+def random_detector(window: int = 3, classes: int = 2, *, causal: bool = False) -> MIL:
     torch.manual_seed(0)
-    detector = MIL(feature_dim=D, classes=classes, window=window, hidden=16).eval()
+    detector = MIL(feature_dim=D, classes=classes, window=window, hidden=16, causal=causal).eval()
     for parameter in detector.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return detector
@@ -92,3 +94,47 @@ def test_the_scores_of_crops_are_averaged() -> None:
     each = [score_features(detector, ClipFeatures([crop[None]])) for crop in features]
     np.testing.assert_allclose(together.clips, np.mean([one.clips for one in each], axis=0), atol=1e-6)
     np.testing.assert_allclose(together.classes, np.mean([one.classes for one in each], axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [30, 250, 300, 600])
+def test_a_causal_detector_says_the_same_of_a_clip_whatever_comes_after_it(length: int) -> None:
+    detector, features = random_detector(causal=True), clips(700, crops=2)
+    whole = score_features(detector, ClipFeatures([features]))
+    begun = score_features(detector, ClipFeatures([features[:, :length]]))
+    np.testing.assert_allclose(begun.clips, whole.clips[:length], atol=1e-6)
+    np.testing.assert_allclose(begun.classes, whole.classes[:length], atol=1e-6)
+
+
+def test_a_causal_detector_sees_what_came_before_near_and_far() -> None:
+    detector = random_detector(window=3, causal=True)
+    features = torch.from_numpy(clips(40))
+    real = torch.ones(1, 40, dtype=torch.bool)
+
+    def moved(by: int) -> list[int]:
+        """The clips of which another thing is said when one is changed."""
+        with torch.inference_mode():
+            before = detector.by_clip(features, real)
+            other = features.clone()
+            other[0, by] += 5
+            return torch.nonzero((before - detector.by_clip(other, real)).abs().amax(dim=2)[0] > 1e-6).ravel().tolist()
+
+    assert moved(30) == list(range(30, 40)), "far"
+    with torch.inference_mode():
+        detector.attention.mix.fill_(-100)
+    assert moved(30) == [30, 31, 32, 33, 34], "near: itself and two, and the mean over as many"
+
+
+@pytest.mark.parametrize("at_a_time", [1, 3, 100, 256, 300])
+def test_clips_of_a_causal_detector_are_final_as_they_come(at_a_time: int) -> None:
+    detector, features = random_detector(causal=True), clips(520, crops=2)
+    scorer = PastScorer(detector)
+    found = [scorer.add(features[:, first : first + at_a_time]) for first in range(0, 520, at_a_time)]
+    assert [len(one.clips) for one in found[:-1]] == [at_a_time] * (len(found) - 1) and not len(scorer.end().clips)
+    together = score_features(detector, ClipFeatures([features]))
+    np.testing.assert_allclose(join(iter(found)).clips, together.clips, atol=1e-6)
+    assert join(iter(found)).votes.sum() == together.votes.sum() == 520
+
+
+def test_a_causal_detector_is_built_by_its_name() -> None:
+    assert is_causal(build_detector("mil_causal", feature_dim=D, classes=2, window=3))
+    assert not is_causal(build_detector("mil", feature_dim=D, classes=2, window=3))

@@ -269,7 +269,7 @@ def test_a_budget_of_alarms_for_a_detector_that_keeps_none_is_refused(lad_run, t
     ("rows", "detector", "taught_by"),
     [
         *((GOOD, "linear", "frames"), (GOOD, "mil", "videos"), (GOOD, "aed", "frames"), (WEAK, "linear", "videos")),
-        *((CLICKS, detector, "clicks") for detector in ("linear", "mil", "aed", "package.module:Class")),
+        *((CLICKS, detector, "clicks") for detector in ("linear", "mil", "mil_causal", "aed", "package.module:Class")),
         (NORMAL, "normality", "normal"),
     ],
 )

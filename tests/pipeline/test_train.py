@@ -175,7 +175,7 @@ def test_damaged_features_are_named_and_made_anew(folder, tmp_path, stage, kind,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("detector", ["aed", "linear", "mil"])
+@pytest.mark.parametrize("detector", ["aed", "linear", "mil", "mil_causal"])
 def test_every_detector_trains_scores_and_is_evaluated_through_the_same_commands(detector, folder, tmp_path, lad):
     (folder / "tested.csv").write_text((folder / "dataset.csv").read_text().replace(",val,", ",test,"))
     common = ["--data", str(folder), "--work", str(tmp_path), "-o", "data.dataset=tested.csv", "-q"]

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from helpers.detectors import write_detector
 from helpers.videos import frame_folder, write_video
 
 Lad = Callable[..., tuple[int, str, str]]
@@ -39,10 +40,21 @@ def watch(lad: Lad, tmp_path: Path, *words: str) -> tuple[list[dict[str, Any]], 
     ids=lambda options: " ".join(options) or "as it is",
 )
 def test_a_files_scores_are_those_of_lad_score(lad: Lad, detector: Path, tmp_path: Path, options: list[str]) -> None:
-    path = write_video(tmp_path / "street.mp4", 155, size=(96, 64))
     more = [word for option in options for word in ("-o", option)]
-    words = [str(path), "--checkpoint", str(detector), *more]
-    watch(lad, tmp_path, *words, "--scores", str(tmp_path / "scores"), "-q")
+    watched_and_scored(lad, detector, tmp_path, more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("latency", ["exact", "low"])
+def test_a_causal_detector_of_whole_videos_watches(lad: Lad, tmp_path: Path, latency: str) -> None:
+    detector = write_detector(tmp_path / "causal.pt", name="mil_causal")
+    watched_and_scored(lad, detector, tmp_path, ["-o", "extract.batch_clips=2"], "--latency", latency)
+
+
+def watched_and_scored(lad: Lad, detector: Path, tmp_path: Path, options: list[str], *of_watch: str) -> None:
+    path = write_video(tmp_path / "street.mp4", 155, size=(96, 64))
+    words = [str(path), "--checkpoint", str(detector), *options]
+    watch(lad, tmp_path, *words, "--scores", str(tmp_path / "scores"), "-q", *of_watch)
     status, _, err = lad("score", *words, "--work", str(tmp_path / "work"), "--device", "cpu", "-q")
     assert status == 0, err
     (expected,) = (tmp_path / "work" / "scores").glob("street*.csv")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lad.detector.online import PastScorer
 from lad.extract.clips import ClipSpec
 from lad.watch.online import Eye, Pieces, WatchError
 
@@ -42,6 +43,13 @@ def test_still_clips_of_a_camera_are_seen(latency: str) -> None:
 def test_a_detector_of_whole_videos_is_refused() -> None:
     with pytest.raises(WatchError, match="a camera's never ends"):
         eye("exact", max_clips=32)
+
+
+@pytest.mark.parametrize("latency", ["exact", "low"])
+def test_a_causal_detector_of_whole_videos_waits_for_no_window(latency: str) -> None:
+    causal = eye(latency, max_clips=32, causal=True, window=3, batch=1)
+    assert causal.delay_frames == 16
+    assert isinstance(causal._clip_scorer(), PastScorer)
 
 
 def test_with_low_latency_the_network_sees_each_clip_after_those_before_it() -> None:
