@@ -75,6 +75,7 @@ class ToKnow:
     item: str
     features: VideoFeatures
 
+    camera: ClassVar[str] = ""  # a detector that gets to know cameras is one for all
     is_remote: ClassVar[bool] = False
 
 
@@ -119,6 +120,25 @@ class VideoScorer:
                 raise type(error)(f"{self.path}: {error}") from error
         return self._scorers[camera]
 
+    def on_cpu(self) -> VideoScorer:
+        """The same to look at, where only others may have a GPU."""
+        settings = replace(self.settings, recipe=replace(self.settings.recipe, device="cpu"))
+        return VideoScorer(settings, self._read, self.path)
+
+    def check(self, video: ToScore | ToKnow) -> None:
+        """See that the detector can be used, and is for features of this length.
+
+        Raises:
+            UnknownCamera: it does not know the video's camera.
+            CheckpointError: it is not.
+            OSError, FeaturesError: the features cannot be read.
+        """
+        scorer = self.of_camera(video.camera)
+        try:
+            scorer.check(video.features.open())
+        except CheckpointError as error:
+            raise CheckpointError(f"{self.path}: {error} ({' + '.join(self.settings.recipe.streams)})") from error
+
     def score(self, video: ToScore, csv: Path, on_part: Callable[[float], None] = lambda share: None) -> dict[str, Any]:
         """Score a video and write its CSV; returns what is to be told of it.
 
@@ -130,11 +150,8 @@ class VideoScorer:
             CheckpointError: the detector cannot be used, or is for features of another length.
             OSError, FeaturesError: its features cannot be read, or the CSV cannot be written.
         """
+        self.check(video)
         features, scorer = video.features.open(), self.of_camera(video.camera)
-        try:
-            scorer.check(features)
-        except CheckpointError as error:
-            raise CheckpointError(f"{self.path}: {error} ({' + '.join(self.settings.recipe.streams)})") from error
         of_video = replace(scorer.at(video.known), looks=None if video.are_given else self._looks)
         scores = of_video(features, video.features.timeline(), video.features.warnings, on_part)
         write_scores(csv, scores)
@@ -153,4 +170,4 @@ class VideoScorer:
             CheckpointError: the detector cannot be used, or is for features of another length.
             OSError, FeaturesError: its features cannot be read.
         """
-        return self.of_camera("").get_to_know(video.features.open(), video.features.timeline())
+        return self.of_camera(video.camera).get_to_know(video.features.open(), video.features.timeline())

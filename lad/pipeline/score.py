@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -73,8 +73,7 @@ def check_detector_fits(project: Project, recipe: FeatureRecipe, work: Work) -> 
     check_source(checkpoint, path, project.config.score.source)
     cameras = list(dict.fromkeys(project.camera(video) for video in project.videos))
     camera = next((one for one in cameras if one in checkpoint.cameras), cameras[0])
-    here = replace(recipe, device="cpu")  # with Ray, only the nodes may have a GPU
-    scorer = VideoScorer(settings_of(project, here), lambda: checkpoint, path)
+    scorer = VideoScorer(settings_of(project, recipe), lambda: checkpoint, path).on_cpu()
     dim = scorer.of_camera(camera).detector.feature_dim
     wanted = sum(recipe.dims)
     if dim != wanted:

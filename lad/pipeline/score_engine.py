@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -52,10 +52,19 @@ class ScoreEngine:
             CheckpointError, OSError, FeaturesError: the detector cannot be used, or features cannot be read.
             EngineError: there is no such cluster, or none of its nodes takes videos.
         """
+        self._check(jobs)
         if self.asked is None:
             yield from self._here(jobs, on_part)
         else:
             yield from self._on_ray(jobs, self.asked)
+
+    def _check(self, jobs: Sequence[ToScore | ToKnow]) -> None:
+        """See that the detector can be used for such features, before what other detectors made is replaced."""
+        scorer = self.scorer if self.asked is None else self.scorer.on_cpu()
+        for job in jobs:
+            with suppress(UnknownCamera):  # said when its turn comes
+                scorer.check(job)
+                return
 
     def _here(self, jobs: Sequence[ToScore | ToKnow], on_part: OnPart) -> Iterator[PoolEvent]:
         with repeatable(self.scorer.settings.recipe.device, self.scorer.settings.threads):

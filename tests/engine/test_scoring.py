@@ -13,17 +13,19 @@ import pytest
 from helpers.detectors import write_detector
 
 from lad.config import load_config
-from lad.detector.checkpoint import load_checkpoint
+from lad.detector.checkpoint import CheckpointError, load_checkpoint
 from lad.detector.known_camera import Camera
 from lad.detector.score_video import ScoreSettings, ToKnow, ToScore, VideoScorer
 from lad.detector.scoring import EventRule
 from lad.device import repeatable
 from lad.engine.messages import Doing, Known, Result, Scored, Task, Unseen
+from lad.engine.ray_cluster import OnRay
 from lad.engine.scoring import Scoring, packed, setup_of
 from lad.errors import LadError
 from lad.extract.jobs import Failed
 from lad.features.recipe import make_recipe
 from lad.features.video import VideoFeatures
+from lad.pipeline.score_engine import ScoreEngine
 
 EXTRACT = ["extract.backbone=tiny", "extract.streams=[rgb]"]
 RECIPE = make_recipe(load_config(None, EXTRACT).extract, device="cpu", threads=1)
@@ -153,3 +155,11 @@ def test_a_class_of_the_users_own_has_to_be_the_same_one(
     code.write_text("class Mine: changed = True\n")
     with pytest.raises(LadError, match="its class my_detector:Mine is another one: install the same on all nodes"):
         Scoring(setup)
+
+
+def test_a_detector_of_other_features_is_refused_before_an_actor_starts(detector: Path, video: VideoFeatures) -> None:
+    np.save(video.paths[0], np.zeros((40, 64), np.float32))
+    scorer = VideoScorer(SETTINGS, lambda: load_checkpoint(detector), detector)
+    engine = ScoreEngine(scorer, None, OnRay("nowhere"), 60, print)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="128 numbers a clip, these have 64"):
+        next(engine.run([ToScore("yard/1", video)]))
