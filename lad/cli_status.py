@@ -128,7 +128,7 @@ def _print_fleet(fleet: dict[str, Any]) -> None:
         said.append(f"{fleet['clips_per_second']:.1f} clips/s")
     if fleet["seconds_left"] is not None:
         said.append(f"about {duration(fleet['seconds_left'])} left")
-    click.echo(f"{fleet['what']}: {', '.join(said)}")
+    click.echo(f"{fleet.get('what', 'extracting')}: {', '.join(said)}")
     for node, count in nodes.items():
         videos = sorted(video for video, where in in_flight.items() if where == node)
         click.echo(printable(f"  {node}: {count} at work: {', '.join(videos) or 'nothing'}"))

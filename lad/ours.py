@@ -10,7 +10,7 @@ LOCK = ".lock"
 CONFIG = "config.yaml"
 DATASET = "dataset.csv"
 VERDICTS = "labels.csv"
-FLEET = "fleet.json"  # who extracts, while many do
+FLEET = "fleet.json"  # who is at work, while many are
 SHARDS = "shards"  # below it each part that one machine of many extracts is a work directory of its own
 LOGS = ("lad.log", "lad.log.1", "lad.log.2")  # the newest first
 # What is written right in a work directory beside those of `_SIGNS`, now or by the plan in docs/architecture.md.

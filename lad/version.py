@@ -13,7 +13,7 @@ UNKNOWN = "unknown"
 COMMIT_DIGITS, HASH_DIGITS = 7, 8
 DECODES, TORCHCODEC = ("torch", "av", "decord"), "torchcodec"  # of extraction, by any reader; by that one
 SCORES = ("torch", "numpy")
-DRAWS = ("matplotlib", "numpy")
+DRAWS = ("matplotlib", "numpy", "pillow")
 
 
 @cache

@@ -93,7 +93,8 @@ class VideoScorer:
         self._scorers: dict[str, Scorer] = {}
 
     @cached_property
-    def _looks(self) -> Looks | None:
+    def looks(self) -> Looks | None:
+        """Says what events look like; None: the features cannot tell."""
         return looks_of(self.settings.recipe)
 
     def of_camera(self, camera: str) -> Scorer:
@@ -152,7 +153,7 @@ class VideoScorer:
         """
         self.check(video)
         features, scorer = video.features.open(), self.of_camera(video.camera)
-        of_video = replace(scorer.at(video.known), looks=None if video.are_given else self._looks)
+        of_video = replace(scorer.at(video.known), looks=None if video.are_given else self.looks)
         scores = of_video(features, video.features.timeline(), video.features.warnings, on_part)
         write_scores(csv, scores)
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from lad.held import held_folder
 
 SCRATCH = "lad-draw-"  # how the names of folders for pictures begin
 PICTURE = "picture"  # what is in the file
+CLOSE_SECONDS = 1.0  # for the picture that is being drawn: written later, it would stay
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,13 @@ class Drawing:
     is_shared = False  # pictures are sent: the driver alone writes them
 
     def __init__(self, setup: Setup) -> None:
-        self._closing = ExitStack()
+        self._closing, self._one = ExitStack(), threading.Lock()
         self._scratch = self._closing.enter_context(held_folder(Path(tempfile.gettempdir()), SCRATCH))
 
     def do(self, task: Task) -> Done:
         """Draw a curve."""
-        path = draw_curve(self._scratch / task.name / PICTURE, task.job)
+        with self._one:  # Matplotlib draws in one thread at a time
+            path = draw_curve(self._scratch / task.name / PICTURE, task.job)
         return Done(task.name, {PICTURE: File(path, file_sha256(path))})
 
     def doing(self) -> list[Doing]:
@@ -56,5 +59,6 @@ class Drawing:
         return []
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind: nothing is drawn from now on."""
+        self._one.acquire(timeout=CLOSE_SECONDS)
         self._closing.close()

@@ -1,7 +1,7 @@
-"""Between the driver and the processes that extract: what they are told first, and how features come back.
+"""Between the driver and the processes that extract: what they are told first, and how files come back.
 
-Where both see the driver's work directory, features are written there. Else their bytes come in blocks. In both cases
-they are checked by their hash.
+Where both see the driver's work directory, features are written there. Else their bytes come in blocks, and those of
+scores and pictures always do. In both cases they are checked by their hash.
 """
 
 from __future__ import annotations

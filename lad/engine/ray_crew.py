@@ -42,7 +42,7 @@ ASK_SECONDS, MOST_ASKED = 1.0, 50  # from one question to an actor to the next; 
 LOOK_SECONDS = 5.0  # from one look at the cluster's nodes to the next
 HEAD_SECONDS = 30.0  # without the cluster's head until the run ends; Ray would end this process after 60
 CLOSE_SECONDS = 3.0
-FETCH_SECONDS = 120.0  # for a block of features
+FETCH_SECONDS = 120.0  # for a block of a file
 DEATHS = 3  # of an actor that never took a video before it is given up
 CALLS_BESIDE = 2  # of an actor, beside its videos: how far it is, and whether it is there
 
@@ -76,7 +76,7 @@ class _Actor:
     asked: ray.ObjectRef | None = None  # what it answers to `hello` or `look`
     asked_at: float = 0.0
     tasks: dict[ray.ObjectRef, Task] = field(default_factory=dict)  # its results -> what it was given
-    is_apart: bool = False  # it does not see the files of the driver
+    is_apart: bool = False  # files are sent to it: one of the driver's was not there as it is here
 
     def forget(self) -> None:
         """Wait for nothing of it any more."""

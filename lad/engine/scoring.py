@@ -30,6 +30,7 @@ from lad.version import SCORES, versions
 
 SCRATCH = "lad-score-"  # how the names of folders for what was sent begin
 CSV = "scores"  # what is in the file
+CLOSE_SECONDS = 1.0  # for the video that is being scored: a file that it wrote later would stay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +73,12 @@ class Input:
     Attributes:
         path: where the driver has it.
         stamp: its bytes, and its time of change there: a file that has both is the same one.
-        blocks: what stands for its content, where that is sent.
+        blocks: what stands for its content; None: it is not sent.
     """
 
     path: Path
     stamp: tuple[int, int]
-    blocks: Sequence[Any] = ()
+    blocks: Sequence[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def packed(job: ToScore | ToKnow, put: Callable[[bytes], Any] | None) -> Packed:
         OSError: a file cannot be read.
     """
     files = [path.absolute() for path in job.features.files]
-    return Packed(job, [Input(path, _stamp(path), _blocks(path, put) if put else ()) for path in files])
+    return Packed(job, [Input(path, _stamp(path), _blocks(path, put) if put else None) for path in files])
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -140,6 +141,9 @@ class Scoring:
         path.unlink()
         self._scorer = VideoScorer(setup.settings, lambda: checkpoint, setup.path)
         check_device(setup.settings.recipe.device)
+        self._scorer.of_camera(next(iter(checkpoint.cameras), ""))  # now: later it would be a video's fault
+        if setup.weights:
+            _ = self._scorer.looks
 
     def do(self, task: Task) -> Result | Unseen:
         """Score a video; returns when it is done."""
@@ -178,7 +182,7 @@ class Scoring:
         """A job with its features where they are on this node; None: they are not, and were not sent."""
         places: list[Path] = []
         for number, one in enumerate(packed.inputs):
-            if one.blocks:
+            if one.blocks is not None:
                 places.append(folder / f"{number}.npy")
                 with places[-1].open("wb") as file:
                     file.writelines(map(self._fetch, one.blocks))
@@ -193,7 +197,8 @@ class Scoring:
         return list(self._doing.copy().values())
 
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind: nothing is scored from now on."""
+        self._one.acquire(timeout=CLOSE_SECONDS)
         self._closing.close()
 
 

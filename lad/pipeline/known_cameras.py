@@ -6,7 +6,7 @@ a source. A video that is scored itself does not count for its own scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -86,23 +86,26 @@ def get_to_know(
         row = work.manifest.get(STAGE, work.item(camera)) if camera else None
         if there and not (row and row.status == "done" and row.fingerprint == today):
             new[camera] = today, there
-    pieces: dict[str, Camera] = {}
-    if new and read().known_cameras:
-        pieces = _pieces([video for _, footage in new.values() for video in footage], features, engine, reporter)
-    elif new and project.normal:
-        raise CheckpointError(
-            "--normal: the detector was not trained to get to know cameras: leave it out, or train with "
-            "-o train.adapt=source"
-        )
-    nameless: dict[str, Camera] = {}  # what the videos of a camera without a name say of it
-    for camera, (today, footage) in new.items():
-        own = {video.id: pieces[video.id] for video in footage if video.id in pieces}
-        if not camera:
-            nameless = own
-            continue
-        work.manifest.start(STAGE, work.item(camera), today)
-        numbers = {name: [piece.clips, piece.level] for name, piece in own.items()}
-        work.manifest.finish(STAGE, work.item(camera), [], {"detector": detector, "footage": numbers})
+    nameless: Mapping[str, Camera] = {}  # what the videos of a camera without a name say of it
+    if new and not read().known_cameras:
+        if project.normal:
+            raise CheckpointError(
+                "--normal: the detector was not trained to get to know cameras: leave it out, or train with "
+                "-o train.adapt=source"
+            )
+        for camera, (today, _) in new.items():
+            _keep(work, camera, today, detector, {})
+    elif new:
+        camera_of = {video.id: camera for camera, (_, footage) in new.items() for video in footage}
+        footage = [video for _, footage in new.values() for video in footage]
+        pieces: dict[str, dict[str, Camera]] = {camera: {} for camera in new}
+        for video_id, piece in _pieces(footage, features, engine, reporter):
+            camera = camera_of[video_id]
+            today, own = new[camera]
+            pieces[camera][video_id] = piece
+            if len(pieces[camera]) == len(own):  # at once: what is done is kept
+                _keep(work, camera, today, detector, {video.id: pieces[camera][video.id] for video in own})
+        nameless = pieces.get("", {})
     kept = KeptCameras(project, work)
     return {
         video.id: kept(video, detector) if project.camera(video) else _known(nameless, video)
@@ -154,28 +157,34 @@ def camera_facts(camera: Camera) -> dict[str, Any]:
     return {"normal_footage": [camera.clips, camera.level]} if camera.clips else {}
 
 
+def _keep(work: Work, camera: str, today: str, detector: str, pieces: Mapping[str, Camera]) -> None:
+    """Write the row of a camera; one without a name is known for one command."""
+    if camera:
+        work.manifest.start(STAGE, work.item(camera), today)
+        numbers = {video_id: [piece.clips, piece.level] for video_id, piece in pieces.items()}
+        work.manifest.finish(STAGE, work.item(camera), [], {"detector": detector, "footage": numbers})
+
+
 def _pieces(
     videos: Sequence[Video], features: Mapping[str, VideoFeatures], engine: ScoreEngine, reporter: Reporter
-) -> dict[str, Camera]:
-    """What each of these videos says of its camera: nothing, where it cannot be scored.
+) -> Iterator[tuple[str, Camera]]:
+    """What each of these videos says of its camera, by its id: nothing, where it cannot be scored.
 
     Raises:
         StageError: one was not scored, which was not its own fault.
     """
     by_id = {video.id: video for video in videos}
-    pieces: dict[str, Camera] = {}
     with closing(engine.run([ToKnow(video_id, features[video_id]) for video_id in by_id])) as events:
         for event in events:
             match event:
                 case Made(item, Known() as known):
-                    pieces[item] = known.camera
+                    yield item, known.camera
                 case Failed(item, "content", error):
-                    pieces[item] = NOBODY
                     footage = f"{by_id[item].path}: left out of its camera's normal footage"
                     reporter.say(f"warning: {footage}: {error}")
+                    yield item, NOBODY
                 case Failed(item, _, error):
                     raise StageError(f"{by_id[item].path}: {error}")
-    return pieces
 
 
 def told_of(project: Project, cameras: Mapping[str, Camera], videos: Sequence[Video]) -> list[str]:

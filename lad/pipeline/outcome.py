@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from lad.work.lock import holder
 from lad.work.manifest import Item, Manifest
 from lad.work.rebuild import Rebuilt
 
+FLEET_SECONDS = 60.0  # for which what was said of many processes is believed; while they work it is said anew
 STATES = ("done", "failed", "running", "interrupted", "pending")  # of items, as `lad status` counts them
 
 
@@ -138,12 +140,12 @@ def status_data(manifest: Manifest) -> dict[str, Any]:
 
 
 def _read_fleet(work: Path) -> dict[str, Any] | None:
-    """What an extraction by several processes last said of itself; None: there is none."""
+    """Who was last said to be at work; None: nobody, or by a run that was killed long ago."""
     try:
         fleet: dict[str, Any] = json.loads((work / FLEET).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return fleet
+    return fleet if time.time() - fleet["at"] < FLEET_SECONDS else None
 
 
 def rebuilt_data(rebuilt: Rebuilt) -> dict[str, Any]:

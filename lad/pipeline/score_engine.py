@@ -71,6 +71,15 @@ class ScoreEngine:
             for number, job in enumerate(jobs):
                 yield Started(job.item, "auto", 0)
                 try:
+                    with suppress(UnknownCamera):  # said below
+                        self.scorer.check(job)
+                except CheckpointError as error:
+                    yield Failed(job.item, "content", str(error))
+                    continue
+                except (OSError, FeaturesError) as error:
+                    yield Failed(job.item, "io", str(error))
+                    continue
+                try:
                     if isinstance(job, ToKnow):
                         yield Made(job.item, Known(job.item, {}, self.scorer.get_to_know(job)), {})
                     else:
