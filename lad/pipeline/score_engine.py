@@ -52,22 +52,14 @@ class ScoreEngine:
             CheckpointError, OSError, FeaturesError: the detector cannot be used, or features cannot be read.
             EngineError: there is no such cluster, or none of its nodes takes videos.
         """
-        self._check(jobs)
         if self.asked is None:
             yield from self._here(jobs, on_part)
         else:
             yield from self._on_ray(jobs, self.asked)
 
-    def _check(self, jobs: Sequence[ToScore | ToKnow]) -> None:
-        """See that the detector can be used for such features, before what other detectors made is replaced."""
-        scorer = self.scorer if self.asked is None else self.scorer.on_cpu()
-        for job in jobs:
-            with suppress(UnknownCamera):  # said when its turn comes
-                scorer.check(job)
-                return
-
     def _here(self, jobs: Sequence[ToScore | ToKnow], on_part: OnPart) -> Iterator[PoolEvent]:
         with repeatable(self.scorer.settings.recipe.device, self.scorer.settings.threads):
+            _check(self.scorer, jobs)
             for number, job in enumerate(jobs):
                 yield Started(job.item, "auto", 0)
                 try:
@@ -91,6 +83,7 @@ class ScoreEngine:
     def _on_ray(self, jobs: Sequence[ToScore | ToKnow], asked: OnRay) -> Iterator[PoolEvent]:
         from lad.engine.on_ray import score_on_ray
 
+        _check(self.scorer.on_cpu(), jobs)
         count = Count(len(jobs))
         jobs = sorted(jobs, key=lambda job: -job.features.frames)  # the longest first
         events = score_on_ray(
@@ -110,3 +103,11 @@ class ScoreEngine:
                 if isinstance(event, Made | Failed):
                     count.ended()
                 yield event
+
+
+def _check(scorer: VideoScorer, jobs: Sequence[ToScore | ToKnow]) -> None:
+    """See that the detector can be used for such features, before what other detectors made is replaced."""
+    for job in jobs:
+        with suppress(UnknownCamera):  # said when its turn comes
+            scorer.check(job)
+            return
