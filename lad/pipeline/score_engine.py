@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from lad.detector.cameras import UnknownCamera
+from lad.detector.checkpoint import CheckpointError
 from lad.detector.score_video import ToKnow, ToScore, VideoScorer
 from lad.detector.scoring import ScoreError
 from lad.device import repeatable
 from lad.engine.messages import Fleet, Known, Made, PoolEvent, Scored
 from lad.engine.ray_cluster import OnRay
 from lad.extract.jobs import Failed, Started
+from lad.features.video import FeaturesError
 from lad.pipeline.fleet import fleet_told, write_fleet
 from lad.pipeline.pace import Count
 from lad.work.layout import Work
@@ -49,7 +51,8 @@ class ScoreEngine:
             on_part: told on the way, in this process.
 
         Raises:
-            CheckpointError, OSError, FeaturesError: the detector cannot be used, or features cannot be read.
+            CheckpointError, OSError, FeaturesError: the detector cannot be used, or the first features cannot be read.
+            OSError: scores cannot be written.
             EngineError: there is no such cluster, or none of its nodes takes videos.
         """
         if self.asked is None:
@@ -59,17 +62,10 @@ class ScoreEngine:
 
     def _here(self, jobs: Sequence[ToScore | ToKnow], on_part: OnPart) -> Iterator[PoolEvent]:
         with repeatable(self.scorer.settings.recipe.device, self.scorer.settings.threads):
-            _check(self.scorer, jobs)
             for number, job in enumerate(jobs):
                 yield Started(job.item, "auto", 0)
-                try:
-                    with suppress(UnknownCamera):  # said below
-                        self.scorer.check(job)
-                except CheckpointError as error:
-                    yield Failed(job.item, "content", str(error))
-                    continue
-                except (OSError, FeaturesError) as error:
-                    yield Failed(job.item, "io", str(error))
+                if problem := self._problem(job):
+                    yield problem
                     continue
                 try:
                     if isinstance(job, ToKnow):
@@ -77,8 +73,18 @@ class ScoreEngine:
                     else:
                         info = self.scorer.score(job, self.work.scores(job.item), partial(on_part, number))
                         yield Made(job.item, Scored(job.item, {}, info), {})
-                except (UnknownCamera, ScoreError) as error:
+                except ScoreError as error:
                     yield Failed(job.item, "content", str(error))
+
+    def _problem(self, job: ToScore | ToKnow) -> Failed | None:
+        """Why a video alone cannot be scored, as an actor would say it; None: it can."""
+        try:
+            self.scorer.check(job)
+        except CheckpointError as error:
+            return Failed(job.item, "content", str(error))
+        except (OSError, FeaturesError) as error:
+            return Failed(job.item, "io", str(error))
+        return None
 
     def _on_ray(self, jobs: Sequence[ToScore | ToKnow], asked: OnRay) -> Iterator[PoolEvent]:
         from lad.engine.on_ray import score_on_ray
