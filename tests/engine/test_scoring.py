@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from lad.engine.messages import Doing, Known, Result, Scored, Task, Unseen
 from lad.engine.ray_cluster import OnRay
 from lad.engine.scoring import Scoring, packed, setup_of
 from lad.errors import LadError
-from lad.extract.jobs import Failed
+from lad.extract.jobs import Failed, Started
 from lad.features.recipe import make_recipe
 from lad.features.video import VideoFeatures
 from lad.pipeline.score_engine import ScoreEngine
@@ -123,6 +124,52 @@ def test_features_that_are_damaged_on_the_way_may_be_whole_elsewhere(actor: Scor
     broken = replace(job, inputs=[replace(job.inputs[0], blocks=[b"no array"]), *job.inputs[1:]])
     found = actor.do(Task("a try", broken))
     assert isinstance(found, Failed) and found.failure == "io"
+
+
+def test_a_file_that_became_empty_is_no_file_that_was_not_sent(actor: Scoring, video: VideoFeatures) -> None:
+    video.paths[0].write_bytes(b"")
+    found = do(actor, ToScore("yard/1", video), sent=True)
+    assert isinstance(found, Failed) and found.failure == "io"
+
+
+def test_a_detector_that_a_node_cannot_build_is_said_before_its_first_video(
+    detector: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA error: no kernel image")
+
+    monkeypatch.setattr("lad.detector.score_video.make_scorer", broken)
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        Scoring(setup_of(SETTINGS, detector, looks=False))
+
+
+def test_an_actor_that_is_closed_writes_nothing_more(actor: Scoring, video: VideoFeatures) -> None:
+    actor.close()
+    found = do(actor, ToScore("yard/1", video))
+    assert isinstance(found, Failed) and found.failure == "io"
+
+
+def test_of_several_videos_one_that_cannot_be_scored_fails_alone_here_too(
+    detector: Path, video: VideoFeatures, tmp_path: Path
+) -> None:
+    def other(name: str, rows: np.ndarray | bytes) -> VideoFeatures:
+        path = tmp_path / f"{name}.npy"
+        path.write_bytes(rows) if isinstance(rows, bytes) else np.save(path, rows)
+        return replace(video, paths=[path])
+
+    work = SimpleNamespace(scores=lambda name: tmp_path / f"{name}.csv")
+    engine = ScoreEngine(VideoScorer(SETTINGS, lambda: load_checkpoint(detector), detector), work, None, 60, print)  # type: ignore[arg-type]
+    jobs = [
+        ToScore("first", video),
+        ToScore("short", other("short", np.zeros((40, 64), np.float32))),
+        ToScore("damaged", other("damaged", b"no array")),
+        ToScore("last", video),
+    ]
+    ends = [event for event in engine.run(jobs) if not isinstance(event, Started)]
+    assert [(one.item, getattr(one, "failure", "done")) for one in ends] == [
+        *(("first", "done"), ("short", "content"), ("damaged", "io"), ("last", "done")),
+    ]
+    assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "last.csv").read_bytes()
 
 
 def test_it_says_how_far_it_is(actor: Scoring, video: VideoFeatures, monkeypatch: pytest.MonkeyPatch) -> None:
