@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from lad.clip import CLIP_FRAMES
+from lad.extract.sampling import nearest_covered
 
 if TYPE_CHECKING:
     from lad.models.registry import Detector
@@ -200,7 +201,7 @@ class FrameSpread:
     stride: int
     categories: int
     _times: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of frames whose scores are not final
-    _places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # the sampled frame of each
+    _places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # the sampled frame whose score each has
     _clips: int = 0  # whose scores are there
     _base: int = 0  # the first sampled frame that is kept
     _sums: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of the sampled frames from there on
@@ -217,7 +218,7 @@ class FrameSpread:
             places: `(frames,)` int64, as `sampling.nearest_sampled` has them; never decreasing, and each of a sampled
                 frame that is there.
         """
-        self._times, self._places = np.append(self._times, times), np.append(self._places, places)
+        self._take(times, places)
         for clip, probabilities in zip(scores, classes, strict=True):
             start = self._clips * self.stride - self._base
             more = start + CLIP_FRAMES - len(self._sums)
@@ -230,12 +231,17 @@ class FrameSpread:
 
     def end(self, times: np.ndarray, places: np.ndarray, sampled: int) -> FrameScores:
         """The last frames, after so many sampled ones -> all that are left. After the last clip they take its score."""
-        self._times, self._places = np.append(self._times, times), np.append(self._places, places)
+        self._take(times, places)
         covered = min(max(sampled, self._base + 1), self._base + len(self._sums))
         if not self._clips:
             return self._give(0)
         self._places = np.minimum(self._places, covered - 1)
         return self._give(len(self._places))
+
+    def _take(self, times: np.ndarray, places: np.ndarray) -> None:
+        # Where clips were lost, the frames between the last of them and the first clip here are the first one's.
+        covered = np.maximum(nearest_covered(places, self.stride), 0)
+        self._times, self._places = np.append(self._times, times), np.append(self._places, covered)
 
     def _give(self, frames: int) -> FrameScores:
         """The oldest frames; what no later one needs goes."""

@@ -53,7 +53,7 @@ class ClipSpec:
         flow: a name of `FLOW_METHODS`.
         tail: `pad` fills the last clip by repeating its last frame (and flow); `drop` leaves an incomplete one out.
         batch_clips: clips in a batch; the last batch may hold fewer.
-        stride: frames from one clip to the next, 1 to 16.
+        stride: frames from one clip to the next: below 16 clips overlap, above it frames between them are left out.
         crops: 1, 5 or 10.
         rgb_short_side: pixels of the short side of `rgb` frames that keep their shape, with one crop.
         fps: frames a second at which frames are picked by their times; None: the video's own.
@@ -80,15 +80,19 @@ class ClipSpec:
     still: int = 0
 
     def __post_init__(self) -> None:
-        clip_starts(0, self.stride, self.tail)  # raises where a stride leaves frames out
+        clip_starts(0, self.stride, self.tail)  # raises where there is no such stride
         if self.crops not in CROPS:
             raise ValueError(f"{self.crops} crops; choose from {CROPS}")
         if self.crops > 1 and self.rgb_short_side is not None:
             raise ValueError(
                 "crops are taken of frames with a short side of 256: choose one of crops and rgb_short_side"
             )
-        if self.still and self.stride != CLIP_FRAMES:
-            raise ValueError(f"still clips are left out of clips that do not overlap: choose a stride of {CLIP_FRAMES}")
+        if self.still and self.stride < CLIP_FRAMES:
+            raise ValueError(
+                f"still clips are left out of clips that do not overlap: a stride of {CLIP_FRAMES} or more"
+            )
+        if self.still > 1 and self.stride > CLIP_FRAMES:
+            raise ValueError(f"clips that lie apart are never left out together: choose a stride of {CLIP_FRAMES}")
 
     @property
     def pixels(self) -> tuple[str, ...]:
@@ -120,11 +124,11 @@ def seen_clips(
     A batch is of the clips that it would be of without, and empty if all of them are still. The brightness of all
     frames is looked at then, that of `skip_clips` too, which the verdicts on the further ones depend on.
     """
-    stillness = Stillness(spec.still) if spec.still else None
+    stillness = Stillness(spec.still, spec.stride) if spec.still else None
     # The frame before is needed too: if one frame alone remains, its flow is what led to it.
     skip_frames = max(0, skip_clips * spec.stride - 1)
-    needed = stillness.frames(frames) if stillness else frames
-    images = _images(needed, spec, skip_frames, pixel_aspect)
+    needed = _within_clips(frames, spec) if spec.stride > CLIP_FRAMES else frames
+    images = _images(stillness.frames(needed) if stillness else needed, spec, skip_frames, pixel_aspect)
     batch: list[list[Images]] = []
     still: list[bool] = []
     for number, clip in enumerate(_cut(images, spec, skip_frames, skip_clips), skip_clips):
@@ -142,6 +146,17 @@ def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
     """How many clips the frames of a video come to."""
     sampled = len(sample_indices(np.array(info.times), info.fps, spec.fps))
     return len(clip_starts(sampled, spec.stride, spec.tail))
+
+
+def _within_clips(frames: Iterable[ArrayLike], spec: ClipSpec) -> Iterator[ArrayLike | None]:
+    """The frames, with None in the place of those between clips that nobody needs.
+
+    Flow leads from a clip's last frame to the one after it. That of a last clip of one frame is what led to it.
+    """
+    beside = () if spec.pixels == ("rgb",) else (CLIP_FRAMES, spec.stride - 1)
+    for number, frame in enumerate(frames):
+        place = number % spec.stride
+        yield frame if place < CLIP_FRAMES or place in beside else None
 
 
 def _images(

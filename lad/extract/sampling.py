@@ -6,7 +6,7 @@ seconds. Pure numpy: features, labels, scores and times all come through here, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -97,19 +97,20 @@ def clip_starts(frames: int, stride: int, tail: Tail) -> np.ndarray:
 
     Args:
         frames: sampled frames of the video.
-        stride: frames from one clip to the next, 1 to 16.
-        tail: `pad` goes on until every frame is covered; `drop` makes whole clips only.
+        stride: frames from one clip to the next, 1 or more; more than 16 leave frames between clips.
+        tail: `pad` goes on until every frame is covered, or would be if clips left none between them; `drop` makes
+            whole clips only.
 
     Returns:
         `(clips,)` int64.
     """
-    if not 1 <= stride <= CLIP_FRAMES:
-        raise ValueError(f"a stride of {stride} frames; 1 to {CLIP_FRAMES} cover every frame")
+    if stride < 1:
+        raise ValueError(f"a stride of {stride} frames: clips would not move on")
     beyond = frames - CLIP_FRAMES  # the first clip
     if tail == "drop":
         clips = beyond // stride + 1 if beyond >= 0 else 0
     else:
-        clips = max(0, -(-beyond // stride)) + 1 if frames > 0 else 0
+        clips = min(max(0, -(-beyond // stride)) + 1, -(-frames // stride)) if frames > 0 else 0
     return np.arange(clips) * stride
 
 
@@ -126,9 +127,9 @@ def clip_frames(frames: int, stride: int, tail: Tail) -> tuple[np.ndarray, np.nd
 def spread(clip_scores: np.ndarray, times: np.ndarray, fps: float, rate: float | None, stride: int) -> np.ndarray:
     """Scores of clips -> a score for every source frame.
 
-    A sampled frame gets the mean over the clips that cover it, padding left out. A source frame gets the score of the
-    sampled frame nearest in time (of two, the earlier). Frames after the last clip get the last score; clips beyond
-    the video's end count for nothing.
+    A sampled frame gets the mean over the clips that cover it, padding left out. One between clips gets the score of
+    the nearest one that a clip covers, and a source frame that of the sampled frame nearest in time (of two, the
+    earlier). Frames after the last clip get the last score; clips beyond the video's end count for nothing.
 
     Args:
         clip_scores: `(clips, 16)` float, one a frame of each clip.
@@ -146,13 +147,23 @@ def spread(clip_scores: np.ndarray, times: np.ndarray, fps: float, rate: float |
     index, inside = clip_frames(len(sample_indices(times, fps, rate)), stride, "pad")
     index, inside, clip_scores = index[: len(clip_scores)], inside[: len(clip_scores)], clip_scores[: len(index)]
     covering = np.bincount(index[inside])
-    sampled_scores = np.bincount(index[inside], weights=clip_scores[inside]) / covering
-    return sampled_scores[np.clip(nearest_sampled(times, rate), 0, len(covering) - 1)]
+    sampled_scores = np.bincount(index[inside], weights=clip_scores[inside]) / np.maximum(covering, 1)
+    return sampled_scores[np.clip(nearest_covered(nearest_sampled(times, rate), stride), 0, len(covering) - 1)]
 
 
 def clip_of_frame(times: np.ndarray, rate: float | None, stride: int, clips: int) -> np.ndarray:
-    """`(frames,)` int64: the last of `clips` clips that has begun when each source frame is on display."""
-    return np.clip(nearest_sampled(times, rate) // stride, 0, clips - 1)
+    """`(frames,)` int64: of `clips` clips the last that covers each source frame, or is nearest to it."""
+    return np.clip(nearest_covered(nearest_sampled(times, rate), stride) // stride, 0, clips - 1)
+
+
+def nearest_covered(sampled: np.ndarray, stride: int) -> np.ndarray:
+    """Sampled frames -> the one nearest to each that a clip covers, of two the earlier; as if clips never ended."""
+    if stride <= CLIP_FRAMES:
+        return sampled
+    place = sampled % stride
+    last = CLIP_FRAMES - 1  # of a clip; the next one begins after `stride - last` frames
+    moved = np.where(2 * (place - last) <= stride - last, np.minimum(place, last), stride)
+    return sampled - place + moved
 
 
 def nearest_sampled(times: np.ndarray, rate: float | None) -> np.ndarray:
@@ -226,8 +237,15 @@ class Timeline:
         return spread(clip_scores, self.times, self.fps, self.rate, self.stride)
 
     def clip_of_frame(self, clips: int) -> np.ndarray:
-        """`(frames,)` int64: a clip that holds each frame, the last one for frames after it."""
+        """`(frames,)` int64: a clip that holds each frame or is nearest to it, the last one for frames after it."""
         return clip_of_frame(self.times, self.rate, self.stride, clips)
+
+    def seen(self, frames: Sequence[int]) -> np.ndarray:
+        """Source frames -> the one nearest to each that a clip shows."""
+        shown = sample_indices(self.times, self.fps, self.rate)
+        index, _ = clip_frames(len(shown), self.stride, "pad")
+        places = nearest_covered(nearest_sampled(self.times, self.rate)[list(frames)], self.stride)
+        return shown[np.minimum(places, index[-1, -1])]
 
     def clip_times(self, clips: int) -> np.ndarray:
         """`(clips, 2)` float64: the seconds at which each clip begins and ends."""

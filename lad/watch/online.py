@@ -107,7 +107,7 @@ class Eye:
     def delay_frames(self) -> int:
         """Sampled frames from one until its score can be there, at most: its clip, its windows, their last batch."""
         window = cast("Detector", self.scorer.detector).window if self.latency == "exact" else 1
-        return (window + self.spec.batch_clips - 2) * self.spec.stride + CLIP_FRAMES
+        return (window + self.spec.batch_clips - 2) * self.spec.stride + max(self.spec.stride, CLIP_FRAMES)
 
     def pieces(self) -> Pieces:
         """What the network sees of the next stretch of a camera."""

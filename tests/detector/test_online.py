@@ -81,7 +81,7 @@ def test_causal_scores_come_at_once_and_clips_to_come_do_not_move_them() -> None
     frames=st.integers(1, 200),
     fps=st.sampled_from([10.0, 25.0, 29.97]),
     rate=st.sampled_from([None, 8.0, 25.0, 40.0]),
-    stride=st.integers(1, 16),
+    stride=st.integers(1, 40),
     tail=st.sampled_from(["pad", "drop"]),
     batch=st.integers(1, 5),
     late=st.integers(0, 3),
@@ -115,6 +115,13 @@ def test_frames_that_come_with_their_clips_get_the_scores_of_the_whole(
     np.testing.assert_array_equal(
         np.concatenate([one.classes for one in found]), classes[timeline.clip_of_frame(clips)]
     )
+
+
+def test_after_lost_clips_the_frames_before_the_first_clip_have_its_score() -> None:
+    spread, clips = FrameSpread(32, CLASSES), np.repeat([[0.25], [0.75]], 16, axis=1).astype(np.float32)
+    places = np.arange(-16, 48)  # those of the gap before it come with it
+    found = spread.add(clips, np.ones((2, CLASSES), np.float32), places / 25, places)
+    assert found.scores.tolist() == [0.25] * 40 + [0.75] * 24
 
 
 def test_what_waits_does_not_grow_with_the_stream() -> None:

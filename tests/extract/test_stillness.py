@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,27 @@ def test_the_seen_clips_are_those_that_they_would_be_without(tmp_path: Path, mak
     assert len(still) == len(all_clips["rgb"])
     for stream in streams:
         np.testing.assert_array_equal(seen[stream], all_clips[stream][~np.array(still)])
+
+
+@pytest.mark.parametrize("stride", [20, 40])
+def test_of_clips_with_gaps_between_them_still_ones_are_left_out_too(
+    stride: int, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    streams = ("rgb", "flow")
+    walks = dict.fromkeys(range(3 * stride - 2, 3 * stride + 6), 0.5)
+    frames = list(filmed(6 * stride + 7, walks=walks.get))
+    make_video(tmp_path / "a.mp4", frames, size=(WIDTH, HEIGHT))
+    spec = ClipSpec(streams, batch_clips=100, stride=stride)
+    (all_clips,) = clip_batches(open_reader(tmp_path / "a.mp4"), spec)
+    ((seen, still),) = seen_clips(open_reader(tmp_path / "a.mp4", lazy=True), replace(spec, still=1))
+    assert still == (False, True, True, False, False, True, False), "somebody, a new reference, too short a clip"
+    for stream in streams:
+        np.testing.assert_array_equal(seen[stream], all_clips[stream][~np.array(still)])
+
+
+def test_clips_that_lie_apart_are_not_left_out_together() -> None:
+    with pytest.raises(ValueError, match="stride of 16"):
+        ClipSpec(("rgb",), still=4, stride=32)
 
 
 def test_a_batch_of_still_clips_is_empty() -> None:

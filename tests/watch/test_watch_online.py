@@ -26,7 +26,9 @@ def eye(latency: str, *, window: int = 3, batch: int = 4, stride: int = 16, stil
         ("exact", {"window": 1, "batch": 1}, 16),
         ("exact", {"window": 5, "batch": 2}, 96),
         ("exact", {"window": 2, "batch": 2, "stride": 4}, 24),
+        ("exact", {"window": 2, "batch": 1, "stride": 40}, 80),
         ("low", {}, 16),
+        ("low", {"stride": 40}, 40),
     ],
 )
 def test_the_delay_is_what_is_left_of_clip_windows_and_batch(latency: str, how: dict[str, int], frames: int) -> None:
