@@ -16,7 +16,7 @@ from lad.extract.flow import FLOW_METHODS, FlowSolver
 from lad.extract.motion import FLOW, MOTION, motion_of
 from lad.extract.motion import SHORT_SIDE as MOTION_SHORT_SIDE
 from lad.extract.readers import First
-from lad.extract.sampling import Tail, clip_starts, sample_indices
+from lad.extract.sampling import Tail, clip_start, clip_starts, sample_indices
 from lad.extract.stillness import Stillness
 from lad.extract.video import VideoInfo
 
@@ -61,6 +61,7 @@ class ClipSpec:
         device: of a flow method in torch, and of torchcodec.
         flow_weights: name of the weights of a flow method that is a network; None: its default.
         still: clips that are left out together where nothing moves in any of them, see `stillness`; 0: none is.
+        together: clips that a network sees as one, so that there are no gaps between them, see `sampling.clip_starts`.
 
     Raises:
         ValueError: no clips can be cut so.
@@ -78,6 +79,7 @@ class ClipSpec:
     device: str = "cpu"
     flow_weights: str | None = None
     still: int = 0
+    together: int = 1
 
     def __post_init__(self) -> None:
         clip_starts(0, self.stride, self.tail)  # raises where there is no such stride
@@ -91,13 +93,17 @@ class ClipSpec:
             raise ValueError(
                 f"still clips are left out of clips that do not overlap: a stride of {CLIP_FRAMES} or more"
             )
-        if self.still > 1 and self.stride > CLIP_FRAMES:
+        if self.still > 1 and self.stride > CLIP_FRAMES and self.still != self.together:
             raise ValueError(f"clips that lie apart are never left out together: choose a stride of {CLIP_FRAMES}")
 
     @property
     def pixels(self) -> tuple[str, ...]:
         """The streams that clips are cut of: a layer has none of its own."""
         return tuple(dict.fromkeys(stream.partition(".")[0] for stream in self.streams))
+
+    def start(self, clip: int) -> int:
+        """The sampled frame with which a clip begins."""
+        return clip_start(clip, self.stride, self.together)
 
 
 def clip_batches(
@@ -124,9 +130,9 @@ def seen_clips(
     A batch is of the clips that it would be of without, and empty if all of them are still. The brightness of all
     frames is looked at then, that of `skip_clips` too, which the verdicts on the further ones depend on.
     """
-    stillness = Stillness(spec.still, spec.stride) if spec.still else None
+    stillness = Stillness(spec.still, spec.still * spec.stride) if spec.still else None
     # The frame before is needed too: if one frame alone remains, its flow is what led to it.
-    skip_frames = max(0, skip_clips * spec.stride - 1)
+    skip_frames = max(0, spec.start(skip_clips) - 1)
     needed = _within_clips(frames, spec) if spec.stride > CLIP_FRAMES else frames
     images = _images(stillness.frames(needed) if stillness else needed, spec, skip_frames, pixel_aspect)
     batch: list[list[Images]] = []
@@ -145,7 +151,7 @@ def seen_clips(
 def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
     """How many clips the frames of a video come to."""
     sampled = len(sample_indices(np.array(info.times), info.fps, spec.fps))
-    return len(clip_starts(sampled, spec.stride, spec.tail))
+    return len(clip_starts(sampled, spec.stride, spec.tail, spec.together))
 
 
 def _within_clips(frames: Iterable[ArrayLike], spec: ClipSpec) -> Iterator[ArrayLike | None]:
@@ -153,10 +159,11 @@ def _within_clips(frames: Iterable[ArrayLike], spec: ClipSpec) -> Iterator[Array
 
     Flow leads from a clip's last frame to the one after it. That of a last clip of one frame is what led to it.
     """
-    beside = () if spec.pixels == ("rgb",) else (CLIP_FRAMES, spec.stride - 1)
+    seen, length = spec.together * CLIP_FRAMES, spec.together * spec.stride
+    beside = () if spec.pixels == ("rgb",) else (seen, length - 1)
     for number, frame in enumerate(frames):
-        place = number % spec.stride
-        yield frame if place < CLIP_FRAMES or place in beside else None
+        place = number % length
+        yield frame if place < seen or place in beside else None
 
 
 def _images(
@@ -192,11 +199,12 @@ def _cut(images: Iterable[T], spec: ClipSpec, taken: int, clips: int) -> Iterato
     for image in images:
         recent.append(image)
         taken += 1
-        if taken == clips * spec.stride + CLIP_FRAMES:
+        if taken == spec.start(clips) + CLIP_FRAMES:
             yield list(recent)
             clips += 1
-    if clips < len(clip_starts(taken, spec.stride, spec.tail)):  # by one at most: the frames after the last whole clip
-        rest = list(recent)[clips * spec.stride - taken :]
+    starts = clip_starts(taken, spec.stride, spec.tail, spec.together)
+    if clips < len(starts):  # by one at most: the frames after the last whole clip
+        rest = list(recent)[starts[clips] - taken :]
         yield rest + rest[-1:] * (CLIP_FRAMES - len(rest))
 
 

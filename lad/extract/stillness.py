@@ -46,11 +46,12 @@ class Stillness:
 
     Args:
         clips: that are left out together or not at all: the piece of video that a network sees as one.
-        stride: frames from one clip's start to the next, 16 or more; what lies between clips is not judged.
+        length: frames from the start of one such piece to the next; what lies between pieces is not judged. None: they
+            follow one another.
     """
 
-    def __init__(self, clips: int, stride: int = CLIP_FRAMES) -> None:
-        self._clips, self._stride = clips, stride
+    def __init__(self, clips: int, length: int | None = None) -> None:
+        self._clips, self._length = clips, length or clips * CLIP_FRAMES
         self._still: list[bool] = []  # of the clips so far
         self._reference: np.ndarray | None = None  # the mean picture of the last still piece that was seen
         self._stands_for = 0  # clips
@@ -68,10 +69,9 @@ class Stillness:
         given back when all of its piece have come, and the last one of a still piece with the next piece.
         """
         last: list[ArrayLike | None] = []  # frame of the piece before, if that is still
-        length = self._clips * self._stride
-        for piece, cells in _pieces(frames, length, self._stride):
-            still = len(piece) == length and self._judge(cells)
-            self._still += [still] * -(-len(piece) // self._stride)
+        for piece, cells in _pieces(frames, self._length, self._clips * CLIP_FRAMES):
+            still = len(piece) == self._length and self._judge(cells)
+            self._still += [still] * min(self._clips, -(-len(piece) // CLIP_FRAMES))
             yield from (None if still else frame for frame in last)
             if still:
                 yield None if last else piece[0]
@@ -98,14 +98,14 @@ class Stillness:
 
 
 def _pieces(
-    frames: Iterable[ArrayLike | None], length: int, stride: int
+    frames: Iterable[ArrayLike | None], length: int, judged: int
 ) -> Iterator[tuple[list[ArrayLike | None], list[np.ndarray]]]:
-    """So many frames at a time with the cells of those within clips, and at last the rest."""
+    """So many frames at a time with the cells of the first of them, and at last the rest."""
     piece: list[ArrayLike | None] = []
     cells: list[np.ndarray] = []
     shape: tuple[int, int] | None = None
     for frame in frames:
-        if frame is not None and len(piece) % stride < CLIP_FRAMES:
+        if frame is not None and len(piece) < judged:
             cells.append(cells_of(frame, shape))
             shape = cells[0].shape
         piece.append(frame)

@@ -96,6 +96,12 @@ class Eye:
             raise WatchError("this detector sees whole videos, and a camera's never ends: take one that sees windows")
         if self.scorer.tail:
             raise WatchError(SMOOTHED)
+        spec = self.recipe.clips
+        if self.latency == "low" and spec.together > 1 and spec.stride > CLIP_FRAMES:
+            raise WatchError(
+                "with low latency a network sees each clip after those before it, and there are gaps between them: set "
+                f"extract.clip_stride={CLIP_FRAMES}, or the latency to exact"
+            )
 
     @property
     def spec(self) -> ClipSpec:
@@ -120,7 +126,7 @@ class Eye:
             CausalScorer(detector) if self.latency == "low" else WindowScorer(detector, self.scorer.merge)
         )
         columns = detector.classes + (len(self.looks.actions.names) if self.looks else 0)
-        return StretchScorer(self.scorer, clips, FrameSpread(self.spec.stride, columns), self.looks)
+        return StretchScorer(self.scorer, clips, FrameSpread(self.spec.stride, columns, self.spec.together), self.looks)
 
     def features(self, piece: ClipBatch, clips: int) -> dict[str, np.ndarray]:
         """Features of the last clips of a piece: stream -> `(crops, clips, dim)` float32. Several threads may call it.

@@ -189,10 +189,19 @@ def test_clips_with_gaps_between_them_are_those_that_begin_within_the_video(fram
     assert index[inside].tolist() == [frame for frame in range(frames) if frame % stride < CLIP_FRAMES]
 
 
-@given(st.integers(0, 200), st.integers(1, 70))
-def test_drop_keeps_the_whole_clips_of_pad(frames: int, stride: int) -> None:
-    index, inside = clip_frames(frames, stride, "pad")
-    whole, all_inside = clip_frames(frames, stride, "drop")
+@given(st.integers(1, 400), st.integers(16, 50), st.integers(1, 5))
+def test_clips_that_belong_together_have_no_gap_between_them(frames: int, stride: int, together: int) -> None:
+    index, inside = clip_frames(frames, stride, "pad", together)
+    seen = [frame for frame in range(frames) if frame % (stride * together) < CLIP_FRAMES * together]
+    assert index[inside].tolist() == seen
+    assert (index[:, 0] < frames).all()
+
+
+@given(st.integers(0, 200), st.integers(1, 70), st.integers(1, 4))
+def test_drop_keeps_the_whole_clips_of_pad(frames: int, stride: int, together: int) -> None:
+    together = together if stride >= CLIP_FRAMES else 1
+    index, inside = clip_frames(frames, stride, "pad", together)
+    whole, all_inside = clip_frames(frames, stride, "drop", together)
     assert np.array_equal(whole, index[inside.all(axis=1)])
     assert all_inside.all()
 
@@ -227,6 +236,15 @@ def test_a_frame_between_clips_takes_the_score_of_the_clip_s_frame_beside_it() -
     scores = np.arange(32.0).reshape(2, 16)
     found = spread(scores, regular(60, 25), 25, None, 20)
     assert found.tolist() == [*range(16), 15, 15, 16, 16, *range(16, 32), *[31] * 24]
+
+
+def test_a_frame_between_clips_that_belong_together_takes_the_score_of_the_nearer_ones() -> None:
+    scores = np.repeat([[0.0], [1.0], [2.0], [3.0]], 16, axis=1)
+    line = Timeline(regular(100, 25), 25, None, 32, together=2)
+    assert line.by_frame(scores).tolist() == [0] * 16 + [1] * 32 + [2] * 32 + [3] * 20
+    assert line.clip_of_frame(4).tolist() == line.by_frame(scores).tolist()
+    assert line.seen([20, 40, 50, 99]).tolist() == [20, 31, 64, 95]
+    assert (line.clip_times(4) * 25).round().tolist() == [[0, 16], [16, 32], [64, 80], [80, 96]]
 
 
 def test_what_clips_show_of_frames_between_them_is_the_frame_nearest_to_each() -> None:
