@@ -19,6 +19,7 @@ MAX_GAP_SECONDS = 3600.0  # between two frames; a damaged timestamp can claim ye
 
 Tail = Literal["pad", "drop"]
 T = TypeVar("T")
+Number = TypeVar("Number", int, np.ndarray)
 
 
 def _slack(rate: float) -> float:
@@ -92,10 +93,9 @@ def resample(frames: Iterable[T], info: VideoInfo, rate: float | None) -> Iterat
             sampled += 1
 
 
-def clip_start(clip: T, stride: int, together: int = 1) -> T:
+def clip_start(clip: Number, stride: int, together: int = 1) -> Number:
     """The first sampled frame of a clip, or of each of an array of them; arguments as in `clip_starts`."""
-    piece, place = divmod(clip, together)  # type: ignore[call-overload]
-    return piece * together * stride + place * min(stride, CLIP_FRAMES)  # type: ignore[no-any-return]
+    return clip // together * together * stride + clip % together * min(stride, CLIP_FRAMES)
 
 
 def clip_starts(frames: int, stride: int, tail: Tail, together: int = 1) -> np.ndarray:
