@@ -1,6 +1,6 @@
 """What it saves and costs to see fewer frames: `extract.fps` below a video's own, `extract.clip_stride` above 16.
 
-    python -m benchmarks.fewer_frames [--only cost ped2 surveillance] [--data DIR] [--page docs/performance.md]
+    python -m benchmarks.fewer_frames [--only cost ped2 surveillance ur_fall] [--data DIR] [--page docs/performance.md]
     python -m benchmarks.fewer_frames --test "clip_stride 48" [--data DIR] [--page docs/performance.md]
 
 Each setting is measured twice: with a detector that it taught, and with the detector that all frames taught.
@@ -10,10 +10,12 @@ Each setting is measured twice: with a detector that it taught, and with the det
   second, so that `extract.fps` is that share of 10 which it would be of 25.
 - surveillance: configs/surveillance.yaml. The sources of the training half are dealt into five parts, three times;
   each part is scored by what the other four taught. By these numbers and those of Ped2 a setting is chosen.
-- with --test: the surveillance test half and UR Fall for this setting and for all frames. Nothing is chosen after that.
+- UR Fall: scored by what the surveillance training half taught. It chooses nothing.
+- with --test: the surveillance test half for this setting and for all frames. Nothing is chosen after that.
 
 AUC is of all frames of a video, whatever was seen of it. The clips of a setting with gaps are among those without, and
-have the same features. Most surveillance videos last two seconds, so that a gap leaves out little of them.
+have the same features. Most surveillance videos last two seconds, so that a gap leaves out little of them; those of UR
+Fall last five to eight.
 """
 
 from __future__ import annotations
@@ -133,7 +135,8 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     if arguments.test:
-        write_json(WORK / "test.json", test(arguments.data, NAMED[arguments.test]))
+        tested = others(arguments.data, (ALL, NAMED[arguments.test]), "surveillance", "test")
+        write_json(WORK / "test.json", {"setting": arguments.test, "numbers": tested})
     for name in [] if arguments.test else arguments.only:
         write_json(WORK / f"{name}.json", MEASURES[name](arguments.data))
     measured = {file.stem: json.loads(file.read_text()) for file in sorted(WORK.glob("*.json"))}
@@ -298,25 +301,24 @@ def scored(
     ]
 
 
-def test(data: Path, chosen: Setting) -> dict[str, Any]:
-    """All frames and a setting on the test half and on UR Fall, by what the training half taught."""
-    settings = (ALL, chosen)
+def others(data: Path, settings: Sequence[Setting], name: str, split: str = "") -> dict[str, Any]:
+    """Settings on videos that the training half of the surveillance set did not teach, by what it taught."""
 
-    def clips(name: str, split: str = "") -> list[list[Clip]]:
+    def clips(name: str, split: str) -> list[list[Clip]]:
         videos = [video for video in listed(name, data) if split in ("", video.split)]
         return [clips_of(videos, extracted(name, data, one), one, name) for one in settings]
 
-    taught = clips("surveillance", "train")
-    sets = {"surveillance, test half": clips("surveillance", "test"), "UR Fall": clips("ur_fall")}
-    found = {}
-    for name, tested in sets.items():
-        both = scored(taught, tested, WORK / "fits" / "test")
-        by_setting: dict[str, Scored] = {
-            one.name: {detector: [videos] for detector, videos in of_it.items()}
-            for one, of_it in zip(settings, both, strict=True)
-        }
-        found[name] = numbers(by_setting)
-    return {"setting": chosen.name, "numbers": found}
+    both = scored(clips("surveillance", "train"), clips(name, split), WORK / "fits" / "others")
+    found: dict[str, Scored] = {
+        one.name: {detector: [videos] for detector, videos in of_it.items()}
+        for one, of_it in zip(settings, both, strict=True)
+    }
+    return numbers(found)
+
+
+def ur_fall(data: Path) -> dict[str, Any]:
+    """Every setting on UR Fall; it chooses nothing."""
+    return others(data, SETTINGS, "ur_fall")
 
 
 def numbers(found: dict[str, Scored]) -> dict[str, Any]:
@@ -343,26 +345,22 @@ def auc(splits: Sequence[Sequence[Measured]]) -> float:
 
 
 def lines(measured: dict[str, Any]) -> Iterator[str]:
-    """The tables, as far as they are measured."""
+    """A table for each kind of detector, and one of the test half, as far as they are measured."""
     known = [name for name in TITLES if name in measured]
-    header = ["which frames", "clips for 16 frames", "CPU time"]
-    header += [f"{TITLES[name]}, by the detector that {detector}" for name in known for detector in (OWN, OTHER)]
-    rows = []
-    for one in SETTINGS:
-        row = [one.name, f"{one.calls:.2f}", f"{measured['cost'][one.name]['ratio']:.2f}" if "cost" in measured else ""]
-        for name in known:
-            of_it = measured[name][one.name]
-            row += [told(of_it[OWN], absolute=True), ""] if one is ALL else [told(of_it[d]) for d in (OWN, OTHER)]
-        rows.append(row)
-    yield markdown_table(header, rows).rstrip("\n")
+    for detector in (OWN, OTHER):
+        header = [f"the detector that {detector}", "clips for 16 frames", "CPU time", *(TITLES[name] for name in known)]
+        rows = []
+        for one in SETTINGS:
+            ratio = f"{measured['cost'][one.name]['ratio']:.2f}" if "cost" in measured else ""
+            found = [measured[name].get(one.name) for name in known]
+            told_of = [told(of_it[detector], absolute=one is ALL) if of_it else "not measured" for of_it in found]
+            rows.append([one.name, f"{one.calls:.2f}", ratio, *told_of])
+        yield from [markdown_table(header, rows).rstrip("\n"), ""]
     if "test" in measured:
-        setting, tested = measured["test"]["setting"], measured["test"]["numbers"]
-        header = [f"`{setting}`, once", "all frames", *(f"by the detector that {one}" for one in (OWN, OTHER))]
-        rows = [
-            [name, told(found[ALL.name][OWN], absolute=True), *(told(found[setting][one]) for one in (OWN, OTHER))]
-            for name, found in tested.items()
-        ]
-        yield from ["", markdown_table(header, rows).rstrip("\n")]
+        setting, found = measured["test"]["setting"], measured["test"]["numbers"]
+        header = ["surveillance, the test half, once", "all frames", *(f"{setting}, {one}" for one in (OWN, OTHER))]
+        row = [told(found[ALL.name][OWN], absolute=True), *(told(found[setting][one]) for one in (OWN, OTHER))]
+        yield markdown_table(header, [["frame AUC", *row]]).rstrip("\n")
 
 
 def told(one: dict[str, Any], *, absolute: bool = False) -> str:
@@ -374,28 +372,27 @@ def told(one: dict[str, Any], *, absolute: bool = False) -> str:
 
 def draw(path: Path, measured: dict[str, Any]) -> None:
     """AUC against cost: what is lost, by the detector that a setting taught and by that of all frames."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    for axes, (name, title) in zip(figure.subplots(1, 2, sharey=True), TITLES.items(), strict=True):
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    for axes, (name, title) in zip(figure.subplots(1, len(TITLES), sharey=True), TITLES.items(), strict=True):
         for kind, colour in (("fps", "#1d3557"), ("clip_stride", "#d1495b")):
+            some = [one for one in SETTINGS if one.name in measured[name] and (one is ALL or kind in one.name)]
+            costs = [measured["cost"][one.name]["ratio"] for one in some]
             for detector, style in ((OWN, "-"), (OTHER, "--")):
-                some = [one for one in SETTINGS if one is ALL or kind in one.name]
-                costs = [measured["cost"][one.name]["ratio"] for one in some]
-                more = [measured[name][one.name][OWN if one is ALL else detector]["more"] for one in some]
+                more = [measured[name][one.name][detector]["more"] for one in some]
                 axes.plot(costs, more, style, marker="o", color=colour, label=f"{kind}, the detector that {detector}")
-                for one, x, y in zip(some[1:], costs[1:], more[1:], strict=True):
-                    if detector == OWN:
-                        axes.annotate(one.name.split()[1], (x, y), (4, 5), textcoords="offset points", fontsize=8)
+            for one, x, y in zip(some[1:], costs[1:], more[1:], strict=True):
+                axes.annotate(one.name.split()[1], (x, y), (5, 5), textcoords="offset points", fontsize=8)
         axes.axhline(-TARGET_LOSS, color="#8d99ae", linestyle=":", linewidth=1)
         axes.axvline(TARGET_COST, color="#8d99ae", linestyle=":", linewidth=1)
-        axes.set(title=title, xlabel="CPU time, 1: all frames", xlim=(0.2, 1.05))
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+        axes.set(title=title, xlabel="CPU time, 1: all frames", xlim=(0.25, 1.05))
+    figure.axes[0].legend(frameon=False, fontsize=8, loc="lower right")
     figure.axes[0].set_ylabel("frame AUC, more than with all frames")
     figure.savefig(path, dpi=80)
 
 
 NAMED = {one.name: one for one in SETTINGS if one is not ALL}
-TITLES = {"ped2": "Ped2, ten splits", "surveillance": "surveillance, cross-validation"}
-MEASURES = {"cost": cost, "ped2": ped2, "surveillance": surveillance}
+TITLES = {"ped2": "Ped2, ten splits", "surveillance": "surveillance, cross-validation", "ur_fall": "UR Fall"}
+MEASURES = {"cost": cost, "ped2": ped2, "surveillance": surveillance, "ur_fall": ur_fall}
 
 
 if __name__ == "__main__":
