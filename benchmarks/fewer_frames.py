@@ -374,14 +374,14 @@ def draw(path: Path, measured: dict[str, Any]) -> None:
     """AUC against cost: what is lost, by the detector that a setting taught and by that of all frames."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, len(TITLES), sharey=True), TITLES.items(), strict=True):
-        for kind, colour in (("fps", "#1d3557"), ("clip_stride", "#d1495b")):
+        for kind, colour, height in (("fps", "#1d3557", 6), ("clip_stride", "#d1495b", -13)):
             some = [one for one in SETTINGS if one.name in measured[name] and (one is ALL or kind in one.name)]
             costs = [measured["cost"][one.name]["ratio"] for one in some]
             for detector, style in ((OWN, "-"), (OTHER, "--")):
                 more = [measured[name][one.name][detector]["more"] for one in some]
                 axes.plot(costs, more, style, marker="o", color=colour, label=f"{kind}, the detector that {detector}")
             for one, x, y in zip(some[1:], costs[1:], more[1:], strict=True):
-                axes.annotate(one.name.split()[1], (x, y), (5, 5), textcoords="offset points", fontsize=8)
+                axes.annotate(one.name.split()[1], (x, y), (4, height), textcoords="offset points", fontsize=8)
         axes.axhline(-TARGET_LOSS, color="#8d99ae", linestyle=":", linewidth=1)
         axes.axvline(TARGET_COST, color="#8d99ae", linestyle=":", linewidth=1)
         axes.set(title=title, xlabel="CPU time, 1: all frames", xlim=(0.25, 1.05))
