@@ -379,7 +379,7 @@ class _Extractor:
         if clips != expected:  # a decoder that took over from a killed one saw another video
             return VideoError(f"{masked(str(path))}: {clips} clips came of it, of its frames {expected}", "worker")
         spec = self.recipe.clips
-        return _Found(joined, Timeline(np.array(info.times), info.fps, spec.fps, spec.stride), info)
+        return _Found(joined, Timeline(np.array(info.times), info.fps, spec.fps, spec.stride, spec.together), info)
 
 
 def _open_extractor(config: Config) -> _Extractor:

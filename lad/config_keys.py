@@ -89,7 +89,13 @@ class ExtractConfig(Section):
         None, gt=0, le=1000, description="frames a second that are picked, by their times; the video's own by default"
     )
     clip_stride: int = Field(
-        16, ge=1, le=16, description="frames from one clip's start to the next; below 16 clips overlap"
+        16,
+        ge=1,
+        le=1024,
+        description=(
+            "frames from one clip's start to the next: below 16 clips overlap; above 16 no network sees the frames "
+            "between them, which have the scores of the nearest clip (with `context: batch` batches lie so far apart)"
+        ),
     )
     tail: Literal["pad", "drop"] = Field(
         "pad",
@@ -139,9 +145,9 @@ class ExtractConfig(Section):
             found["extract.layers"] = "no network passes them: name rgb or flow in extract.streams"
         if self.crops > 1 and self.rgb_short_side:
             found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
-        if self.context == "batch" and self.clip_stride != CLIP_FRAMES:
+        if self.context == "batch" and self.clip_stride < CLIP_FRAMES:
             found["extract.context"] = f"clips that overlap are no piece of video: set clip_stride={CLIP_FRAMES}"
-        if self.still == "skip" and self.clip_stride != CLIP_FRAMES:
+        if self.still == "skip" and self.clip_stride < CLIP_FRAMES:
             found["extract.still"] = f"clips that overlap are never left out: set clip_stride={CLIP_FRAMES}"
         if self.context == "batch" and self.batch_clips > MAX_PIECE_CLIPS:
             found["extract.batch_clips"] = f"a network sees at most {MAX_PIECE_CLIPS} clips as one"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from lad.clip import CLIP_FRAMES
+from lad.extract.sampling import clip_start, last_clip, nearest_covered
 
 if TYPE_CHECKING:
     from lad.models.registry import Detector, VideoDetector
@@ -238,12 +239,14 @@ class FrameSpread:
     Attributes:
         stride: sampled frames from one clip to the next.
         categories: how many.
+        together: clips without gaps between them, as in `sampling.clip_starts`.
     """
 
     stride: int
     categories: int
+    together: int = 1
     _times: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of frames whose scores are not final
-    _places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # the sampled frame of each
+    _places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))  # the sampled frame whose score each has
     _clips: int = 0  # whose scores are there
     _base: int = 0  # the first sampled frame that is kept
     _sums: np.ndarray = field(default_factory=lambda: np.zeros(0))  # of the sampled frames from there on
@@ -260,37 +263,45 @@ class FrameSpread:
             places: `(frames,)` int64, as `sampling.nearest_sampled` has them; never decreasing, and each of a sampled
                 frame that is there.
         """
-        self._times, self._places = np.append(self._times, times), np.append(self._places, places)
+        self._take(times, places)
         for clip, probabilities in zip(scores, classes, strict=True):
-            start = self._clips * self.stride - self._base
+            start = self._start(self._clips) - self._base
             more = start + CLIP_FRAMES - len(self._sums)
             self._sums, self._counts = np.pad(self._sums, (0, more)), np.pad(self._counts, (0, more))
             self._sums[start:] += clip
             self._counts[start:] += 1
             self._classes.append(probabilities)
             self._clips += 1
-        return self._give(int(np.searchsorted(self._places, self._clips * self.stride)))
+        return self._give(int(np.searchsorted(self._places, self._start(self._clips))))
 
     def end(self, times: np.ndarray, places: np.ndarray, sampled: int) -> FrameScores:
         """The last frames, after so many sampled ones -> all that are left. After the last clip they take its score."""
-        self._times, self._places = np.append(self._times, times), np.append(self._places, places)
+        self._take(times, places)
         covered = min(max(sampled, self._base + 1), self._base + len(self._sums))
         if not self._clips:
             return self._give(0)
         self._places = np.minimum(self._places, covered - 1)
         return self._give(len(self._places))
 
+    def _start(self, clip: int) -> int:
+        return clip_start(clip, self.stride, self.together)
+
+    def _take(self, times: np.ndarray, places: np.ndarray) -> None:
+        # Where clips were lost, the frames between the last of them and the first clip here are the first one's.
+        covered = np.maximum(nearest_covered(places, self.stride, self.together), 0)
+        self._times, self._places = np.append(self._times, times), np.append(self._places, covered)
+
     def _give(self, frames: int) -> FrameScores:
         """The oldest frames; what no later one needs goes."""
         places = self._places[:frames]
         scores = self._sums[places - self._base] / self._counts[places - self._base]
         first = self._clips - len(self._classes)
-        clips = np.clip(places // self.stride, first, self._clips - 1) - first
+        clips = np.clip(last_clip(places, self.stride, self.together), first, self._clips - 1) - first
         classes = np.array(self._classes, np.float32)[clips] if frames else np.zeros((0, self.categories), np.float32)
         found = FrameScores(self._times[:frames], scores, classes)
         self._times, self._places = self._times[frames:], self._places[frames:]
         # Frames to come may still be put in the last clip, or at the last frame of a video that ends within it.
-        keep = max(self._clips - 1, 0) * self.stride
+        keep = self._start(max(self._clips - 1, 0))
         self._sums, self._counts = self._sums[keep - self._base :], self._counts[keep - self._base :]
         self._base, self._classes = keep, self._classes[-1:]
         return found

@@ -156,7 +156,7 @@ class Scores:
         events: the intervals that do, in order; near ones are one, and very short ones are left out.
         classes: names of the categories.
         clip_classes: `(clips, C)` float32, the probability of each category in each clip.
-        clip_of_frame: `(n,)` int64, a clip that holds each frame.
+        clip_of_frame: `(n,)` int64, a clip that holds each frame, or is nearest to it.
         votes: `(C,)` int64, windows that each category won.
         warnings: what was odd about the video.
         unfamiliar: how many of the clips are unlike all that the detector was trained on; None: nobody knows.

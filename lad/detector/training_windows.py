@@ -90,7 +90,7 @@ def open_labelled(
             truth = np.full(source.frames, video.is_abnormal)
         elif clicks := tuple(min(one.frame, source.frames - 1) for one in video.events if isinstance(one, Click)):
             truth = np.zeros(source.frames, dtype=bool)
-            truth[list(clicks)] = True
+            truth[source.timeline().seen(clicks)] = True
             labelled = truth
         else:
             truth = video.frame_labels(source.frames)
@@ -142,8 +142,8 @@ class WindowSampler:
                     pool.append((index, chosen))
         if not self.abnormal_starts and any(video.frame_labels.any() for video in self.videos):
             raise TrainingError(
-                "the events of the training videos lie behind their last whole clip, which extract.tail drop leaves "
-                "out: set extract.tail=pad"
+                "the events of the training videos lie where no clip is: behind the last whole one, which "
+                "extract.tail=pad mends, or between clips, which extract.clip_stride=16 mends"
             )
         if not self.abnormal_starts:
             raise TrainingError("no training video has an event: there is nothing to learn from")

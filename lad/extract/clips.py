@@ -16,7 +16,7 @@ from lad.extract.flow import FLOW_METHODS, FlowSolver
 from lad.extract.motion import FLOW, MOTION, motion_of
 from lad.extract.motion import SHORT_SIDE as MOTION_SHORT_SIDE
 from lad.extract.readers import First
-from lad.extract.sampling import Tail, clip_starts, sample_indices
+from lad.extract.sampling import Tail, clip_start, clip_starts, sample_indices
 from lad.extract.stillness import Stillness
 from lad.extract.video import VideoInfo
 
@@ -53,7 +53,7 @@ class ClipSpec:
         flow: a name of `FLOW_METHODS`.
         tail: `pad` fills the last clip by repeating its last frame (and flow); `drop` leaves an incomplete one out.
         batch_clips: clips in a batch; the last batch may hold fewer.
-        stride: frames from one clip to the next, 1 to 16.
+        stride: frames from one clip to the next: below 16 clips overlap, above it frames between them are left out.
         crops: 1, 5 or 10.
         rgb_short_side: pixels of the short side of `rgb` frames that keep their shape, with one crop.
         fps: frames a second at which frames are picked by their times; None: the video's own.
@@ -61,6 +61,7 @@ class ClipSpec:
         device: of a flow method in torch, and of torchcodec.
         flow_weights: name of the weights of a flow method that is a network; None: its default.
         still: clips that are left out together where nothing moves in any of them, see `stillness`; 0: none is.
+        together: clips that a network sees as one, so that there are no gaps between them, see `sampling.clip_starts`.
 
     Raises:
         ValueError: no clips can be cut so.
@@ -78,22 +79,31 @@ class ClipSpec:
     device: str = "cpu"
     flow_weights: str | None = None
     still: int = 0
+    together: int = 1
 
     def __post_init__(self) -> None:
-        clip_starts(0, self.stride, self.tail)  # raises where a stride leaves frames out
+        clip_starts(0, self.stride, self.tail)  # raises where there is no such stride
         if self.crops not in CROPS:
             raise ValueError(f"{self.crops} crops; choose from {CROPS}")
         if self.crops > 1 and self.rgb_short_side is not None:
             raise ValueError(
                 "crops are taken of frames with a short side of 256: choose one of crops and rgb_short_side"
             )
-        if self.still and self.stride != CLIP_FRAMES:
-            raise ValueError(f"still clips are left out of clips that do not overlap: choose a stride of {CLIP_FRAMES}")
+        if self.still and self.stride < CLIP_FRAMES:
+            raise ValueError(
+                f"still clips are left out of clips that do not overlap: a stride of {CLIP_FRAMES} or more"
+            )
+        if self.still > 1 and self.stride > CLIP_FRAMES and self.still != self.together:
+            raise ValueError(f"clips that lie apart are never left out together: choose a stride of {CLIP_FRAMES}")
 
     @property
     def pixels(self) -> tuple[str, ...]:
         """The streams that clips are cut of: a layer has none of its own."""
         return tuple(dict.fromkeys(stream.partition(".")[0] for stream in self.streams))
+
+    def start(self, clip: int) -> int:
+        """The sampled frame with which a clip begins."""
+        return clip_start(clip, self.stride, self.together)
 
 
 def clip_batches(
@@ -120,11 +130,11 @@ def seen_clips(
     A batch is of the clips that it would be of without, and empty if all of them are still. The brightness of all
     frames is looked at then, that of `skip_clips` too, which the verdicts on the further ones depend on.
     """
-    stillness = Stillness(spec.still) if spec.still else None
+    stillness = Stillness(spec.still, spec.still * spec.stride) if spec.still else None
     # The frame before is needed too: if one frame alone remains, its flow is what led to it.
-    skip_frames = max(0, skip_clips * spec.stride - 1)
-    needed = stillness.frames(frames) if stillness else frames
-    images = _images(needed, spec, skip_frames, pixel_aspect)
+    skip_frames = max(0, spec.start(skip_clips) - 1)
+    needed = _within_clips(frames, spec) if spec.stride > CLIP_FRAMES else frames
+    images = _images(stillness.frames(needed) if stillness else needed, spec, skip_frames, pixel_aspect)
     batch: list[list[Images]] = []
     still: list[bool] = []
     for number, clip in enumerate(_cut(images, spec, skip_frames, skip_clips), skip_clips):
@@ -141,7 +151,19 @@ def seen_clips(
 def count_clips(spec: ClipSpec, info: VideoInfo) -> int:
     """How many clips the frames of a video come to."""
     sampled = len(sample_indices(np.array(info.times), info.fps, spec.fps))
-    return len(clip_starts(sampled, spec.stride, spec.tail))
+    return len(clip_starts(sampled, spec.stride, spec.tail, spec.together))
+
+
+def _within_clips(frames: Iterable[ArrayLike], spec: ClipSpec) -> Iterator[ArrayLike | None]:
+    """The frames, with None in the place of those between clips that nobody needs.
+
+    Flow leads from a clip's last frame to the one after it. That of a last clip of one frame is what led to it.
+    """
+    seen, length = spec.together * CLIP_FRAMES, spec.together * spec.stride
+    beside = () if spec.pixels == ("rgb",) else (seen, length - 1)
+    for number, frame in enumerate(frames):
+        place = number % length
+        yield frame if place < seen or place in beside else None
 
 
 def _images(
@@ -177,11 +199,12 @@ def _cut(images: Iterable[T], spec: ClipSpec, taken: int, clips: int) -> Iterato
     for image in images:
         recent.append(image)
         taken += 1
-        if taken == clips * spec.stride + CLIP_FRAMES:
+        if taken == spec.start(clips) + CLIP_FRAMES:
             yield list(recent)
             clips += 1
-    if clips < len(clip_starts(taken, spec.stride, spec.tail)):  # by one at most: the frames after the last whole clip
-        rest = list(recent)[clips * spec.stride - taken :]
+    starts = clip_starts(taken, spec.stride, spec.tail, spec.together)
+    if clips < len(starts):  # by one at most: the frames after the last whole clip
+        rest = list(recent)[starts[clips] - taken :]
         yield rest + rest[-1:] * (CLIP_FRAMES - len(rest))
 
 

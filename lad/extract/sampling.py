@@ -6,7 +6,7 @@ seconds. Pure numpy: features, labels, scores and times all come through here, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -19,6 +19,7 @@ MAX_GAP_SECONDS = 3600.0  # between two frames; a damaged timestamp can claim ye
 
 Tail = Literal["pad", "drop"]
 T = TypeVar("T")
+Number = TypeVar("Number", int, np.ndarray)
 
 
 def _slack(rate: float) -> float:
@@ -92,48 +93,61 @@ def resample(frames: Iterable[T], info: VideoInfo, rate: float | None) -> Iterat
             sampled += 1
 
 
-def clip_starts(frames: int, stride: int, tail: Tail) -> np.ndarray:
+def clip_start(clip: Number, stride: int, together: int = 1) -> Number:
+    """The first sampled frame of a clip, or of each of an array of them; arguments as in `clip_starts`."""
+    return clip // together * together * stride + clip % together * min(stride, CLIP_FRAMES)
+
+
+def clip_starts(frames: int, stride: int, tail: Tail, together: int = 1) -> np.ndarray:
     """The first sampled frame of each clip: 0, stride, 2 stride, ...
 
     Args:
         frames: sampled frames of the video.
-        stride: frames from one clip to the next, 1 to 16.
-        tail: `pad` goes on until every frame is covered; `drop` makes whole clips only.
+        stride: frames from one clip to the next, 1 or more; more than 16 leave frames between clips.
+        tail: `pad` goes on until every frame is covered, or would be if clips left none between them; `drop` makes
+            whole clips only.
+        together: clips that follow one another without a gap, because a network sees them as one; the gap after them
+            is as large as all of theirs would be. Without gaps they do so anyway.
 
     Returns:
         `(clips,)` int64.
     """
-    if not 1 <= stride <= CLIP_FRAMES:
-        raise ValueError(f"a stride of {stride} frames; 1 to {CLIP_FRAMES} cover every frame")
+    if stride < 1:
+        raise ValueError(f"a stride of {stride} frames: clips would not move on")
     beyond = frames - CLIP_FRAMES  # the first clip
-    if tail == "drop":
+    if stride >= CLIP_FRAMES:
+        pieces, rest = divmod(frames, stride * together)
+        clips = pieces * together + min(together, (rest if tail == "drop" else rest + CLIP_FRAMES - 1) // CLIP_FRAMES)
+    elif tail == "drop":
         clips = beyond // stride + 1 if beyond >= 0 else 0
     else:
         clips = max(0, -(-beyond // stride)) + 1 if frames > 0 else 0
-    return np.arange(clips) * stride
+    return clip_start(np.arange(clips), stride, together)
 
 
-def clip_frames(frames: int, stride: int, tail: Tail) -> tuple[np.ndarray, np.ndarray]:
+def clip_frames(frames: int, stride: int, tail: Tail, together: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """The sampled frame at each position of each clip; padding repeats the last one.
 
     Returns:
         `(clips, 16)` int64 frames, and `(clips, 16)` bool: False where it is padding.
     """
-    index = clip_starts(frames, stride, tail)[:, None] + np.arange(CLIP_FRAMES)
+    index = clip_starts(frames, stride, tail, together)[:, None] + np.arange(CLIP_FRAMES)
     return np.minimum(index, frames - 1), index < frames
 
 
-def spread(clip_scores: np.ndarray, times: np.ndarray, fps: float, rate: float | None, stride: int) -> np.ndarray:
+def spread(
+    clip_scores: np.ndarray, times: np.ndarray, fps: float, rate: float | None, stride: int, together: int = 1
+) -> np.ndarray:
     """Scores of clips -> a score for every source frame.
 
-    A sampled frame gets the mean over the clips that cover it, padding left out. A source frame gets the score of the
-    sampled frame nearest in time (of two, the earlier). Frames after the last clip get the last score; clips beyond
-    the video's end count for nothing.
+    A sampled frame gets the mean over the clips that cover it, padding left out. One between clips gets the score of
+    the nearest one that a clip covers, and a source frame that of the sampled frame nearest in time (of two, the
+    earlier). Frames after the last clip get the last score; clips beyond the video's end count for nothing.
 
     Args:
         clip_scores: `(clips, 16)` float, one a frame of each clip.
         times, fps, rate: as in `sample_indices`.
-        stride: as in `clip_starts`.
+        stride, together: as in `clip_starts`.
 
     Returns:
         `(frames,)` float64.
@@ -143,16 +157,35 @@ def spread(clip_scores: np.ndarray, times: np.ndarray, fps: float, rate: float |
     """
     if not len(clip_scores) or clip_scores.shape[1:] != (CLIP_FRAMES,):
         raise ValueError(f"scores of shape {clip_scores.shape}; they are (clips, {CLIP_FRAMES})")
-    index, inside = clip_frames(len(sample_indices(times, fps, rate)), stride, "pad")
+    index, inside = clip_frames(len(sample_indices(times, fps, rate)), stride, "pad", together)
     index, inside, clip_scores = index[: len(clip_scores)], inside[: len(clip_scores)], clip_scores[: len(index)]
     covering = np.bincount(index[inside])
-    sampled_scores = np.bincount(index[inside], weights=clip_scores[inside]) / covering
-    return sampled_scores[np.clip(nearest_sampled(times, rate), 0, len(covering) - 1)]
+    sampled_scores = np.bincount(index[inside], weights=clip_scores[inside]) / np.maximum(covering, 1)
+    covered = nearest_covered(nearest_sampled(times, rate), stride, together)
+    return sampled_scores[np.clip(covered, 0, len(covering) - 1)]
 
 
-def clip_of_frame(times: np.ndarray, rate: float | None, stride: int, clips: int) -> np.ndarray:
-    """`(frames,)` int64: the last of `clips` clips that has begun when each source frame is on display."""
-    return np.clip(nearest_sampled(times, rate) // stride, 0, clips - 1)
+def clip_of_frame(times: np.ndarray, rate: float | None, stride: int, clips: int, together: int = 1) -> np.ndarray:
+    """`(frames,)` int64: of `clips` clips the last that covers each source frame, or is nearest to it."""
+    covered = nearest_covered(nearest_sampled(times, rate), stride, together)
+    return np.clip(last_clip(covered, stride, together), 0, clips - 1)
+
+
+def last_clip(covered: np.ndarray, stride: int, together: int = 1) -> np.ndarray:
+    """The last clip that covers each of these sampled frames, if clips never ended."""
+    piece, place = np.divmod(covered, stride * together)
+    return piece * together + place // min(stride, CLIP_FRAMES)
+
+
+def nearest_covered(sampled: np.ndarray, stride: int, together: int = 1) -> np.ndarray:
+    """Sampled frames -> the one nearest to each that a clip covers, of two the earlier; as if clips never ended."""
+    if stride <= CLIP_FRAMES:
+        return sampled
+    length = stride * together  # from one piece to the next
+    place = sampled % length
+    last = CLIP_FRAMES * together - 1  # of a piece; the next one begins after `length - last` frames
+    moved = np.where(2 * (place - last) <= length - last, np.minimum(place, last), length)
+    return sampled - place + moved
 
 
 def nearest_sampled(times: np.ndarray, rate: float | None) -> np.ndarray:
@@ -168,7 +201,9 @@ def sampled_labels(labels: np.ndarray, times: np.ndarray, fps: float, rate: floa
     return labels[sample_indices(times, fps, rate)]
 
 
-def clip_times(times: np.ndarray, fps: float, rate: float | None, stride: int, tail: Tail) -> np.ndarray:
+def clip_times(
+    times: np.ndarray, fps: float, rate: float | None, stride: int, tail: Tail, together: int = 1
+) -> np.ndarray:
     """When each clip begins and ends.
 
     It begins when the first source frame that it shows goes on display, and ends when its last real (not padded)
@@ -178,7 +213,7 @@ def clip_times(times: np.ndarray, fps: float, rate: float | None, stride: int, t
         `(clips, 2)` float64, seconds since the first frame.
     """
     shown = sample_indices(times, fps, rate)
-    index, _ = clip_frames(len(shown), stride, tail)
+    index, _ = clip_frames(len(shown), stride, tail, together)
     if not len(index):
         return np.zeros((0, 2))
     ends = times[1:] if rate is None else np.arange(1, len(shown)) / rate
@@ -195,12 +230,14 @@ class Timeline:
         fps: average frames a second.
         rate: frames a second at which clips were cut; None: the video's own.
         stride: frames from one clip's start to the next.
+        together: clips without gaps between them, as in `clip_starts`.
     """
 
     times: np.ndarray
     fps: float
     rate: float | None = None
     stride: int = CLIP_FRAMES
+    together: int = 1
 
     @property
     def ends(self) -> np.ndarray:
@@ -213,7 +250,7 @@ class Timeline:
         Clips beyond the video's end hold no real frame.
         """
         labels = sampled_labels(frame_labels, self.times, self.fps, self.rate)
-        index, inside = clip_frames(len(labels), self.stride, "pad")
+        index, inside = clip_frames(len(labels), self.stride, "pad", self.together)
         targets = np.zeros((clips, CLIP_FRAMES), dtype=np.float32)
         real = np.zeros_like(targets)
         known = min(clips, len(index))
@@ -223,17 +260,26 @@ class Timeline:
 
     def by_frame(self, clip_scores: np.ndarray) -> np.ndarray:
         """`(clips, 16)` -> `(frames,)`: the mean where clips overlap; frames after the last clip take its score."""
-        return spread(clip_scores, self.times, self.fps, self.rate, self.stride)
+        return spread(clip_scores, self.times, self.fps, self.rate, self.stride, self.together)
 
     def clip_of_frame(self, clips: int) -> np.ndarray:
-        """`(frames,)` int64: a clip that holds each frame, the last one for frames after it."""
-        return clip_of_frame(self.times, self.rate, self.stride, clips)
+        """`(frames,)` int64: a clip that holds each frame or is nearest to it, the last one for frames after it."""
+        return clip_of_frame(self.times, self.rate, self.stride, clips, self.together)
+
+    def seen(self, frames: Sequence[int]) -> np.ndarray:
+        """Source frames -> the one nearest to each that a clip shows."""
+        shown = sample_indices(self.times, self.fps, self.rate)
+        index, _ = clip_frames(len(shown), self.stride, "pad", self.together)
+        places = nearest_covered(nearest_sampled(self.times, self.rate)[list(frames)], self.stride, self.together)
+        return shown[np.minimum(places, index[-1, -1])]
 
     def clip_times(self, clips: int) -> np.ndarray:
         """`(clips, 2)` float64: the seconds at which each clip begins and ends."""
-        return clip_times(self.times, self.fps, self.rate, self.stride, "pad")[:clips]
+        return clip_times(self.times, self.fps, self.rate, self.stride, "pad", self.together)[:clips]
 
 
-def evenly_spaced(frames: int, fps: float, rate: float | None = None, stride: int = CLIP_FRAMES) -> Timeline:
+def evenly_spaced(
+    frames: int, fps: float, rate: float | None = None, stride: int = CLIP_FRAMES, together: int = 1
+) -> Timeline:
     """The timeline of so many frames a second."""
-    return Timeline(np.arange(frames) / fps, fps, rate, stride)
+    return Timeline(np.arange(frames) / fps, fps, rate, stride, together)

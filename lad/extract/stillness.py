@@ -46,10 +46,12 @@ class Stillness:
 
     Args:
         clips: that are left out together or not at all: the piece of video that a network sees as one.
+        length: frames from the start of one such piece to the next; what lies between pieces is not judged. None: they
+            follow one another.
     """
 
-    def __init__(self, clips: int) -> None:
-        self._clips = clips
+    def __init__(self, clips: int, length: int | None = None) -> None:
+        self._clips, self._length = clips, length or clips * CLIP_FRAMES
         self._still: list[bool] = []  # of the clips so far
         self._reference: np.ndarray | None = None  # the mean picture of the last still piece that was seen
         self._stands_for = 0  # clips
@@ -58,16 +60,18 @@ class Stillness:
         """The verdict on a clip all of whose frames were given back."""
         return self._still[clip]
 
-    def frames(self, frames: Iterable[ArrayLike]) -> Iterator[ArrayLike | None]:
+    def frames(self, frames: Iterable[ArrayLike | None]) -> Iterator[ArrayLike | None]:
         """The frames of a video, with None in the place of those that nobody needs, as they are in still clips.
+
+        Between clips there may be None already.
 
         The frame before and the one after a clip that is seen are there, since flow leads from and to them. A frame is
         given back when all of its piece have come, and the last one of a still piece with the next piece.
         """
-        last: list[ArrayLike] = []  # frame of the piece before, if that is still
-        for piece, cells in _pieces(frames, self._clips * CLIP_FRAMES):
-            still = len(piece) == self._clips * CLIP_FRAMES and self._judge(cells)
-            self._still += [still] * -(-len(piece) // CLIP_FRAMES)
+        last: list[ArrayLike | None] = []  # frame of the piece before, if that is still
+        for piece, cells in _pieces(frames, self._length, self._clips * CLIP_FRAMES):
+            still = len(piece) == self._length and self._judge(cells)
+            self._still += [still] * min(self._clips, -(-len(piece) // CLIP_FRAMES))
             yield from (None if still else frame for frame in last)
             if still:
                 yield None if last else piece[0]
@@ -93,15 +97,18 @@ class Stillness:
         return True
 
 
-def _pieces(frames: Iterable[ArrayLike], length: int) -> Iterator[tuple[list[ArrayLike], list[np.ndarray]]]:
-    """So many frames at a time with the cells of each, and at last the rest."""
-    piece: list[ArrayLike] = []
+def _pieces(
+    frames: Iterable[ArrayLike | None], length: int, judged: int
+) -> Iterator[tuple[list[ArrayLike | None], list[np.ndarray]]]:
+    """So many frames at a time with the cells of the first of them, and at last the rest."""
+    piece: list[ArrayLike | None] = []
     cells: list[np.ndarray] = []
     shape: tuple[int, int] | None = None
     for frame in frames:
+        if frame is not None and len(piece) < judged:
+            cells.append(cells_of(frame, shape))
+            shape = cells[0].shape
         piece.append(frame)
-        cells.append(cells_of(frame, shape))
-        shape = cells[0].shape
         if len(piece) == length:
             yield piece, cells
             piece, cells = [], []

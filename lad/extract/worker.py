@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from numpy.typing import ArrayLike
 
 from lad.children import as_socket, join_parent
+from lad.clip import CLIP_FRAMES
 from lad.extract import process_setup
 from lad.extract.clips import seen_clips
 from lad.extract.flow import FLOW_METHODS
@@ -51,7 +52,8 @@ def run_job(pipe: int, job: Job) -> None:
             choice=job.choice,
             first=job.spec.reader,
             device=job.spec.device,
-            lazy=job.skip_clips > 0 or job.spec.still > 0,
+            lazy=job.skip_clips > 0 or job.spec.still > 0 or job.spec.stride >= 2 * CLIP_FRAMES,
+            rate=job.spec.fps,
             folder_fps=job.folder_fps,
             limits=job.limits,
             on_progress=progress,

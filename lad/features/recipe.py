@@ -204,6 +204,7 @@ def make_recipe(extract: ExtractConfig, *, device: str, threads: int, given: boo
 
 def clip_spec(extract: ExtractConfig, device: str) -> ClipSpec:
     """How a configuration has videos cut into clips."""
+    as_one = extract.batch_clips if extract.context == "batch" else 1
     return ClipSpec(
         streams=configured_streams(extract),
         flow=extract.flow,
@@ -216,7 +217,8 @@ def clip_spec(extract: ExtractConfig, device: str) -> ClipSpec:
         reader=extract.reader,
         device=device,
         flow_weights=_flow_weights(extract),
-        still=0 if extract.still == "see" else extract.batch_clips if extract.context == "batch" else 1,
+        still=0 if extract.still == "see" else as_one,
+        together=as_one,
     )
 
 

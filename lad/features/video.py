@@ -192,6 +192,7 @@ class VideoFeatures:
         fps: average frames a second.
         rate: frames a second at which clips were cut from it; None: its own.
         stride: frames from one clip's start to the next.
+        together: clips without gaps between them, as in `sampling.clip_starts`.
         fingerprint: of all files together.
         warnings: what was odd about the video.
         layout: the order of the files' axes.
@@ -204,6 +205,7 @@ class VideoFeatures:
     fps: float
     rate: float | None = None
     stride: int = CLIP_FRAMES
+    together: int = 1
     fingerprint: str = ""
     warnings: tuple[str, ...] = ()
     layout: str = OWN
@@ -239,9 +241,10 @@ class VideoFeatures:
             OSError, FeaturesError: as `open`.
         """
         if self.times_path is None:
-            return evenly_spaced(self.frames, self.fps, self.rate, self.stride)
+            return evenly_spaced(self.frames, self.fps, self.rate, self.stride, self.together)
         try:
-            return Timeline(np.array(read_npy(self.times_path)), self.fps, self.rate, self.stride)
+            times = np.array(read_npy(self.times_path))
+            return Timeline(times, self.fps, self.rate, self.stride, self.together)
         except ValueError as error:
             raise _damaged(error) from error
 

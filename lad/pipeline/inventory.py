@@ -311,6 +311,7 @@ def video_features(recipe: FeatureRecipe, work: Work, video: Video, rows: Sequen
         fps=fps,
         rate=recipe.clips.fps,
         stride=recipe.clips.stride,
+        together=recipe.clips.together,
         fingerprint=today,
         warnings=warnings,
     )

@@ -20,7 +20,7 @@ from lad.detector.review_order import (
 from lad.features.given import GIVEN, given_parts, given_paths
 from lad.features.labels import with_events_in_frames, with_review
 from lad.features.layout import OWN
-from lad.features.recipe import EXTRACT, configured_streams
+from lad.features.recipe import EXTRACT, clip_spec, configured_streams
 from lad.features.video import VideoFeatures
 from lad.ours import CONFIG
 from lad.pipeline.reporter import Reporter, StageError
@@ -111,8 +111,8 @@ def _features(work: Work, config: Config, one: ScoredVideo, video: Video) -> Vid
         crops = len(given_parts(video, streams)[0])
         return VideoFeatures(given_paths(video, streams), None, one.frames, one.fps, layout=layout, crop_files=crops)
     paths = [work.features(stream, one.id) for stream in streams]
-    extract = config.extract
-    return VideoFeatures(paths, work.times(one.id), one.frames, one.fps, extract.fps, extract.clip_stride)
+    clips = clip_spec(config.extract, "cpu")
+    return VideoFeatures(paths, work.times(one.id), one.frames, one.fps, clips.fps, clips.stride, clips.together)
 
 
 def _moments(one: _Scored, window: int) -> tuple[list[Moment], list[Moment]]:

@@ -100,6 +100,12 @@ class Eye:
             )
         if self.scorer.tail:
             raise WatchError(SMOOTHED)
+        spec = self.recipe.clips
+        if self.latency == "low" and spec.together > 1 and spec.stride > CLIP_FRAMES:
+            raise WatchError(
+                "with low latency a network sees each clip after those before it, and there are gaps between them: set "
+                f"extract.clip_stride={CLIP_FRAMES}, or the latency to exact"
+            )
 
     def at(self, camera: Camera) -> Eye:
         """It for a camera that its detector got to know."""
@@ -118,9 +124,14 @@ class Eye:
     @property
     def delay_frames(self) -> int:
         """Sampled frames from one until its score can be there, at most: its clip, its windows, their last batch."""
+<<<<<<< HEAD
         late = self.latency == "exact" and not self._sees_videos
         window = cast("Detector", self.scorer.detector).window if late else 1
         return (window + self.spec.batch_clips - 2) * self.spec.stride + CLIP_FRAMES
+=======
+        window = cast("Detector", self.scorer.detector).window if self.latency == "exact" else 1
+        return (window + self.spec.batch_clips - 2) * self.spec.stride + max(self.spec.stride, CLIP_FRAMES)
+>>>>>>> f0db9fda9856a75542c52e9cc776d1ef239a5544
 
     def pieces(self) -> Pieces:
         """What the network sees of the next stretch of a camera."""
@@ -130,7 +141,7 @@ class Eye:
         """What scores the next stretch of a camera."""
         detector, clips = self.scorer.detector, self._clip_scorer()
         columns = detector.classes + (len(self.looks.actions.names) if self.looks else 0)
-        return StretchScorer(self.scorer, clips, FrameSpread(self.spec.stride, columns), self.looks)
+        return StretchScorer(self.scorer, clips, FrameSpread(self.spec.stride, columns, self.spec.together), self.looks)
 
     def _clip_scorer(self) -> ClipScorer:
         if self._sees_videos:

@@ -80,7 +80,7 @@ def cut(
     for clips in clip_batches(sampled, spec, pixel_aspect=pixel_aspect):
         count = len(next(iter(clips.values())))
         # Of a last clip that is filled up, not all frames are real: what lies beyond them comes with the end.
-        times, places = covered.until(min((first + count) * spec.stride, covered.sampled))
+        times, places = covered.until(min(spec.start(first + count), covered.sampled))
         yield Batch(number, first, clips, times, places, offset())
         first += count
     yield StretchEnd(number, *covered.until(None), covered.sampled)

@@ -179,14 +179,14 @@ class Watched:
         if self._scorer is None:
             self._scorer, self._base = self.eye.stretch(), batch.first
         self._scored_at = (batch.stretch, batch.first + batch.count)
-        found.append(self._scorer.add(features, batch.times, batch.places - self._base * self.eye.spec.stride))
+        found.append(self._scorer.add(features, batch.times, batch.places - self.eye.spec.start(self._base)))
         return [self._new(part) for part in found]
 
     def score_end(self, end: StretchEnd) -> list[FrameScores]:
         """The last scores of a stretch."""
         if self._scorer is None or self._scored_at[0] != end.stretch:
             return []
-        scorer, base, self._scorer = self._scorer, self._base * self.eye.spec.stride, None
+        scorer, base, self._scorer = self._scorer, self.eye.spec.start(self._base), None
         return [self._new(scorer.end(end.times, end.places - base, end.sampled - base))]
 
     def cut(self) -> list[FrameScores]:
@@ -195,7 +195,7 @@ class Watched:
         if scorer is None:
             return []
         none = np.zeros(0)
-        return [scorer.end(none, none.astype(np.int64), (self._scored_at[1] - self._base) * self.eye.spec.stride)]
+        return [scorer.end(none, none.astype(np.int64), self.eye.spec.start(self._scored_at[1] - self._base))]
 
     def again(self) -> bool:
         """Begin a file once more, with the other reader, and pass over what has a score; whether that is possible."""

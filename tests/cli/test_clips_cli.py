@@ -156,10 +156,12 @@ def test_crops_and_a_size_of_rgb_do_not_go_together(lad, folder, tmp_path):
         (["extract.fps=10"], 2),  # 47 frames at 25 a second are 1.88 s: 19 frames
         (["extract.fps=40"], 5),  # 76 frames
         (["extract.clip_stride=8"], 5),
+        (["extract.clip_stride=32"], 2),
         (["extract.tail=drop"], 2),
         (["extract.clip_stride=8", "extract.tail=drop"], 4),
         (["extract.fps=10", "extract.clip_stride=8", "extract.crops=5"], 2),
         (["extract.fps=20", "extract.clip_stride=8", "extract.tail=drop"], 3),  # 38 frames
+        (["extract.fps=20", "extract.clip_stride=20"], 2),
     ],
 )
 def test_every_source_frame_has_a_score_and_its_time(lad, folder, tmp_path, overrides, clips):
@@ -182,6 +184,8 @@ def test_every_source_frame_has_a_score_and_its_time(lad, folder, tmp_path, over
     [
         ([], [(0, 16), (16, 32), (32, 47)]),
         (["extract.clip_stride=8"], [(0, 16), (8, 24), (16, 32), (24, 40), (32, 47)]),
+        (["extract.clip_stride=20"], [(0, 16), (20, 36), (40, 47)]),
+        (["extract.clip_stride=20", "extract.context=batch", "extract.batch_clips=2"], [(0, 16), (16, 32), (40, 47)]),
         (["extract.tail=drop"], [(0, 16), (16, 32)]),
         (["extract.fps=12.5"], [(0, 32), (32, 47)]),
         (["extract.fps=12.5", "extract.tail=drop"], [(0, 32)]),

@@ -104,6 +104,18 @@ def test_several_crops_count_as_their_mean() -> None:
     assert events_in(grown[-1]) == list(range(6, 11))
 
 
+@pytest.mark.parametrize(("rate", "stride", "clip"), [(None, 32, 1), (12.5, 16, 1), (12.5, 40, 1)])
+def test_a_click_on_a_frame_that_no_clip_shows_counts_for_the_nearest_clip(
+    rate: float | None, stride: int, clip: int, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "v.npy", np.zeros((4, DIM), np.float32))
+    source = VideoFeatures([tmp_path / "v.npy"], None, frames=300, fps=25, rate=rate, stride=stride)
+    frame = {32: 29, 16: 35, 40: 69}[stride]
+    videos = [Video("v", tmp_path / "v.mp4", label="Fighting", events=(Click(frame),))]
+    (video,) = open_labelled(videos, {"v": source}, ["Fighting"])
+    assert np.argwhere(video.targets)[:, 0].tolist() == np.argwhere(video.mask)[:, 0].tolist() == [clip]
+
+
 def test_the_same_clicks_grow_the_same_intervals() -> None:
     first, again = (grow(some(), [], CONFIG, "cpu")[0] for _ in range(2))
     assert [one.frame_labels.tolist() for one in first] == [one.frame_labels.tolist() for one in again]

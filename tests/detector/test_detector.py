@@ -262,6 +262,18 @@ def test_overlapping_clips_carry_the_labels_of_their_own_frames():
     assert video.targets[1].tolist() == [0] * 12 + [1] * 4
 
 
+def test_clips_with_gaps_between_them_carry_the_labels_of_their_own_frames():
+    video = labelled(3, [(12, 36), (50, 60)], stride=32)
+    assert video.targets[0].tolist() == [0] * 12 + [1] * 4
+    assert video.targets[1].tolist() == [1] * 4 + [0] * 12, "clip 1 begins at frame 32"
+    assert not video.targets[2].any(), "the second event lies between clips"
+
+
+def test_where_all_events_lie_between_clips_that_is_said():
+    with pytest.raises(TrainingError, match=r"extract\.clip_stride=16"):
+        WindowSampler([labelled(3, [(50, 60)], stride=32)], window=1)
+
+
 def test_feature_statistics_are_those_of_all_clips_and_crops():
     rng = np.random.default_rng(0)
     videos = [labelled(clips, [], crops=2) for clips in (1, 7, 30)]

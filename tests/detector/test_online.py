@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lad.detector.online import CausalScorer, ClipScores, FrameSpread, WindowScorer, join
 from lad.detector.scoring import score_features
-from lad.extract.sampling import Timeline, clip_starts, nearest_sampled, sample_indices
+from lad.extract.sampling import Timeline, clip_start, clip_starts, nearest_sampled, sample_indices
 from lad.features.video import ClipFeatures
 from lad.models.aed import AED
 from lad.models.linear import LinearDetector
@@ -81,29 +81,38 @@ def test_causal_scores_come_at_once_and_clips_to_come_do_not_move_them() -> None
     frames=st.integers(1, 200),
     fps=st.sampled_from([10.0, 25.0, 29.97]),
     rate=st.sampled_from([None, 8.0, 25.0, 40.0]),
-    stride=st.integers(1, 16),
+    stride=st.integers(1, 40),
+    together=st.integers(1, 3),
     tail=st.sampled_from(["pad", "drop"]),
     batch=st.integers(1, 5),
     late=st.integers(0, 3),
     jitter=st.booleans(),
 )
 def test_frames_that_come_with_their_clips_get_the_scores_of_the_whole(
-    frames: int, fps: float, rate: float | None, stride: int, tail: str, batch: int, late: int, jitter: bool
+    frames: int,
+    fps: float,
+    rate: float | None,
+    stride: int,
+    together: int,
+    tail: str,
+    batch: int,
+    late: int,
+    jitter: bool,
 ) -> None:
     random = np.random.default_rng(frames)
     times = np.arange(frames) / fps + (random.uniform(0, 0.4 / fps, frames) if jitter else 0)
     times -= times[0]
     sampled = len(sample_indices(times, fps, rate))
-    clips = len(clip_starts(sampled, stride, tail))  # type: ignore[arg-type]
+    clips = len(clip_starts(sampled, stride, tail, together))  # type: ignore[arg-type]
     if not clips:
         return
     scores = random.uniform(size=(clips, 16)).astype(np.float32)
     classes = random.uniform(size=(clips, CLASSES)).astype(np.float32)
-    timeline = Timeline(times, fps, rate, stride)
-    places, spread, found = nearest_sampled(times, rate), FrameSpread(stride, CLASSES), []
+    timeline = Timeline(times, fps, rate, stride, together)
+    places, spread, found = nearest_sampled(times, rate), FrameSpread(stride, CLASSES, together), []
     given = 0
     for first in range(0, clips + late, batch):  # scores come `late` clips after their frames
-        known = int(np.searchsorted(places, min((first + batch) * stride, sampled)))
+        known = int(np.searchsorted(places, min(clip_start(first + batch, stride, together), sampled)))
         part = slice(max(first - late, 0), max(first + batch - late, 0))
         found.append(spread.add(scores[part], classes[part], times[given:known], places[given:known]))
         given = known
@@ -115,6 +124,13 @@ def test_frames_that_come_with_their_clips_get_the_scores_of_the_whole(
     np.testing.assert_array_equal(
         np.concatenate([one.classes for one in found]), classes[timeline.clip_of_frame(clips)]
     )
+
+
+def test_after_lost_clips_the_frames_before_the_first_clip_have_its_score() -> None:
+    spread, clips = FrameSpread(32, CLASSES), np.repeat([[0.25], [0.75]], 16, axis=1).astype(np.float32)
+    places = np.arange(-16, 48)  # those of the gap before it come with it
+    found = spread.add(clips, np.ones((2, CLASSES), np.float32), places / 25, places)
+    assert found.scores.tolist() == [0.25] * 40 + [0.75] * 24
 
 
 def test_what_waits_does_not_grow_with_the_stream() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ def cut(
     crops: int = 1,
     skip_clips: int = 0,
     rgb_short_side: int | None = None,
+    together: int = 1,
 ) -> list[ClipBatch]:
     spec = ClipSpec(
         streams=streams,
@@ -35,6 +37,7 @@ def cut(
         stride=stride,
         crops=crops,
         rgb_short_side=rgb_short_side,
+        together=together,
     )
     return list(clip_batches(frames, spec, skip_clips))
 
@@ -194,6 +197,36 @@ def test_overlapping_clips_hold_the_frames_and_flows_of_the_video(stride: int, c
     assert all(len(batch["rgb"]) == 3 for batch in batches[:-1])
 
 
+@pytest.mark.parametrize(("stride", "together"), [(32, 1), (48, 1), (32, 2)])
+@pytest.mark.parametrize("count", [1, 16, 17, 31, 32, 33, 47, 48, 49, 50, 65, 97, 130])
+@pytest.mark.parametrize("tail", ["pad", "drop"])
+def test_clips_with_gaps_between_them_are_those_without_but_for_some(
+    stride: int, together: int, count: int, tail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their flow too: none of their frames' flows leads into a gap."""
+    monkeypatch.setitem(FLOW_METHODS, "dis", FlowMethod(difference))
+    batches = cut(numbered(count), ("rgb", "flow"), tail, batch_clips=2, stride=stride, together=together)
+    whole = cut(numbered(count), ("rgb", "flow"), tail)
+    if not whole:
+        assert batches == []
+        return
+    for stream in ("rgb", "flow"):
+        clips = joined(whole, stream)
+        kept = [clip for number, clip in enumerate(clips) if number // together % (stride // 16) == 0]
+        assert np.array_equal(joined(batches, stream), kept)
+
+
+def test_frames_between_clips_are_not_looked_at() -> None:
+    seen: list[int] = []
+    cut((Unseen(number, seen) for number in range(100)), stride=40)  # type: ignore[arg-type]
+    assert seen == [*range(16), *range(40, 56), *range(80, 96)]
+
+
+def test_flow_is_computed_once_a_pair_of_frames_within_clips(flow_calls: list[int]) -> None:
+    cut(numbered(96), streams=("flow",), stride=48)
+    assert len(flow_calls) == 16 + 17  # of the second clip that to its first frame, too
+
+
 @pytest.fixture
 def flow_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each pair of frames whose flow is computed; the flow itself is zero."""
@@ -232,18 +265,19 @@ def difference(_device: str, _weights: str | None) -> FlowSolver:
     return lambda first, second: np.subtract(second[..., :2], first[..., :2], dtype=np.float32)
 
 
-@pytest.mark.parametrize("stride", [3, 8, 16])
+@pytest.mark.parametrize(("stride", "together"), [(3, 1), (8, 1), (16, 1), (20, 1), (32, 1), (32, 2)])
 @pytest.mark.parametrize("count", [1, 16, 17, 32, 33, 40, 41, 65])  # 33 and 65: one frame alone begins a clip
 @pytest.mark.parametrize("tail", ["pad", "drop"])
 def test_after_skipped_clips_come_the_same_batches_as_without(
-    stride: int, count: int, tail: str, monkeypatch: pytest.MonkeyPatch
+    stride: int, together: int, count: int, tail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FLOW_METHODS, "dis", FlowMethod(difference))
-    whole = cut(numbered(count), ("rgb", "flow"), tail, batch_clips=2, stride=stride)
+    how: dict[str, Any] = {"tail": tail, "batch_clips": 2, "stride": stride, "together": together}
+    whole = cut(numbered(count), ("rgb", "flow"), **how)
     done = 0
     for number, batch in enumerate(whole):
         done += len(batch["rgb"])
-        rest = cut(numbered(count), ("rgb", "flow"), tail, batch_clips=2, stride=stride, skip_clips=done)
+        rest = cut(numbered(count), ("rgb", "flow"), skip_clips=done, **how)
         assert len(rest) == len(whole) - number - 1
         for again, expected in zip(rest, whole[number + 1 :], strict=True):
             for stream in ("rgb", "flow"):
@@ -292,7 +326,7 @@ def test_skipped_frames_are_not_looked_at(crops: int, first: list[int]) -> None:
     assert seen == [*first, *range(127, 160)]
 
 
-@pytest.mark.parametrize(("option", "value"), [("stride", 0), ("stride", 17), ("crops", 3)])
+@pytest.mark.parametrize(("option", "value"), [("stride", 0), ("crops", 3)])
 def test_what_makes_no_clips_is_refused(option: str, value: int) -> None:
     with pytest.raises(ValueError, match=str(value)):
         cut(numbered(20), **{option: value})  # type: ignore[arg-type]

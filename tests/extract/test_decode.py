@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from helpers.reading import numbers, read, read_to_the_end
+from helpers.videos import read_number
 
 from lad.extract import read_pyav, readers, worker
 from lad.extract.clips import ClipSpec
@@ -138,6 +139,33 @@ def test_a_job_that_goes_on_converts_no_frame_of_the_clips_that_it_skips(
     worker.run_job(no_pipe, Job("video", path, ClipSpec(("rgb",), batch_clips=2), skip_clips=8))
     assert [type(message) for message in sent] == [Clips, Finished]
     assert sum(converted) == 1 + 33  # the first frame, the last skipped one, and those of two clips
+
+
+@pytest.mark.parametrize(
+    ("how", "looked_at"),
+    [({"fps": 12.5}, range(0, 100, 2)), ({"stride": 32}, [n for n in range(100) if n % 32 < 16])],
+    ids=["fps", "stride"],
+)
+def test_where_half_of_the_frames_are_left_out_no_reader_converts_them(
+    how: dict[str, Any],
+    looked_at: Sequence[int],
+    tmp_path: Path,
+    make_video: MakeVideo,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = make_video(tmp_path / "video.mp4", 100)
+    converted: list[int] = []
+    upright = read_pyav._upright
+    monkeypatch.setattr(read_pyav, "_upright", lambda *frame: converted.append(1) or upright(*frame))
+    sent: list[Any] = []
+    monkeypatch.setattr(worker, "send", lambda _pipe, message: sent.append(message))
+    no_pipe: Any = None
+    worker.run_job(no_pipe, Job("video", path, ClipSpec(("rgb",), batch_clips=9, **how)))
+    (clips, finished) = sent
+    shown = [read_number(image) for clip in clips.batch["rgb"] for image in clip]
+    assert shown == [*looked_at, *[looked_at[-1]] * (-len(looked_at) % 16)]
+    assert sum(converted) == len(looked_at)
+    assert finished.info.reader == "decord", "whose pixels they are"
 
 
 def test_decord_is_the_first_reader_of_the_usual_files(tmp_path: Path, make_video: MakeVideo) -> None:

@@ -181,17 +181,34 @@ def test_padded_clips_cover_every_frame_and_none_is_needless(frames: int, stride
         assert set(index[:-1].ravel().tolist()) != set(range(frames))
 
 
-@given(st.integers(0, 200), st.integers(1, 16))
-def test_drop_keeps_the_whole_clips_of_pad(frames: int, stride: int) -> None:
+@given(st.integers(1, 200), st.integers(17, 70))
+def test_clips_with_gaps_between_them_are_those_that_begin_within_the_video(frames: int, stride: int) -> None:
+    starts = clip_starts(frames, stride, "pad")
+    assert starts.tolist() == list(range(0, frames, stride))
     index, inside = clip_frames(frames, stride, "pad")
-    whole, all_inside = clip_frames(frames, stride, "drop")
+    assert index[inside].tolist() == [frame for frame in range(frames) if frame % stride < CLIP_FRAMES]
+
+
+@given(st.integers(1, 400), st.integers(16, 50), st.integers(1, 5))
+def test_clips_that_belong_together_have_no_gap_between_them(frames: int, stride: int, together: int) -> None:
+    index, inside = clip_frames(frames, stride, "pad", together)
+    seen = [frame for frame in range(frames) if frame % (stride * together) < CLIP_FRAMES * together]
+    assert index[inside].tolist() == seen
+    assert (index[:, 0] < frames).all()
+
+
+@given(st.integers(0, 200), st.integers(1, 70), st.integers(1, 4))
+def test_drop_keeps_the_whole_clips_of_pad(frames: int, stride: int, together: int) -> None:
+    together = together if stride >= CLIP_FRAMES else 1
+    index, inside = clip_frames(frames, stride, "pad", together)
+    whole, all_inside = clip_frames(frames, stride, "drop", together)
     assert np.array_equal(whole, index[inside.all(axis=1)])
     assert all_inside.all()
 
 
-@pytest.mark.parametrize("stride", [0, -1, 17])
-def test_a_stride_that_leaves_frames_out_is_refused(stride: int) -> None:
-    with pytest.raises(ValueError, match="1 to 16"):
+@pytest.mark.parametrize("stride", [0, -1])
+def test_a_stride_that_leads_nowhere_is_refused(stride: int) -> None:
+    with pytest.raises(ValueError, match=f"stride of {stride} frames"):
         clip_starts(100, stride, "pad")
 
 
@@ -204,6 +221,38 @@ def test_overlapping_clips_average_and_padding_does_not_count() -> None:
     found = spread(scores, regular(28, 25), 25, None, 8)
     assert found.dtype == np.float64
     assert found.tolist() == [0] * 8 + [0.5] * 8 + [2.5] * 8 + [4] * 4
+
+
+@pytest.mark.parametrize(("stride", "until"), [(17, 17), (18, 17), (19, 18), (32, 24), (40, 28)])
+def test_a_frame_between_clips_takes_the_score_of_the_nearer_one_of_two_the_earlier(stride: int, until: int) -> None:
+    scores = np.repeat([[0.0], [1.0]], 16, axis=1)
+    found = spread(scores, regular(stride + 16, 25), 25, None, stride)
+    assert found.tolist() == [0] * until + [1] * (stride + 16 - until)
+    line = Timeline(regular(stride + 16, 25), 25, None, stride)
+    assert line.clip_of_frame(2).tolist() == found.tolist()
+
+
+def test_a_frame_between_clips_takes_the_score_of_the_clip_s_frame_beside_it() -> None:
+    scores = np.arange(32.0).reshape(2, 16)
+    found = spread(scores, regular(60, 25), 25, None, 20)
+    assert found.tolist() == [*range(16), 15, 15, 16, 16, *range(16, 32), *[31] * 24]
+
+
+def test_a_frame_between_clips_that_belong_together_takes_the_score_of_the_nearer_ones() -> None:
+    scores = np.repeat([[0.0], [1.0], [2.0], [3.0]], 16, axis=1)
+    line = Timeline(regular(100, 25), 25, None, 32, together=2)
+    assert line.by_frame(scores).tolist() == [0] * 16 + [1] * 32 + [2] * 32 + [3] * 20
+    assert line.clip_of_frame(4).tolist() == line.by_frame(scores).tolist()
+    assert line.seen([20, 40, 50, 99]).tolist() == [20, 31, 64, 95]
+    assert (line.clip_times(4) * 25).round().tolist() == [[0, 16], [16, 32], [64, 80], [80, 96]]
+
+
+def test_what_clips_show_of_frames_between_them_is_the_frame_nearest_to_each() -> None:
+    line = Timeline(regular(60, 25), 25, None, 32)
+    assert line.seen([0, 15, 16, 23, 24, 31, 47, 50, 59]).tolist() == [0, 15, 15, 15, 32, 32, 47, 47, 47]
+    assert Timeline(regular(60, 25), 25).seen([0, 17, 59]).tolist() == [0, 17, 59]
+    halved = Timeline(regular(60, 25), 25, 12.5, 16)
+    assert halved.seen([0, 1, 2, 3, 59]).tolist() == [0, 0, 2, 2, 58]
 
 
 def test_frames_after_the_last_whole_clip_take_its_last_score() -> None:
@@ -234,7 +283,7 @@ def test_a_source_frame_takes_thenearest_sampled_one_of_two_the_earlier() -> Non
     assert spread(ramp, milliseconds, 30, 15, 16).tolist() == halved.tolist()
 
 
-@given(some_times(), FPS, RATES, st.integers(1, 16), st.sampled_from(["pad", "drop"]), st.floats(0, 1))
+@given(some_times(), FPS, RATES, st.integers(1, 50), st.sampled_from(["pad", "drop"]), st.floats(0, 1))
 def test_a_constant_score_is_every_frame_s(
     times: np.ndarray, fps: float, rate: float | None, stride: int, tail: str, score: float
 ) -> None:
@@ -277,7 +326,7 @@ def test_times_of_clips() -> None:
     assert clip_times(regular(5, 1), 1, None, 16, "drop").shape == (0, 2)
 
 
-@given(some_times(), FPS, RATES, st.integers(1, 16), st.sampled_from(["pad", "drop"]))
+@given(some_times(), FPS, RATES, st.integers(1, 50), st.sampled_from(["pad", "drop"]))
 def test_a_clip_ends_within_the_video_and_not_before_it_begins(
     times: np.ndarray, fps: float, rate: float | None, stride: int, tail: str
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,29 @@ def test_the_seen_clips_are_those_that_they_would_be_without(tmp_path: Path, mak
     assert len(still) == len(all_clips["rgb"])
     for stream in streams:
         np.testing.assert_array_equal(seen[stream], all_clips[stream][~np.array(still)])
+
+
+@pytest.mark.parametrize(("stride", "together"), [(20, 1), (40, 1), (32, 2)])
+def test_of_clips_with_gaps_between_them_still_ones_are_left_out_too(
+    stride: int, together: int, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    streams = ("rgb", "flow")
+    length = stride * together
+    walks = dict.fromkeys(range(3 * length - 2, 3 * length + 6), 0.5)
+    frames = list(filmed(6 * length + 7, walks=walks.get))
+    make_video(tmp_path / "a.mp4", frames, size=(WIDTH, HEIGHT))
+    spec = ClipSpec(streams, batch_clips=100, stride=stride, together=together)
+    (all_clips,) = clip_batches(open_reader(tmp_path / "a.mp4"), spec)
+    ((seen, still),) = seen_clips(open_reader(tmp_path / "a.mp4", lazy=True), replace(spec, still=together))
+    pieces = (False, True, True, False, False, True)  # somebody, a new reference; and at last too short a clip
+    assert still == (*np.repeat(pieces, together), False)
+    for stream in streams:
+        np.testing.assert_array_equal(seen[stream], all_clips[stream][~np.array(still)])
+
+
+def test_clips_that_lie_apart_are_not_left_out_together() -> None:
+    with pytest.raises(ValueError, match="stride of 16"):
+        ClipSpec(("rgb",), still=4, stride=32)
 
 
 def test_a_batch_of_still_clips_is_empty() -> None:

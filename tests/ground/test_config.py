@@ -112,7 +112,7 @@ LIMITS = {
     "workers": 256,
     "threads": 1024,
     "extract.batch_clips": 1024,
-    "extract.clip_stride": 16,
+    "extract.clip_stride": 1024,
     "extract.rgb_short_side": 1024,
     "extract.fps": 1000,
     "extract.max_pixels": 1 << 31,

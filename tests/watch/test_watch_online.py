@@ -13,8 +13,17 @@ from lad.extract.clips import ClipSpec
 from lad.watch.online import Eye, Pieces, WatchError
 
 
-def eye(latency: str, *, window: int = 3, batch: int = 4, stride: int = 16, still: int = 0, **detector: Any) -> Eye:
-    clips = ClipSpec(("rgb",), batch_clips=batch, stride=stride, still=still)
+def eye(
+    latency: str,
+    *,
+    window: int = 3,
+    batch: int = 4,
+    stride: int = 16,
+    still: int = 0,
+    together: int = 1,
+    **detector: Any,
+) -> Eye:
+    clips = ClipSpec(("rgb",), batch_clips=batch, stride=stride, still=still, together=together)
     recipe = SimpleNamespace(clips=clips, context="batch")
     scorer = SimpleNamespace(detector=SimpleNamespace(window=window, **detector), tail=None)
     return Eye(recipe, None, scorer, latency)  # type: ignore[arg-type]
@@ -27,7 +36,9 @@ def eye(latency: str, *, window: int = 3, batch: int = 4, stride: int = 16, stil
         ("exact", {"window": 1, "batch": 1}, 16),
         ("exact", {"window": 5, "batch": 2}, 96),
         ("exact", {"window": 2, "batch": 2, "stride": 4}, 24),
+        ("exact", {"window": 2, "batch": 1, "stride": 40}, 80),
         ("low", {}, 16),
+        ("low", {"stride": 40}, 40),
     ],
 )
 def test_the_delay_is_what_is_left_of_clip_windows_and_batch(latency: str, how: dict[str, int], frames: int) -> None:
@@ -38,6 +49,13 @@ def test_the_delay_is_what_is_left_of_clip_windows_and_batch(latency: str, how: 
 def test_still_clips_of_a_camera_are_seen(latency: str) -> None:
     """A batch that is dropped could hold the clip whose features they would have."""
     assert eye(latency, still=4).spec.still == 0
+
+
+def test_gaps_between_clips_that_are_seen_as_one_have_no_low_latency() -> None:
+    """The network would take what lies before a gap for what comes just before."""
+    with pytest.raises(WatchError, match=r"extract\.clip_stride=16"):
+        eye("low", stride=32, together=4)
+    assert eye("exact", stride=32, together=4).delay_frames == 192
 
 
 def test_a_detector_of_whole_videos_is_refused() -> None:

@@ -106,6 +106,7 @@ def extract_and_die(lad, monkeypatch, words: list[str], calls: int, method: str 
         (("extract.crops=5",), ["rgb"], 13),
         (("extract.clip_stride=8",), ["flow", "rgb"], 25),
         (("extract.fps=40", "extract.clip_stride=5"), ["flow", "rgb"], 63),
+        (("extract.clip_stride=32",), ["flow", "rgb"], 7),
         (("extract.fps=10",), ["flow"], 6),
         (("extract.tail=drop",), ["rgb"], 12),
     ],
