@@ -124,14 +124,9 @@ class Eye:
     @property
     def delay_frames(self) -> int:
         """Sampled frames from one until its score can be there, at most: its clip, its windows, their last batch."""
-<<<<<<< HEAD
         late = self.latency == "exact" and not self._sees_videos
         window = cast("Detector", self.scorer.detector).window if late else 1
-        return (window + self.spec.batch_clips - 2) * self.spec.stride + CLIP_FRAMES
-=======
-        window = cast("Detector", self.scorer.detector).window if self.latency == "exact" else 1
         return (window + self.spec.batch_clips - 2) * self.spec.stride + max(self.spec.stride, CLIP_FRAMES)
->>>>>>> f0db9fda9856a75542c52e9cc776d1ef239a5544
 
     def pieces(self) -> Pieces:
         """What the network sees of the next stretch of a camera."""
