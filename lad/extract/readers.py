@@ -80,13 +80,9 @@ def open_reader(
         lazy: most frames will not be looked at. decord converts whatever it decodes, and is not exact where it skips;
             of whole files of the kinds that it reads PyAV gives the same pixels. So PyAV reads them in its place,
             converts only what is looked at, which saves half of the time, and gives up where they are damaged. The
-<<<<<<< HEAD
             same holds of torchcodec on a CPU. On a GPU its pixels are its own, so there it reads them itself. So does
             PyAV read files in decord's place that decord could fill the memory with: see `read_decord`.
-=======
-            same holds of torchcodec on a CPU. On a GPU its pixels are its own, so there it reads them itself.
         rate: frames a second that will be looked at; so few that they are half of a file's or less are `lazy`, too.
->>>>>>> f0db9fda9856a75542c52e9cc776d1ef239a5544
         folder_fps: frames a second of a folder of images.
         limits: of frames and their size.
         on_progress: called at every packet or image that is read, also where no frame comes of it.
