@@ -192,7 +192,7 @@ def cost_recipe(setting: Setting) -> FeatureRecipe:
 def cut_clips(setting: Setting, video: Path) -> Iterator[ClipBatch]:
     """The clips of a video, as a decoder makes them (`lad/extract/worker.py`)."""
     spec = cost_recipe(setting).clips
-    reader = open_reader(video, lazy=spec.stride >= 2 * CLIP_FRAMES, rate=spec.fps)
+    reader = open_reader(video, rate=spec.fps, share=spec.share)
     return clip_batches(resample(reader, reader.info, spec.fps), spec)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -156,6 +157,8 @@ def _watch(
     if server:
         reporter.say(f"metrics: {server.address}/metrics")
     eye = open_eye(path, detector, config.latency or "exact", reporter.say)
+    if config.known:
+        eye.check_known()
     reporter.say(_delay(eye.delay_frames, eye.spec.fps, eye.latency))
     sha256, cooldown = file_sha256(path), Cooldown(config.cooldown_all_seconds)
     likeliest = eye.looks.actions.likeliest if eye.looks else None
@@ -164,7 +167,7 @@ def _watch(
     for camera in cameras:
         rule, known = camera.rule_with(eye.scorer.threshold), NOBODY
         if config.known:
-            known = kept_camera(config.known, camera.name, sha256)
+            known = kept_camera(config.known, camera.name, sha256, eye.recipe, detector.score.merge)
             reporter.say(f"{camera.name}: {_known(known.clips, config.known, camera.name)}")
         events = Events(camera.name, rule, eye.scorer.classes, sha256, cooldown, likeliest)
         if camera.alarms_per_day and camera.address.kind == "live":
@@ -214,8 +217,8 @@ def _outbox(config: WatchConfig, out: Path, metrics: object, reporter: ConsoleRe
 def _known(clips: float, work: Path, camera: str) -> str:
     if clips:
         return f"known by {clips:.0f} clips of its normal footage"
-    how = f"`lad score VIDEO --source {camera} --normal FOOTAGE --work {work}`"
-    return f"this detector does not know it yet in {work}: {how}"
+    words = ["lad", "score", "VIDEO", "--source", camera, "--normal", "FOOTAGE", "--work", str(work)]
+    return f"this detector does not know it yet in {work}: `{shlex.join(words)}`, with the same settings"
 
 
 def _delay(frames: int, fps: float | None, latency: str) -> str:

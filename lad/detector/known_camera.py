@@ -68,9 +68,9 @@ class KnownCameras:
         return Calibration(self.slope, self.offset - self.slope * camera.shift(self.usual))
 
 
-def camera_of(scores: np.ndarray) -> Camera:
+def camera_of(scores: np.ndarray, frames_a_clip: int = CLIP_FRAMES) -> Camera:
     """A camera by the scores of a piece of its normal footage, `(frames,)`."""
-    return Camera(len(scores) / CLIP_FRAMES, float(log_odds(scores).mean()) if len(scores) else 0.0)
+    return Camera(len(scores) / frames_a_clip, float(log_odds(scores).mean()) if len(scores) else 0.0)
 
 
 def joined(pieces: Iterable[Camera]) -> Camera:

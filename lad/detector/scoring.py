@@ -158,6 +158,7 @@ class Scores:
         clip_classes: `(clips, C)` float32, the probability of each category in each clip.
         clip_of_frame: `(n,)` int64, a clip that holds each frame, or is nearest to it.
         votes: `(C,)` int64, windows that each category won.
+        peak: the frame with the highest score, the first of several; where clips lie apart, one that a clip shows.
         warnings: what was odd about the video.
         unfamiliar: how many of the clips are unlike all that the detector was trained on; None: nobody knows.
     """
@@ -172,13 +173,9 @@ class Scores:
     clip_classes: np.ndarray
     clip_of_frame: np.ndarray
     votes: np.ndarray
+    peak: int
     warnings: list[str] = field(default_factory=list)
     unfamiliar: int | None = None
-
-    @property
-    def peak(self) -> int:
-        """The frame with the highest score, the first of several."""
-        return int(self.frames.argmax())
 
     @property
     def category(self) -> str:
@@ -243,7 +240,7 @@ class Scorer:
         Raises:
             CheckpointError, ScoreError: as scoring it.
         """
-        return camera_of(timeline.by_frame(self._found(features).clips))
+        return camera_of(timeline.by_frame(self._found(features).clips), timeline.frames_a_clip)
 
     def check(self, features: ClipFeatures) -> None:
         """Raise CheckpointError where the detector is for features of another length."""
@@ -285,7 +282,9 @@ class Scorer:
         familiar = self.familiar(features) if self.familiar else None
         frames = self._final(timeline.by_frame(found.clips), timeline)
         clip_of_frame = timeline.clip_of_frame(len(found.clips))
-        ends = timeline.ends
+        ends, peak = timeline.ends, int(frames.argmax())
+        if timeline.stride > CLIP_FRAMES:
+            peak = int(timeline.seen([peak])[0])
         events = [
             Event(
                 start,
@@ -317,6 +316,7 @@ class Scorer:
             clip_classes=found.classes,
             clip_of_frame=clip_of_frame,
             votes=found.votes if self.tail is None else np.zeros_like(found.votes),
+            peak=peak,
             warnings=[*warnings, *_told_of(familiar)],
             unfamiliar=None if familiar is None else int((familiar < 1).sum()),
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from lad.clip import CLIP_FRAMES, top_clips
+from lad.clip import top_clips
 from lad.dataset import Video
 from lad.detector.calibration import Calibration, fit_calibration, log_odds
 from lad.detector.known_camera import Camera, KnownCameras, camera_of, joined
@@ -190,7 +190,7 @@ def validate(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean")
     scores = _scores_of_frames(model, videos, merge)
     truth = np.concatenate([video.known(video.frame_labels) for video in videos])
     predicted = np.concatenate([video.known(one) for video, one in zip(videos, scores, strict=True)])
-    return _validation(truth, predicted, 1 / CLIP_FRAMES)
+    return _validation(truth, predicted, 1 / _frames_a_clip(videos))
 
 
 def validate_whole(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "mean") -> Validation:
@@ -215,7 +215,7 @@ def validate_known(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "
     footage: dict[str, dict[int, Camera]] = {}
     for index, (video, one) in enumerate(zip(videos, scores, strict=True)):
         normal = video.known(one)[~video.known(video.frame_labels)]
-        footage.setdefault(video.group, {})[index] = camera_of(normal)
+        footage.setdefault(video.group, {})[index] = camera_of(normal, _frames_a_clip(videos))
     levels = [camera.level for camera in map(joined, map(dict.values, footage.values())) if camera.clips]
     if not levels:
         return KnownValidation(None, None, None, None)
@@ -226,8 +226,13 @@ def validate_known(model: Any, videos: Sequence[TrainingVideo], merge: Merge = "
         shifted.append(video.known(log_odds(one) - others.shift(usual)))
     truth = np.concatenate([video.known(video.frame_labels) for video in videos])
     predicted = 1 / (1 + np.exp(-np.concatenate(shifted)))
-    found = _validation(truth, predicted, 1 / CLIP_FRAMES)
+    found = _validation(truth, predicted, 1 / _frames_a_clip(videos))
     return KnownValidation(found.auc, usual, found.slope, found.offset)
+
+
+def _frames_a_clip(videos: Sequence[TrainingVideo]) -> int:
+    """The same for all of them: they have one recipe."""
+    return videos[0].source.timeline().frames_a_clip
 
 
 def _scores_of_frames(model: Any, videos: Sequence[TrainingVideo], merge: Merge) -> list[np.ndarray]:

@@ -93,13 +93,18 @@ class ClipSpec:
             raise ValueError(
                 f"still clips are left out of clips that do not overlap: a stride of {CLIP_FRAMES} or more"
             )
-        if self.still > 1 and self.stride > CLIP_FRAMES and self.still != self.together:
-            raise ValueError(f"clips that lie apart are never left out together: choose a stride of {CLIP_FRAMES}")
+        if self.still and self.stride > CLIP_FRAMES and self.still != self.together:
+            raise ValueError("with gaps, clips are left out together that a network sees as one, and no others")
 
     @property
     def pixels(self) -> tuple[str, ...]:
         """The streams that clips are cut of: a layer has none of its own."""
         return tuple(dict.fromkeys(stream.partition(".")[0] for stream in self.streams))
+
+    @property
+    def share(self) -> float:
+        """Of the sampled frames, that clips are of."""
+        return min(1.0, CLIP_FRAMES / self.stride)
 
     def start(self, clip: int) -> int:
         """The sampled frame with which a clip begins."""

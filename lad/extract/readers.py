@@ -58,6 +58,9 @@ class Reader:
         self.info.fps = average_fps(self.info.times, self.info.fps)
 
 
+MOST_LAZY = 0.5  # of a file's frames: where fewer are looked at, it pays to convert only those
+
+
 def open_reader(
     path: Path,
     *,
@@ -66,6 +69,7 @@ def open_reader(
     device: str = "cpu",
     lazy: bool = False,
     rate: float | None = None,
+    share: float = 1.0,
     folder_fps: float = 25.0,
     limits: Limits = DEFAULT_LIMITS,
     on_progress: Callable[[], None] = lambda: None,
@@ -82,7 +86,9 @@ def open_reader(
             converts only what is looked at, which saves half of the time, and gives up where they are damaged. The
             same holds of torchcodec on a CPU. On a GPU its pixels are its own, so there it reads them itself. So does
             PyAV read files in decord's place that decord could fill the memory with: see `read_decord`.
-        rate: frames a second that will be looked at; so few that they are half of a file's or less are `lazy`, too.
+        rate: frames a second that are picked; None: all.
+        share: of the picked ones that will be looked at. Where that leaves half of a file's frames or less, it is
+            `lazy`, too.
         folder_fps: frames a second of a folder of images.
         limits: of frames and their size.
         on_progress: called at every packet or image that is read, also where no frame comes of it.
@@ -99,7 +105,8 @@ def open_reader(
         probe = probe_file(path, container_format, limits, on_progress)
         info.fps, info.warnings = probe.fps, list(probe.warnings)
         info.pixel_aspect = probe.pixel_aspect
-        lazy = lazy or (rate is not None and 2 * rate <= info.fps)
+        picked = min(1.0, rate / info.fps) if rate and info.fps else 1.0
+        lazy = lazy or share * picked <= MOST_LAZY
         if choice == "auto" and probe.intact and probe.schedule.exact and probe.plain:
             if first == "torchcodec" and not (lazy and kind_of(device) == "cpu"):
                 decoder = open_torchcodec(path, probe, device)

@@ -240,6 +240,11 @@ class Timeline:
     together: int = 1
 
     @property
+    def frames_a_clip(self) -> int:
+        """Sampled frames that a clip speaks for: its own, and with gaps those between it and the next one."""
+        return max(CLIP_FRAMES, self.stride)
+
+    @property
     def ends(self) -> np.ndarray:
         """`(frames,)` float64: the seconds at which each frame goes off display."""
         return np.append(self.times[1:], self.times[-1] + last_seconds(self.fps))

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from numpy.typing import ArrayLike
 
 from lad.children import as_socket, join_parent
-from lad.clip import CLIP_FRAMES
 from lad.extract import process_setup
 from lad.extract.clips import seen_clips
 from lad.extract.flow import FLOW_METHODS
@@ -52,8 +51,9 @@ def run_job(pipe: int, job: Job) -> None:
             choice=job.choice,
             first=job.spec.reader,
             device=job.spec.device,
-            lazy=job.skip_clips > 0 or job.spec.still > 0 or job.spec.stride >= 2 * CLIP_FRAMES,
+            lazy=job.skip_clips > 0 or job.spec.still > 0,
             rate=job.spec.fps,
+            share=job.spec.share,
             folder_fps=job.folder_fps,
             limits=job.limits,
             on_progress=progress,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lad.clip import CLIP_FRAMES
 from lad.config import ExtractConfig, Stream
 from lad.device import STEADY_THREADS, DeviceError, kind_of, numerics, repeatable
 from lad.extract import motion, stillness
@@ -120,6 +121,8 @@ class FeatureRecipe:
             "fps": self.clips.fps,
             "clip_stride": self.clips.stride,
             "tail": self.clips.tail,
+            # Of clips without gaps it says nothing.
+            **({"together": self.clips.together} if self.clips.stride > CLIP_FRAMES else {}),
         }
 
     def _reader_facts(self) -> dict[str, object]:

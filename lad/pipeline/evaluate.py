@@ -333,7 +333,9 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         "min_seconds": config.score.min_seconds,
         "false_alarms_hour": "found events that overlap no true one, an hour of all test videos",
         "latency": "from an event's first frame to its first one in a found event; the median of those alarmed",
-        "accuracy_window": "windows of K clips, stride 1, or pieces of 256 for mil, counted by the category of each",
+        "accuracy_window": "clips, counted by the category of each"
+        if train.detector == "mil_causal"
+        else "windows of K clips, stride 1, or pieces of 256 for mil, counted by the category of each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",
         "config": config.model_dump(mode="json", include={"extract", "train", "score"}),
         **_verdicts(project),

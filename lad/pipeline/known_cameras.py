@@ -14,6 +14,7 @@ from typing import Any
 from lad.dataset import Video
 from lad.detector.checkpoint import Checkpoint, CheckpointError
 from lad.detector.known_camera import NOBODY, Camera, joined
+from lad.detector.online import Merge
 from lad.detector.score_video import ToKnow
 from lad.device import detector_threads, numerics
 from lad.engine.messages import Known, Made
@@ -28,6 +29,7 @@ from lad.work.layout import Work
 from lad.work.manifest import read_manifest
 
 STAGE = "camera"
+CODE_VERSION = 1  # a row says what it was made with
 HELP = "the camera is not known: a few minutes of its normal footage may help: `lad score --normal FOOTAGE`"
 
 
@@ -71,12 +73,14 @@ def get_to_know(
         CheckpointError: footage was named, and the detector was not trained to get to know cameras.
         StageError: footage was not scored, which was not its own fault.
     """
+    made_with = {"detector": detector, "scores": _scores_facts(recipe, project.config.score.merge)}
     new: dict[str, tuple[str, list[Video]]] = {}  # cameras -> what they will depend on, and their footage
     for camera, footage in normal_footage(project).items():
         there = [video for video in footage if video.id in features]
         today = fingerprint(
             {
                 "stage": STAGE,
+                "code": CODE_VERSION,
                 "detector": detector,
                 "merge": project.config.score.merge,
                 "numerics": numerics(recipe.device, detector_threads(project.config.threads)),
@@ -94,7 +98,7 @@ def get_to_know(
                 "-o train.adapt=source"
             )
         for camera, (today, _) in new.items():
-            _keep(work, camera, today, detector, {})
+            _keep(work, camera, today, made_with, {})
     elif new:
         camera_of = {video.id: camera for camera, (_, footage) in new.items() for video in footage}
         footage = [video for _, footage in new.values() for video in footage]
@@ -104,7 +108,7 @@ def get_to_know(
             today, own = new[camera]
             pieces[camera][video_id] = piece
             if len(pieces[camera]) == len(own):  # at once: what is done is kept
-                _keep(work, camera, today, detector, {video.id: pieces[camera][video.id] for video in own})
+                _keep(work, camera, today, made_with, {video.id: pieces[camera][video.id] for video in own})
         nameless = pieces.get("", {})
     kept = KeptCameras(project, work)
     return {
@@ -134,15 +138,23 @@ class KeptCameras:
         return _known(self._pieces[camera], video)
 
 
-def kept_camera(home: Path, name: str, detector: str) -> Camera:
+def kept_camera(home: Path, name: str, detector: str, recipe: FeatureRecipe, merge: Merge) -> Camera:
     """What the work directory `home` keeps of a camera for the detector with this hash; nothing: `NOBODY`.
+
+    Args:
+        home: of `lad score`.
+        name: of the camera.
+        detector: hash of its checkpoint.
+        recipe: of the features that it scores. By others a camera was not got to know.
+        merge: of the scores of overlapping windows, likewise.
 
     Raises:
         ManifestError: it is no work directory, or is damaged.
     """
     with read_manifest(home) as manifest:
         row = manifest.get(STAGE, name)
-    if not row or row.status != "done" or row.info["detector"] != detector:
+    made_with = {"detector": detector, "scores": _scores_facts(recipe, merge)}
+    if not row or row.status != "done" or any(row.info.get(key) != one for key, one in made_with.items()):
         return NOBODY
     return joined(Camera(*numbers) for numbers in row.info["footage"].values())
 
@@ -157,12 +169,16 @@ def camera_facts(camera: Camera) -> dict[str, Any]:
     return {"normal_footage": [camera.clips, camera.level]} if camera.clips else {}
 
 
-def _keep(work: Work, camera: str, today: str, detector: str, pieces: Mapping[str, Camera]) -> None:
+def _scores_facts(recipe: FeatureRecipe, merge: Merge) -> str:
+    return fingerprint({"features": {stream: recipe.facts(stream) for stream in recipe.streams}, "merge": merge})
+
+
+def _keep(work: Work, camera: str, today: str, made_with: dict[str, str], pieces: Mapping[str, Camera]) -> None:
     """Write the row of a camera; one without a name is known for one command."""
     if camera:
         work.manifest.start(STAGE, work.item(camera), today)
         numbers = {video_id: [piece.clips, piece.level] for video_id, piece in pieces.items()}
-        work.manifest.finish(STAGE, work.item(camera), [], {"detector": detector, "footage": numbers})
+        work.manifest.finish(STAGE, work.item(camera), [], {**made_with, "footage": numbers})
 
 
 def _pieces(

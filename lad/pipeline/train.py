@@ -121,6 +121,7 @@ def detector_facts(
         "numerics": numerics(recipe.device, detector_threads(config.threads)),
         # As older results have it, where they are not asked for.
         **({"clicks": CLICKS_CODE} if grown else {}),
+        **({"clicks_between_frames": True} if grown and recipe.clips.fps else {}),  # once they were lost
         **({"by_test": True} if config.protocol.by_test else {}),
     }
     return facts_of_normal(facts, videos, config)

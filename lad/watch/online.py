@@ -104,8 +104,18 @@ class Eye:
         if self.latency == "low" and spec.together > 1 and spec.stride > CLIP_FRAMES:
             raise WatchError(
                 "with low latency a network sees each clip after those before it, and there are gaps between them: set "
-                f"extract.clip_stride={CLIP_FRAMES}, or the latency to exact"
+                f"the latency to exact, or extract.clip_stride={CLIP_FRAMES}"
             )
+
+    def check_known(self) -> None:
+        """Raise WatchError where it can know no camera."""
+        if self.scorer.known_cameras is None:
+            raise WatchError(
+                "known: this detector was not trained to get to know cameras: leave it out, or train with "
+                "-o train.adapt=source"
+            )
+        if self.latency == "low":
+            raise WatchError("known: what lad score knows of a camera is of exact scores: set the latency to exact")
 
     def at(self, camera: Camera) -> Eye:
         """It for a camera that its detector got to know."""

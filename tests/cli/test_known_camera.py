@@ -92,6 +92,24 @@ def test_watch_takes_what_score_got_to_know_of_a_camera(lad: Lad, street: Path) 
     assert (found["street"] < found["other"]).all()
 
 
+@pytest.mark.slow
+def test_watch_takes_what_is_known_by_the_same_settings_alone(lad: Lad, street: Path) -> None:
+    assert lad("score", str(street), "--work", "known", "--source", "street", "--normal", "quiet")[0] == 0
+    Path("cameras.yaml").write_text("known: known\ncameras: {street: street.mp4}\n")
+    words = ("watch", "-c", "cameras.yaml", "--no-clips", "--device", "cpu")
+    status, _, err = lad(*words, "-o", "extract.fps=8")
+    assert status == 0 and "street: this detector does not know it yet" in err
+    status, _, err = lad(*words, "--latency", "low")
+    assert status == 2 and "known: what lad score knows of a camera is of exact scores" in err
+
+
+def test_watch_says_that_a_detector_cannot_know_cameras(lad: Lad, street: Path, tmp_path: Path) -> None:
+    other = write_detector(tmp_path / "best.pt")
+    Path("cameras.yaml").write_text("known: known\ncameras: {street: street.mp4}\n")
+    status, _, err = lad("watch", "-c", "cameras.yaml", "--checkpoint", str(other), "--device", "cpu")
+    assert status == 2 and "was not trained to get to know cameras" in err
+
+
 def test_a_folder_in_which_watch_finds_nothing_known_is_one_line(lad: Lad, street: Path) -> None:
     Path("cameras.yaml").write_text("known: nowhere\ncameras: {street: street.mp4}\n")
     status, _, err = lad("watch", "-c", "cameras.yaml", "--device", "cpu")

@@ -71,6 +71,7 @@ def scores_of(made: Made) -> Scores:
         clip_classes=shares.astype(np.float32),
         clip_of_frame=np.arange(len(times)) // 16,
         votes=np.ones(len(made.classes), np.int64),
+        peak=int(made.frames.argmax()),
         warnings=list(made.warnings),
     )
 

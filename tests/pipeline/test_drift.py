@@ -104,5 +104,6 @@ def test_a_clip_has_the_score_of_its_middle() -> None:
         *(frames, np.arange(40) / 25, 25.0, 1.6, 0.5, [], ["event"], np.ones((3, 1), np.float32)),
         clip_of_frame=np.arange(40) // 16,
         votes=np.zeros(1, int),
+        peak=8,
     )
     assert scores.clips_above(BEYOND) == {"clips": 3, "beyond": 1}
