@@ -62,6 +62,7 @@ class ScoreEngine:
 
     def _here(self, jobs: Sequence[ToScore | ToKnow], on_part: OnPart) -> Iterator[PoolEvent]:
         with repeatable(self.scorer.settings.recipe.device, self.scorer.settings.threads):
+            _check(self.scorer, jobs)
             for number, job in enumerate(jobs):
                 yield Started(job.item, "auto", 0)
                 if problem := self._problem(job):

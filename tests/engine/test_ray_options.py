@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,7 @@ def test_all_gpus_are_a_process_each_for_extraction_alone(monkeypatch: pytest.Mo
 def test_lad_status_says_which_nodes_extract(lad: Lad, tmp_path: Path) -> None:
     fleet = {
         "what": "extracting",
+        "at": time.time(),
         "nodes": {"n1": 2, "n2": 1},
         "away": 1,
         "in_flight": {"yard/3": "n1", "yard/1": "n1", "gate": "n2"},
@@ -104,4 +106,7 @@ def test_lad_status_says_which_nodes_extract(lad: Lad, tmp_path: Path) -> None:
         "extracting: 2 nodes, 3 processes at work, 1 not there, 3 videos in flight, 812.2 clips/s, "
         "about 2 h 01 min left\n  n1: 2 at work: yard/1, yard/3\n  n2: 1 at work: gate\n"
     ) in out
+    with open_manifest(tmp_path):
+        write_json(tmp_path / FLEET, fleet | {"at": time.time() - 100})
+        assert "extracting" not in lad("status", "--work", str(tmp_path))[1], "that run was killed"
     assert "extracting" not in lad("status", "--work", str(tmp_path))[1], "nobody works there any more"
