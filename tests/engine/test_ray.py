@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from helpers.elsewhere import (
     extract_alone,
     features,
     left_behind,
-    two_nodes,
     wait_for,
     write_videos,
 )
@@ -33,18 +32,6 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 pytest.importorskip("ray", reason="NO RAY: --engine ray is not tested: pip install 'lad-video[ray]'")
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def nodes_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the nodes look for weights; it is empty, and not the driver's."""
-    return tmp_path_factory.mktemp("nodes_cache")
-
-
-@pytest.fixture(scope="module")
-def cluster(nodes_cache: Path) -> Iterator[Any]:
-    with two_nodes(nodes_cache) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from helpers.elsewhere import (
     left_behind,
     results,
     scoring,
-    two_nodes,
     wait_for,
     write_scoring,
 )
@@ -31,17 +29,6 @@ pytest.importorskip("ray", reason="NO RAY: --engine ray is not tested: pip insta
 
 pytestmark = pytest.mark.slow
 CLIPS = 6000  # of the longest video, so that all of them take some seconds
-
-
-@pytest.fixture(scope="module")
-def nodes_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("nodes_cache")
-
-
-@pytest.fixture(scope="module")
-def cluster(nodes_cache: Path) -> Iterator[Any]:
-    with two_nodes(nodes_cache) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -105,17 +105,24 @@ def test_pictures_are_the_frames(name: str, tmp_path: Path, make_video: MakeVide
     assert lazy.info == info
 
 
+@pytest.fixture
+def converted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One for each frame that PyAV has converted to RGB."""
+    counted: list[int] = []
+    upright = read_pyav._upright
+    monkeypatch.setattr(read_pyav, "_upright", lambda *frame: counted.append(1) or upright(*frame))
+    return counted
+
+
 @pytest.mark.parametrize("rate", [None, 12.5, 25, 40])
 @pytest.mark.parametrize("rotation", [0, 90])
 def test_pictures_are_converted_when_they_are_looked_at(
-    rate: float | None, rotation: int, tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+    rate: float | None, rotation: int, tmp_path: Path, make_video: MakeVideo, converted: list[int]
 ) -> None:
     path = make_video(tmp_path / "video.mp4", 40, size=(128, 96), rotation=rotation)
     reader = open_reader(path)
     expected = list(resample(read_frames(reader), reader.info, rate))
-    converted: list[int] = []
-    upright = read_pyav._upright
-    monkeypatch.setattr(read_pyav, "_upright", lambda *frame: converted.append(1) or upright(*frame))
+    converted.clear()
     lazy = open_reader(path, lazy=True)
     pictures = list(resample(lazy, lazy.info, rate))
     assert len(pictures) == len(expected)
@@ -127,12 +134,9 @@ def test_pictures_are_converted_when_they_are_looked_at(
 
 
 def test_a_job_that_goes_on_converts_no_frame_of_the_clips_that_it_skips(
-    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch, converted: list[int]
 ) -> None:
     path = make_video(tmp_path / "video.mp4", 160)
-    converted: list[int] = []
-    upright = read_pyav._upright
-    monkeypatch.setattr(read_pyav, "_upright", lambda *frame: converted.append(1) or upright(*frame))
     sent: list[object] = []
     monkeypatch.setattr(worker, "send", lambda _pipe, message: sent.append(message))
     no_pipe: Any = None
@@ -152,11 +156,9 @@ def test_where_half_of_the_frames_are_left_out_no_reader_converts_them(
     tmp_path: Path,
     make_video: MakeVideo,
     monkeypatch: pytest.MonkeyPatch,
+    converted: list[int],
 ) -> None:
     path = make_video(tmp_path / "video.mp4", 100)
-    converted: list[int] = []
-    upright = read_pyav._upright
-    monkeypatch.setattr(read_pyav, "_upright", lambda *frame: converted.append(1) or upright(*frame))
     sent: list[Any] = []
     monkeypatch.setattr(worker, "send", lambda _pipe, message: sent.append(message))
     no_pipe: Any = None

@@ -1,153 +1,34 @@
-"""Features and checkpoints of somebody else, through the commands: used where they lie, checked, never recomputed."""
+"""Features of somebody else, through the commands: used where they lie, checked, never recomputed."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import pickle
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.given import (
+    CLASSES,
+    TRAINED,
+    VIDEOS,
+    attempts,
+    benchmark,
+    change_rows,
+    checkpoint,
+    dataset,
+    feature_file,
+    features,
+    plain,
+    prepared,
+    scores,
+    stamps,
+    write_layout,
+)
 from helpers.work import BEST, items, same_tensors, tensors
-
-from lad.datasets import BENCHMARKS
-from lad.models.aed import AED
-
-CLASSES = BENCHMARKS["lad2000"].classes
-
-# video: frames, events, index of its class (Crash, Falling), split
-VIDEOS = {
-    "crash_1": (90, [(20, 50)], 0, "train"),
-    "crash_2": (64, [(0, 30)], 0, "train"),
-    "crash_3": (100, [], 0, "train"),
-    "fall_1": (80, [(40, 80)], 5, "train"),
-    "fall_2": (33, [], 5, "train"),
-    "fall_3": (70, [], 5, "train"),
-    "crash_4": (96, [(48, 80)], 0, "test"),
-    "fall_4": (50, [], 5, "test"),
-}
-TRAINED = [name for name, (*_, split) in VIDEOS.items() if split == "train"]
-CONFIG = """
-extract: {streams: [rgb, flow]}
-train:
-  window: 2
-  hidden: 4
-  abnormal_windows: 2
-  normal_windows: 2
-  learning_rate: 1.0e-3
-  steps: 4
-  evaluate_every: 2
-  val_fraction: 0.34
-threads: 1
-"""
-
-
-def features(video: str, stream: str) -> np.ndarray:
-    """`(clips, 1024)` float32 that float16 holds exactly."""
-    frames = VIDEOS[video][0]
-    rng = np.random.default_rng([len(stream), *video.encode()])
-    return (rng.integers(-64, 64, (-(-frames // 16), 1024)) / 8).astype(np.float32)
-
-
-def plain(array: np.ndarray) -> np.ndarray:
-    return array
-
-
-def write_layout(root: Path, change: Callable[[np.ndarray], np.ndarray] = plain, *, combine: bool = False) -> Path:
-    """`root/LAD2000` as the authors' code keeps it, every feature array changed by `change`."""
-    base = root / "LAD2000"
-    (base / "GT").mkdir(parents=True)
-    frame_labels = {}
-    for video, (frames, events, _, _) in VIDEOS.items():
-        frame_labels[video] = np.zeros((1, frames))
-        for start, end in events:
-            frame_labels[video][0, start:end] = 1
-        streams = {stream: features(video, stream) for stream in ("rgb", "flow")}
-        if combine:
-            streams = {"combine": np.hstack([streams["rgb"], streams["flow"]])}
-        for stream, array in streams.items():
-            path = base / "features_video" / "i3d" / stream / video / "feature.npy"
-            path.parent.mkdir(parents=True)
-            np.save(path, change(array))
-    labels = {video: index for video, (_, _, index, _) in VIDEOS.items()}
-    (base / "GT/frame_label_IET.pickle").write_bytes(pickle.dumps(frame_labels))
-    (base / "GT/video_label_IET.pickle").write_bytes(pickle.dumps(labels))
-    for name in ("train", "test"):
-        lines = [f"{video}\n" for video, (*_, split) in VIDEOS.items() if split == name]
-        (base / f"{name}_split.txt").write_text("".join(lines))
-    (root / "given.yaml").write_text(CONFIG)
-    return root
-
-
-def feature_file(root: Path, video: str, stream: str = "rgb") -> Path:
-    return root / "LAD2000" / "features_video" / "i3d" / stream / video / "feature.npy"
-
-
-@pytest.fixture
-def root(tmp_path) -> Path:
-    return write_layout(tmp_path / "data")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch) -> Path:
-    """No weights are here, and none may be fetched."""
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    monkeypatch.setenv("LAD_CACHE", str(folder))
-
-    def fetch(name: str, **_: object) -> None:
-        pytest.fail(f"the weights {name} are fetched")
-
-    monkeypatch.setattr("lad.models.weights.fetch", fetch)
-    return folder
-
-
-def benchmark(root: Path, work: Path, *overrides: str) -> list[str]:
-    settings = ["data.benchmark=lad2000", "data.layout=released", *overrides]
-    words = [word for setting in settings for word in ("-o", setting)]
-    return ["-c", str(root / "given.yaml"), "--data", str(root), "--work", str(work), *words]
-
-
-def prepared(lad, root: Path, *more: str) -> Path:
-    """The dataset.csv that `lad prepare` makes of the layout."""
-    out = root / "dataset.csv"
-    status, _, err = lad("prepare", "lad2000", "--layout", "released", "--root", str(root), "--out", str(out), *more)
-    assert status == 0, err
-    return out
-
-
-def dataset(root: Path, work: Path, *overrides: str) -> list[str]:
-    words = [word for setting in overrides for word in ("-o", setting)]
-    config = ["-c", str(root / "given.yaml"), "-o", f"data.dataset={root / 'dataset.csv'}", "--data", str(root)]
-    return [*config, "--work", str(work), *words]
-
-
-def change_rows(root: Path, **columns: Callable[[dict[str, str]], str]) -> None:
-    """Change columns of the dataset.csv."""
-    with (root / "dataset.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    rows = [{**row, **{name: value(row) for name, value in columns.items()}} for row in rows]
-    with (root / "dataset.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def stamps(folder: Path) -> dict[Path, int]:
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-
-
-def attempts(work: Path, stage: str) -> dict[str, tuple[int, float | None]]:
-    return {item: (row.attempt, row.started) for item, row in items(work, stage).items()}
-
-
-def scores(work: Path, video: str) -> np.ndarray:
-    return np.loadtxt(work / "scores" / f"{video}.csv", delimiter=",", skiprows=1)[:, 2]
 
 
 @pytest.mark.parametrize("way", ["benchmark", "dataset"])
@@ -408,157 +289,6 @@ def test_the_form_of_the_files_does_not_move_the_results(lad, tmp_path):
     assert not same_tensors(tensors(tmp_path / "streams" / BEST), moved), "or the comparison would prove nothing"
 
 
-TEN_CROPS = np.repeat(np.array([1, -1, 0.5], np.float32), [4, 3, 3])[:, None, None]
-
-
-def test_features_of_several_crops_train_and_their_scores_are_the_mean(lad, root, tmp_path):
-    shutil.rmtree(root)
-    write_layout(root, lambda array: array * TEN_CROPS)
-    status, out, err = lad("train", *benchmark(root, tmp_path / "crops"))
-    assert status == 0, out + err
-    content = torch.load(tmp_path / "crops/checkpoints/best.pt", weights_only=True)
-    content["calibration"] = {"slope": 1.0, "offset": 0.0}  # it would come after the mean, and is no straight line
-    torch.save(content, tmp_path / "plain.pt")
-    plain = ("--checkpoint", str(tmp_path / "plain.pt"))
-    assert lad("score", *benchmark(root, tmp_path / "crops"), *plain)[0] == 0
-    found = scores(tmp_path / "crops", "crash_1")
-    each = []
-    for number, factor in enumerate((1, -1, 0.5)):
-        alone = write_layout(tmp_path / f"crop{number}", lambda array, factor=factor: array * np.float32(factor))
-        work = tmp_path / f"crop{number}" / "work"
-        assert lad("score", *benchmark(alone, work), *plain)[0] == 0
-        each.append(scores(work, "crash_1"))
-    assert np.ptp(each, axis=0).max() > 1e-5, "or the mean would prove nothing"
-    np.testing.assert_allclose(found, np.average(each, axis=0, weights=[4, 3, 3]), atol=1e-6)
-
-
-def turned(array: np.ndarray) -> np.ndarray:
-    """As RTFM's extractors write ten crops: `(clips, crops, dim)`."""
-    return (array * TEN_CROPS).transpose(1, 0, 2)
-
-
-def test_crops_that_come_second_are_turned_and_said_once_or_named(lad, root, tmp_path):
-    shutil.rmtree(root)
-    write_layout(root, lambda array: array * TEN_CROPS)
-    status, out, err = lad("train", *benchmark(root, tmp_path / "ours"))
-    assert status == 0 and "features are read as" not in err, out + err
-    shutil.rmtree(root)
-    write_layout(root, turned)
-    for name, asked in {"auto": (), "named": ("data.npy_layout=clips, crops,dim",)}.items():
-        status, out, err = lad("train", *benchmark(root, tmp_path / name, *asked))
-        assert status == 0, out + err
-        said = [line for line in err.splitlines() if "features are read as" in line]
-        assert len(said) == (not asked)
-        assert all("are read as clips,crops,dim (" in line and "6 is no number of crops" in line for line in said)
-        assert same_tensors(tensors(tmp_path / name / BEST), tensors(tmp_path / "ours" / BEST))
-    status, _, err = lad("train", *benchmark(root, tmp_path / "wrong", "data.npy_layout=crops,clips,dim"))
-    assert status == 2 and "(6, 10, 1024) as crops,clips,dim has 6 crops: there can be 1, 5 or 10" in err
-
-
-@pytest.mark.parametrize("first", ["feature__0.npy", "feature.npy"])
-def test_crops_may_be_files_of_their_own(lad, root, tmp_path, first):
-    shutil.rmtree(root)
-    write_layout(root, lambda array: array * TEN_CROPS)
-    for number, change in enumerate((lambda row: row["path"], apart(root, first))):
-        prepared(lad, root, *(["--force"] if number else []))
-        change_rows(root, path=change)
-        for command in ("train", "score"):
-            status, out, err = lad(command, *dataset(root, tmp_path / f"{number}"))
-            assert status == 0, out + err
-    assert same_tensors(tensors(tmp_path / "0" / BEST), tensors(tmp_path / "1" / BEST))
-    np.testing.assert_array_equal(scores(tmp_path / "0", "crash_4"), scores(tmp_path / "1", "crash_4"))
-
-
-def apart(root: Path, first: str) -> Callable[[dict[str, str]], str]:
-    """What becomes of a path when each crop is written into a file of its own, the first one so called."""
-
-    def write(row: dict[str, str]) -> str:
-        for stream in ("rgb", "flow"):
-            path = root / row["path"].replace("{stream}", stream)
-            for crop, array in enumerate(np.load(path)):
-                np.save(path.with_name(f"feature__{crop}.npy" if crop else first), array)
-            if first != path.name:
-                path.unlink()
-        return row["path"].replace("feature.npy", "feature__{crop}.npy")
-
-    return write
-
-
-@pytest.mark.parametrize(
-    ("shapes", "reason"),
-    [
-        ([(6, 128)] * 4, "a__{crop}.npy: 4 files of crops are there, and there can be 1, 5 or 10"),
-        ([*[(6, 128)] * 4, (5, 128)], "a__4.npy: (5, 128) does not go with"),
-        ([(5, 6, 128)] * 5, "a__0.npy: holds 5 crops, and others are in files of their own"),
-        ([], "a__0.npy: cannot be read: No such file"),
-    ],
-)
-def test_files_of_crops_that_do_not_fit_are_refused_in_one_line(lad, tmp_path, shapes, reason):
-    for crop, shape in enumerate(shapes):
-        np.save(tmp_path / f"a__{crop}.npy", np.zeros(shape, np.float32))
-    (tmp_path / "dataset.csv").write_text("video,path\na,a__{crop}.npy\n")
-    words = ["-o", "data.dataset=dataset.csv", "-o", "extract.backbone=tiny", "-o", "extract.streams=[rgb]"]
-    status, out, err = lad("extract", "--data", str(tmp_path), "--work", str(tmp_path / "work"), *words)
-    assert status in (1, 2) and reason in out + err, out + err
-
-
-@pytest.mark.parametrize(
-    ("shape", "frames", "reason"),
-    [
-        ((10, 10, 128), "160", "is 10 crops of 10 clips, or 10 clips of 10 crops: set data.npy_layout"),
-        ((5, 10, 128), "", "is 5 crops of 10 clips, or 5 clips of 10 crops: set data.npy_layout"),
-        ((3, 6, 128), "", "neither 3 nor 6 is a number of crops, which is 1, 5 or 10"),
-        ((128, 6), "", "6 numbers a clip, tiny rgb has 128: its axes are (128, 6): say which is which"),
-        ((10, 128, 6), "", "its axes are (10, 128, 6): say which is which with data.npy_layout"),
-    ],
-)
-def test_axes_that_cannot_be_told_apart_are_refused_in_one_line(lad, tmp_path, shape, frames, reason):
-    status, out = extracted(lad, tmp_path, np.zeros(shape, np.float32), frames)
-    said = out.splitlines()[-1]
-    assert status in (1, 2) and reason in said and str(tmp_path / "a.npy") in said
-
-
-@pytest.mark.parametrize(
-    ("shape", "frames", "asked", "read"),
-    [
-        ((6, 10, 128), "", "auto", 96),
-        ((6, 10, 128), "96", "clips,crops,dim", 96),
-        ((5, 10, 128), "160", "auto", 160),
-        ((5, 10, 128), "80", "auto", 80),
-        ((10, 10, 128), "", "clips,crops,dim", 160),
-        ((128, 6), "", "dim,clips", 96),
-        ((10, 128, 6), "", "crops,dim,clips", 96),
-        ((1, 1, 128), "", "auto", 16),
-        ((7, 128), "", "clips,crops,dim", 112),
-    ],
-)
-def test_axes_are_read_as_named_or_as_the_only_way_that_gives_crops(lad, tmp_path, shape, frames, asked, read):
-    status, out = extracted(lad, tmp_path, np.zeros(shape, np.float32), frames, f"data.npy_layout={asked}")
-    assert status == 0, out
-    assert items(tmp_path / "work", "extract")["given/a"].info["frames"] == read
-
-
-def extracted(lad, folder: Path, array: np.ndarray, frames: str, *overrides: str) -> tuple[int, str]:
-    np.save(folder / "a.npy", array)
-    (folder / "dataset.csv").write_text(f"video,path,n_frames\na,a.npy,{frames}\n")
-    settings = ["extract.backbone=tiny", f"data.dataset={folder / 'dataset.csv'}", *overrides]
-    words = [word for setting in settings for word in ("-o", setting)]
-    status, out, err = lad("extract", "--work", str(folder / "work"), *words)
-    return status, out + err
-
-
-def test_ten_crops_as_rtfm_writes_them_are_not_taken_for_clips(lad, tmp_path, shared_cases):
-    status, out = extracted(lad, tmp_path, np.load(shared_cases / "ten_crops_last.npy"), "")
-    assert status == 0 and "read as clips,crops,dim" in out and "6 is no number of crops" in out
-    assert items(tmp_path / "work", "extract")["given/a"].info["frames"] == 96
-
-
-@pytest.mark.parametrize("asked", ["clips", "clips,clips,dim", "dim,time", "crops,clips,dim,dim"])
-def test_a_layout_of_other_axes_is_refused(lad, tmp_path, asked):
-    status, out = extracted(lad, tmp_path, np.zeros((6, 128), np.float32), "", f"data.npy_layout={asked}")
-    assert status == 2 and "name each axis once" in out
-
-
 def test_features_of_another_length_are_refused_before_any_is_read_whole(lad, root, tmp_path, monkeypatch):
     monkeypatch.setattr("lad.pipeline.run.stages", lambda: pytest.fail("a stage begins"))
     status, _, err = lad("run", *benchmark(root, tmp_path / "work", "extract.backbone=tiny"))
@@ -603,107 +333,3 @@ def test_without_a_count_of_frames_the_clips_are_counted(lad, root, tmp_path):
     status, out, err = lad("score", *dataset(root, tmp_path / "work"), "--checkpoint", str(checkpoint(tmp_path)))
     assert status == 0, out + err
     assert len(scores(tmp_path / "work", "crash_1")) == 96 and len(scores(tmp_path / "work", "fall_2")) == 48
-
-
-def checkpoint(folder: Path, *, dim: int = 2048, classes: int = 14, window: int = 5) -> Path:
-    """A state dict as the authors' training code writes it."""
-    torch.manual_seed(0)
-    state = AED(feature_dim=dim, classes=classes, window=window, layers=2, hidden=4).state_dict()
-    released = {key: value for key, value in state.items() if not key.startswith("feature_")}
-    torch.save(released, folder / "iter_6000.pkl")
-    return folder / "iter_6000.pkl"
-
-
-def header(path: Path) -> list[str]:
-    with path.open(encoding="utf-8") as file:
-        return next(csv.reader(file))[3:]
-
-
-def test_a_feature_file_is_scored_as_it_is_without_a_configuration(lad, root, tmp_path):
-    work = tmp_path / "work"
-    assert lad("train", *benchmark(root, tmp_path / "trained"))[0] == 0
-    video = tmp_path / "some.npy"
-    np.save(video, np.hstack([features("crash_1", "rgb"), features("crash_1", "flow")]))
-    best = str(tmp_path / "trained/checkpoints/best.pt")
-    status, out, err = lad("score", "--checkpoint", best, str(video), "--work", str(work), "--json")
-    assert status == 0, out + err
-    data = json.loads(out)
-    ((name, info),) = data["scores"].items()
-    assert info["frames"] == 96 and info["seconds"] == 96 / 25
-    assert not (work / "features").exists()
-    assert lad("score", *benchmark(root, tmp_path / "trained"))[0] == 0
-    np.testing.assert_array_equal(scores(work, name)[:90], scores(tmp_path / "trained", "crash_1"))
-    np.save(video, features("crash_1", "rgb"))
-    status, _, err = lad("score", "--checkpoint", best, str(video), "--work", str(work))
-    assert status == 2 and f"{video}: 1024 numbers a clip, i3d rgb + flow has 2048" in err
-
-
-@pytest.mark.parametrize(("dim", "streams"), [(2048, "[rgb, flow]"), (1024, "[rgb]")])
-@pytest.mark.parametrize("classes", [14, 3])
-def test_a_released_checkpoint_needs_no_configuration(lad, root, tmp_path, dim, streams, classes):
-    path = checkpoint(tmp_path, dim=dim, classes=classes, window=3)
-    video = tmp_path / "some.npy"
-    np.save(video, np.resize(features("crash_1", "rgb"), (6, dim)))
-    work = tmp_path / "work"
-    status, out, err = lad("score", "--checkpoint", str(path), str(video), "--work", str(work), "--json")
-    assert status == 0, out + err
-    ((name, info),) = json.loads(out)["scores"].items()
-    expected = list(CLASSES) if classes == 14 else [f"class_{number}" for number in range(3)]
-    assert header(work / "scores" / f"{name}.csv") == expected == list(info["votes"])
-    assert sum(info["votes"].values()) == 4, "windows of 3 among 6 clips"
-    made = (work / "config.yaml").read_text()
-    assert "preset: wan2021" in made and "window: 3" in made and ("- flow" in made) == (streams != "[rgb]")
-
-
-def test_a_released_checkpoint_of_other_features_asks_for_a_configuration(lad, root, tmp_path, monkeypatch):
-    path = checkpoint(tmp_path, dim=512)
-    np.save(tmp_path / "some.npy", np.ones((4, 512), np.float32))
-    words = ["score", "--checkpoint", str(path), str(tmp_path / "some.npy"), "--work", str(tmp_path / "work")]
-    status, _, err = lad(*words)
-    assert status == 2 and len(err.splitlines()) == 1
-    assert str(path) in err and "512 numbers a clip" in err and "-c CONFIG" in err
-    monkeypatch.setattr("lad.pipeline.run.stages", lambda: pytest.fail("a stage begins"))
-    status, _, err = lad("score", "--checkpoint", str(path), *benchmark(root, tmp_path / "work"))
-    assert status == 2 and err.splitlines()[-1] == (
-        f"error: {path}: made for features of 512 numbers a clip, these have 2048 (rgb + flow)"
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("configured", [False, True], ids=["bare", "config"])
-def test_a_released_checkpoint_is_evaluated(lad, root, tmp_path, configured):
-    path, work = checkpoint(tmp_path), tmp_path / "work"
-    words = benchmark(root, work)
-    status, out, err = lad("evaluate", "--checkpoint", str(path), *(words if configured else words[2:]))
-    assert status == 0, out + err
-    metrics = json.loads((work / "metrics.json").read_text())
-    assert metrics["frames"] == 146 and metrics["accuracy_video"] is not None
-    assert header(work / "scores/crash_4.csv") == list(CLASSES)
-    preset = "kinetics" if configured else "wan2021"
-    assert f"preset: {preset}" in (work / "config.yaml").read_text()
-
-
-@pytest.mark.slow
-def test_the_real_released_checkpoint_scores_features_and_videos(lad, root, tmp_path, shared_data, make_video):
-    path, work = str(shared_data / "golden" / "aed_t_iter_1.pkl"), tmp_path / "work"
-    words = benchmark(root, work)[2:]
-    status, out, err = lad("evaluate", "--checkpoint", path, *words)
-    assert status == 0, out + err
-    assert json.loads((work / "metrics.json").read_text())["frames"] == 146
-    bare = scores(work, "crash_4")
-    assert header(work / "scores/crash_4.csv") == list(CLASSES)
-    status, out, err = lad("score", "--checkpoint", path, *benchmark(root, tmp_path / "configured"))
-    assert status == 0, out + err
-    np.testing.assert_array_equal(scores(tmp_path / "configured", "crash_4"), bare)
-
-    video = make_video(tmp_path / "street.mp4", 20)
-    settings = ["extract.flow=dis", "extract.weights={rgb: random, flow: random}"]
-    quick = [word for setting in settings for word in ("-o", setting)]
-    work = tmp_path / "video"
-    status, out, err = lad("score", "--checkpoint", path, str(video), *quick, "--work", str(work), "--json")
-    assert status == 0, out + err
-    ((name, info),) = json.loads(out)["scores"].items()
-    assert info["frames"] == 20 and list(info["votes"]) == list(CLASSES) and sum(info["votes"].values()) == 1
-    for stream in ("rgb", "flow"):
-        assert np.load(work / "features" / stream / f"{name}.npy").shape == (2, 1024)
-    assert "preset: wan2021" in (work / "config.yaml").read_text()
