@@ -41,8 +41,9 @@ class ExtractConfig(Section):
     layers: list[str] = Field(
         default=[],
         description=(
-            "beside the streams, blocks that I3D passes on the way, such as `Mixed_3c`: of each, mean and deviation "
-            "over a clip's time, in an array of its own; `Mixed_3b`, `3c`, `4b` to `4f`, `5b`, `5c`"
+            "beside the streams, each in an array of its own: `moving`, I3D's features of the parts of the picture in "
+            "which something moves; or blocks that it passes on the way, of each the mean and deviation over a clip's "
+            "time: `Mixed_3b`, `3c`, `4b` to `4f`, `5b`, `5c`"
         ),
     )
     weights: dict[Stream, str] = Field(

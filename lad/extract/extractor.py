@@ -37,7 +37,7 @@ class FeatureExtractor:
             makes of them.
         dtype: of weights and activations, see `runtime.choose_dtype`.
         threads: of a CPU, each with a piece of its own. They do not move features.
-        layers: blocks of the network, whose mean and deviation over a clip's time are features of their own.
+        layers: what else the networks give of a clip, see `i3d.ClipPooling`; features of their own.
         ranges: for `int8` alone: stream -> how large its network's activations become. One that is not named runs in
             float32.
 
@@ -61,7 +61,7 @@ class FeatureExtractor:
     ) -> None:
         if crops not in CROPS:
             raise ValueError(f"{crops} crops; choose from {CROPS}")
-        self.layers = {layer: 2 * BACKBONES[backbone].layers[layer] for layer in layers}  # how many numbers each has
+        self.layers = {layer: BACKBONES[backbone].layers[layer] for layer in layers}  # how many numbers each has
         for network in networks.values() if layers else ():
             network.layers = tuple(layers)  # type: ignore[assignment]  # torch takes what is set for one of its own
         self.crops, self.context, self.dtype = crops, context, dtype

@@ -48,7 +48,7 @@ class FeatureRecipe:
         dtype: the precision that the networks run in.
         device: `cpu`, `cuda` or `cuda:<index>`.
         threads: of the networks on a CPU. No feature depends on them.
-        layers: blocks of the networks, whose mean and deviation over time are features of their own.
+        layers: what else the networks give of a clip, see `i3d.ClipPooling`; features of their own.
     """
 
     clips: ClipSpec
@@ -149,11 +149,11 @@ class FeatureRecipe:
 
 
 def stream_dim(backbone: str, stream: str) -> int:
-    """How many numbers the features of a stream have for a clip; of a layer, its mean and deviation."""
+    """How many numbers the features of a stream have for a clip."""
     if stream == motion.MOTION:
         return motion.DIM
     layer = stream.partition(".")[2]
-    return 2 * BACKBONES[backbone].layers[layer] if layer else BACKBONES[backbone].feature_dim
+    return BACKBONES[backbone].layers[layer] if layer else BACKBONES[backbone].feature_dim
 
 
 def configured_streams(extract: ExtractConfig) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ returns one vector for each clip, `(pieces * k, dim)` float32.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -53,6 +54,11 @@ MIXED_CHANNELS = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
+
+# The name, among the layers, of the last block's mean over the picture in which a cell counts as much as moves in it.
+MOVING = "moving"
+MOVING_SQUARE = 8  # pixels: in squares of that side the noise of a camera is small beside what moves
+LEAST_MOVED = 1e-6  # of the brightness from black to white, 2: far less than noise
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -193,7 +199,8 @@ class ClipPooling(nn.Module):
         net: the network, whose last one of `blocks` is its head.
 
     Attributes:
-        layers: Inception blocks by name, whose `over_time` stands behind that in every row, in this order.
+        layers: what stands behind that in every row, in this order: the `over_time` of Inception blocks by name, or
+            the output as `MOVING` has it.
     """
 
     layers: tuple[str, ...] = ()
@@ -203,15 +210,41 @@ class ClipPooling(nn.Module):
         self.net: Any = net  # torch's types do not know that it has `blocks`
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        frames = x.shape[2]
+        pieces, frames = x, x.shape[2]
         passed: dict[str, torch.Tensor] = {}
-        wanted = {INCEPTION_BLOCKS.index(layer): layer for layer in self.layers}
+        wanted = {INCEPTION_BLOCKS.index(layer): layer for layer in self.layers if layer != MOVING}
         for number, block in enumerate(list(self.net.blocks)[:-1]):
             x = block(x)
             if number in wanted:
                 passed[wanted[number]] = over_time(by_clip(x, frames).mean(dim=(3, 4), dtype=torch.float32).mT)
         pooled = by_clip(x, frames).mean(dim=(2, 3, 4))
+        if MOVING in self.layers:
+            shares = where_it_moves(pieces, x.shape[3:])[:, None, None]
+            passed[MOVING] = by_clip((x * shares).sum(dim=(3, 4), dtype=torch.float32), frames).mean(dim=2)
         return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1) if self.layers else pooled
+
+
+def where_it_moves(pieces: torch.Tensor, cells: Sequence[int]) -> torch.Tensor:
+    """How much of all movement in a piece of video is in each cell of the picture.
+
+    Of rgb, movement is how much the brightness of squares of 8 x 8 pixels changes from frame to frame; of flow, its
+    length. Where nothing moves at all, all cells have the same share.
+
+    Args:
+        pieces: `(pieces, channels, frames, height, width)`, as they enter the network: 3 channels of rgb, 2 of flow.
+        cells: rows and columns of the network's output.
+
+    Returns:
+        `(pieces, rows, columns)` float32, the sum over the cells of a piece is 1.
+    """
+    if pieces.shape[1] == 2:
+        moved = pieces.float().norm(dim=1).mean(dim=1)
+    else:
+        grey = pieces.mean(dim=1, dtype=torch.float32)
+        squares = F.avg_pool2d(grey, MOVING_SQUARE, ceil_mode=True, count_include_pad=False)
+        moved = squares.diff(dim=1).abs().mean(dim=1)
+    shares = F.adaptive_avg_pool2d(moved, tuple(cells)) + LEAST_MOVED
+    return shares / shares.sum(dim=(1, 2), keepdim=True)
 
 
 def over_time(maps: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ class Backbone:
         feature_dim: length of a feature vector of one stream.
         streams: the streams that it has a network for.
         rgb_mean, rgb_std: rgb pixels in [0,1] enter as `(pixel - mean) / std`.
-        layers: block on the way to the feature vector -> its channels; each gives twice as many numbers a clip.
+        layers: what else the network gives on the way to the feature vector -> how many numbers of a clip.
     """
 
     build: Callable[[int], nn.Module]
@@ -77,17 +77,19 @@ def _tiny(input_channels: int) -> nn.Module:
     return TinyNet(input_channels)
 
 
-# The sums of the branches in `lad.models.i3d.MIXED_CHANNELS`, known here without torch.
+# Twice the sums of the branches in `lad.models.i3d.MIXED_CHANNELS`, and once what is `MOVING` there, known here without
+# torch.
 INCEPTION_LAYERS = {
-    "Mixed_3b": 256,
-    "Mixed_3c": 480,
-    "Mixed_4b": 512,
-    "Mixed_4c": 512,
-    "Mixed_4d": 512,
-    "Mixed_4e": 528,
-    "Mixed_4f": 832,
-    "Mixed_5b": 832,
-    "Mixed_5c": 1024,
+    "Mixed_3b": 512,
+    "Mixed_3c": 960,
+    "Mixed_4b": 1024,
+    "Mixed_4c": 1024,
+    "Mixed_4d": 1024,
+    "Mixed_4e": 1056,
+    "Mixed_4f": 1664,
+    "Mixed_5b": 1664,
+    "Mixed_5c": 2048,
+    "moving": 1024,
 }
 
 BACKBONES: dict[str, Backbone] = {

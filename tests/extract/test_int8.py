@@ -83,7 +83,7 @@ def test_frames_of_any_shape_several_clips_as_one_and_layers(
     exact: None, real_weights: str, real_clips: np.ndarray
 ) -> None:
     clips = np.ascontiguousarray(real_clips[:, :, 20:161, :183])
-    options = {"context": "batch", "layers": ["Mixed_3c", "Mixed_4f"]}
+    options = {"context": "batch", "layers": ["Mixed_3c", "Mixed_4f", "moving"]}
     found, expected = (extractor("rgb", dtype, **options).by_layer("rgb", clips) for dtype in ("int8", "float32"))
     assert {name: rows.shape for name, rows in found.items()} == {name: rows.shape for name, rows in expected.items()}
     for name, rows in found.items():

@@ -19,7 +19,17 @@ from torch import nn
 
 from lad.clip import CLIP_FRAMES
 from lad.models.cpu.winograd import FRAMES, Convolution3x3x3, Convolution7x7x7
-from lad.models.i3d import INCEPTION_BLOCKS, ClipPooling, ConvUnit, MaxPoolSame, Mixed, over_time, same_padding
+from lad.models.i3d import (
+    INCEPTION_BLOCKS,
+    MOVING,
+    ClipPooling,
+    ConvUnit,
+    MaxPoolSame,
+    Mixed,
+    over_time,
+    same_padding,
+    where_it_moves,
+)
 
 # `tile` and `span` of the 3x3x3 convolutions in Mixed_3*, Mixed_4* and Mixed_5*. Frames of 224x224 have maps of 28x28,
 # 14x14 and 7x7 there. Smaller maps share the reading of a kernel among fewer tiles, and smaller tiles have smaller
@@ -169,6 +179,9 @@ class FastInception(nn.Module):
                 passed[name] = over_time(maps.mean(dim=(1, 2)).unflatten(0, (clips, -1)))
         by_clip = maps.unflatten(0, (clips, -1))  # (k, frames of a clip, rows, columns, 1024)
         pooled = by_clip.mean(dim=(1, 2, 3))
+        if MOVING in self.layers:
+            (shares,) = where_it_moves(piece.permute(3, 0, 1, 2)[None], maps.shape[1:3])
+            passed[MOVING] = (by_clip * shares[..., None]).sum(dim=(2, 3)).mean(dim=1)
         return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1) if self.layers else pooled
 
     def _up_to_conv_2b(self, piece: torch.Tensor) -> torch.Tensor:

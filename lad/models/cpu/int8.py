@@ -26,7 +26,17 @@ from torch import nn
 from lad.clip import CLIP_FRAMES
 from lad.errors import LadError
 from lad.models.cpu.inception import max_pool_same, parameters, pool_neighbours
-from lad.models.i3d import INCEPTION_BLOCKS, ClipPooling, ConvUnit, MaxPoolSame, Mixed, over_time, same_padding
+from lad.models.i3d import (
+    INCEPTION_BLOCKS,
+    MOVING,
+    ClipPooling,
+    ConvUnit,
+    MaxPoolSame,
+    Mixed,
+    over_time,
+    same_padding,
+    where_it_moves,
+)
 
 # What an activation of each channel hardly ever exceeds, by the name of its `ConvUnit` in the network.
 Ranges = Mapping[str, torch.Tensor]
@@ -266,12 +276,16 @@ class Int8Inception(nn.Module):
             if name in self.layers:
                 passed[name] = over_time(self._by_time(maps, name, len(piece)))
         pooled = self._by_time(maps, LAST, len(piece)).mean(dim=1)
+        if MOVING in self.layers:
+            (shares,) = where_it_moves(piece.permute(3, 0, 1, 2)[None], maps.shape[1:3])
+            passed[MOVING] = self._by_time(maps, LAST, len(piece), shares).mean(dim=1)
         return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1)
 
-    def _by_time(self, maps: torch.Tensor, name: str, frames: int) -> torch.Tensor:
-        """A block's maps, averaged over space: `(k, time of a clip, channels)` float32."""
-        scale = self.scales[name]
-        means = maps.float().relu_().mean(dim=(1, 2)) * (scale.step * scale.share)
+    def _by_time(self, maps: torch.Tensor, name: str, frames: int, shares: torch.Tensor | None = None) -> torch.Tensor:
+        """A block's maps, averaged over space, by the cells' `shares`: `(k, time of a clip, channels)` float32."""
+        scale, real = self.scales[name], maps.float().relu_()
+        means = real.mean(dim=(1, 2)) if shares is None else (real * shares[..., None]).sum(dim=(1, 2))
+        means = means * (scale.step * scale.share)
         return means.unflatten(0, (frames // CLIP_FRAMES, -1))
 
 
