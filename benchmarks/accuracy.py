@@ -43,6 +43,7 @@ from lad.config import Config, load_config
 from lad.dataset import Video
 from lad.evaluation.metrics import roc_auc
 from lad.features.recipe import CODE_VERSION as EXTRACT_CODE
+from lad.features.recipe import configured_streams
 from lad.files import fingerprint, write_json
 from lad.memory import keep_freed
 from lad.pipeline.evaluate import CODE_VERSION as EVALUATE_CODE
@@ -177,7 +178,7 @@ def regression_split(work: Work, project: Project, strength: float) -> dict[str,
     """
 
     def features(video: Video) -> np.ndarray:
-        streams = project.config.extract.streams
+        streams = configured_streams(project.config.extract)
         return np.hstack([np.load(work.features(stream, video.id), allow_pickle=False) for stream in streams])
 
     def clip_labels(video: Video, clips: int) -> np.ndarray:

@@ -177,7 +177,7 @@ def describe(path: Path, trained: Checkpoint, validated: float, half: dict[str, 
             "backbone": extract["backbone"],
             "streams": extract["streams"],
             "weights": trained.weights,
-            **{key: extract[key] for key in ("preset", "rgb_short_side", "context", "batch_clips", "clip_stride")},
+            **{key: extract[key] for key in ("preset", "rgb_short_side", "context", "batch_clips", "clip_stride", "layers")},
         },
         threshold=trained.threshold,
         trained={

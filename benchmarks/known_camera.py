@@ -57,11 +57,12 @@ from lad.evaluation.bootstrap import Measured, interval, resampled
 from lad.evaluation.metrics import roc_auc
 from lad.evaluation.reliability import calibration_error, reliability
 from lad.extract.sampling import Timeline
+from lad.features.recipe import configured_streams
 from lad.features.video import ClipFeatures, VideoFeatures
 from lad.tables import markdown_table
 
 CLASSES = ["Falling", "Fighting"]
-STEPS = 40  # what cross-validation chooses on the training half
+STEPS = 120  # what cross-validation chooses on the training half
 DIVISIONS, PARTS = 3, 5
 SECONDS = (5.0, 15.0, 60.0)
 NOTHING, ALL = "nothing", "all footage"
@@ -108,12 +109,12 @@ class Clip:
 
 def load(data: Path, features: Path) -> list[Clip]:
     """The videos of a dataset.csv whose features lie in a work directory."""
-    clips = []
+    clips, streams = [], configured_streams(load_config(Path("surveillance"), []).extract)
     for video in read_dataset(data / "dataset.csv", data):
-        path, times = (features / "features" / kind / f"{video.id}.npy" for kind in ("rgb", "times"))
+        *paths, times = (features / "features" / kind / f"{video.id}.npy" for kind in (*streams, "times"))
         frames = len(np.load(times))
-        source = VideoFeatures([path], times, frames, video.fps or 25.0)
-        clips.append(Clip(video, source, np.load(path), video.frame_labels(frames)))
+        source = VideoFeatures(paths, times, frames, video.fps or 25.0)
+        clips.append(Clip(video, source, np.hstack([np.load(path) for path in paths]), video.frame_labels(frames)))
     return clips
 
 

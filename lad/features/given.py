@@ -133,9 +133,10 @@ def dim_misfit(files: Sequence[FeatureFile | CropFiles], backbone: str, streams:
     if (dims[0] if len(files) > 1 else wanted) in files[0].shape[:2]:
         stored = tuple(read_npy(files[0].path).shape)
         return f"{said}its axes are {stored}: say which is which with data.npy_layout, such as dim,clips"
+    layers = "set extract.layers to [] if it holds none, " if any("." in stream for stream in streams) else ""
     return (
-        f"{said}set extract.backbone and extract.streams to what it holds, or say {{stream}} in the dataset.csv's path "
-        "where each stream has a file"
+        f"{said}{layers}set extract.backbone and extract.streams to what it holds, or say {{stream}} in the "
+        "dataset.csv's path where each stream has a file"
     )
 
 
