@@ -17,7 +17,7 @@ How it is chosen, written before anything was measured: by cross-validation with
 of a shift only if the 95 % interval of its difference (bootstrap over the sources) is above 0. So is a shift in place
 of nothing, unless it does no harm to AUC and lowers the calibration error. Of equally good m the one in the middle is
 taken. Nothing is chosen by UR Fall or by the test half, and the test half is looked at once, whatever it says. (It was
-looked at twice: docs/results.md says why.)
+looked at three times: docs/results.md says why.)
 
 Forms, of which each has a number `m` of clips that count as much as knowing nothing (n clips count n / (n + m)):
 

@@ -26,6 +26,7 @@ ABNORMAL = slice(8, 30)
 # Networks and steps are small, and the crowd of what is missing is let be; everything else is as it is shipped.
 SMALL = [
     "extract.backbone=tiny",
+    "extract.layers=[]",  # it gives none
     "train.hidden=8",
     "train.steps=2",
     "train.evaluate_every=1",
