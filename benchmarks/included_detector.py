@@ -38,6 +38,7 @@ from lad.work.layout import Work
 from lad.work.manifest import read_manifest
 
 NEEDED = ("extract", "train", "score", "threads")  # sections of the configuration that scoring reads
+MADE = ("preset", "rgb_short_side", "context", "batch_clips", "clip_stride", "layers")  # how, of its features
 BY_SOURCE, BY_VIDEO = "bootstrap over the sources", "bootstrap over the videos"
 RECIPE, ITSELF = "the same recipe, trained on the training half", "the detector in this file"
 KNOWING = "with all other normal footage of each camera (2 to 10 seconds)"
@@ -177,7 +178,7 @@ def describe(path: Path, trained: Checkpoint, validated: float, half: dict[str, 
             "backbone": extract["backbone"],
             "streams": extract["streams"],
             "weights": trained.weights,
-            **{key: extract[key] for key in ("preset", "rgb_short_side", "context", "batch_clips", "clip_stride", "layers")},
+            **{key: extract[key] for key in MADE},
         },
         threshold=trained.threshold,
         trained={

@@ -260,7 +260,8 @@ def recipe_problems(extract: ExtractConfig) -> Iterator[str]:
     wrong = [line for layer in extract.layers for line in unknown("extract.layers", layer, backbone.layers)]
     if extract.layers and not backbone.layers:
         known = ", ".join(name for name, one in BACKBONES.items() if one.layers)
-        wrong = [f"extract.layers: {extract.backbone} gives none: set extract.backbone to {known}, or extract.layers to []"]
+        instead = f"set extract.backbone to {known}, or extract.layers to []"
+        wrong = [f"extract.layers: {extract.backbone} gives none: {instead}"]
     if wrong:
         yield from wrong
         return

@@ -9,7 +9,6 @@ returns one vector for each clip, `(pieces * k, dim)` float32.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -219,12 +218,12 @@ class ClipPooling(nn.Module):
                 passed[wanted[number]] = over_time(by_clip(x, frames).mean(dim=(3, 4), dtype=torch.float32).mT)
         pooled = by_clip(x, frames).mean(dim=(2, 3, 4))
         if MOVING in self.layers:
-            shares = where_it_moves(pieces, x.shape[3:])[:, None, None]
+            shares = where_it_moves(pieces, *x.shape[3:])[:, None, None]
             passed[MOVING] = by_clip((x * shares).sum(dim=(3, 4), dtype=torch.float32), frames).mean(dim=2)
         return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1) if self.layers else pooled
 
 
-def where_it_moves(pieces: torch.Tensor, cells: Sequence[int]) -> torch.Tensor:
+def where_it_moves(pieces: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
     """How much of all movement in a piece of video is in each cell of the picture.
 
     Of rgb, movement is how much the brightness of squares of 8 x 8 pixels changes from frame to frame; of flow, its
@@ -232,7 +231,7 @@ def where_it_moves(pieces: torch.Tensor, cells: Sequence[int]) -> torch.Tensor:
 
     Args:
         pieces: `(pieces, channels, frames, height, width)`, as they enter the network: 3 channels of rgb, 2 of flow.
-        cells: rows and columns of the network's output.
+        rows, columns: of the network's output.
 
     Returns:
         `(pieces, rows, columns)` float32, the sum over the cells of a piece is 1.
@@ -243,7 +242,7 @@ def where_it_moves(pieces: torch.Tensor, cells: Sequence[int]) -> torch.Tensor:
         grey = pieces.mean(dim=1, dtype=torch.float32)
         squares = F.avg_pool2d(grey, MOVING_SQUARE, ceil_mode=True, count_include_pad=False)
         moved = squares.diff(dim=1).abs().mean(dim=1)
-    shares = F.adaptive_avg_pool2d(moved, tuple(cells)) + LEAST_MOVED
+    shares = F.adaptive_avg_pool2d(moved, (rows, columns)) + LEAST_MOVED
     return shares / shares.sum(dim=(1, 2), keepdim=True)
 
 

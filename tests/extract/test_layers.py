@@ -85,17 +85,17 @@ def moving_square(height: int = 64, width: int = 96, left: int = 70) -> np.ndarr
 
 def test_what_moves_counts_and_the_rest_of_the_picture_does_not() -> None:
     pieces = torch.from_numpy(moving_square()).permute(0, 4, 1, 2, 3) / 127.5 - 1
-    (shares,) = where_it_moves(pieces, (2, 3))
+    (shares,) = where_it_moves(pieces, 2, 3)
     assert shares.sum().item() == pytest.approx(1)
     assert shares[:, 2].sum().item() > 0.99
     still = torch.zeros((1, 3, 16, 64, 96))
-    assert where_it_moves(still, (2, 3)).flatten().tolist() == pytest.approx([1 / 6] * 6)
+    assert where_it_moves(still, 2, 3).flatten().tolist() == pytest.approx([1 / 6] * 6)
 
 
 def test_of_flow_its_length_says_where_it_moves() -> None:
     flow = torch.zeros((1, 2, 16, 64, 96))
     flow[:, 1, :, :32, :32] = -0.3
-    assert where_it_moves(flow, (2, 3))[0, 0, 0].item() > 0.99
+    assert where_it_moves(flow, 2, 3)[0, 0, 0].item() > 0.99
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_features_of_what_moves_are_the_networks_output_there(context: str, as_o
         maps = pixels
         for block in list(plain.net.blocks)[:-1]:
             maps = block(maps)
-        weighted = (maps * where_it_moves(pixels, maps.shape[3:])[:, None, None]).sum(dim=(3, 4))
+        weighted = (maps * where_it_moves(pixels, *maps.shape[3:])[:, None, None]).sum(dim=(3, 4))
     wanted = weighted.unflatten(2, (as_one, -1)).mean(dim=3).transpose(1, 2).flatten(0, 1).numpy()
     np.testing.assert_allclose(found["rgb.moving"], wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
     in_half = extractor(MOVING, context=context, dtype="bfloat16").by_layer("rgb", clips)["rgb.moving"]

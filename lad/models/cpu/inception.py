@@ -180,7 +180,7 @@ class FastInception(nn.Module):
         by_clip = maps.unflatten(0, (clips, -1))  # (k, frames of a clip, rows, columns, 1024)
         pooled = by_clip.mean(dim=(1, 2, 3))
         if MOVING in self.layers:
-            (shares,) = where_it_moves(piece.permute(3, 0, 1, 2)[None], maps.shape[1:3])
+            (shares,) = where_it_moves(piece.permute(3, 0, 1, 2)[None], *maps.shape[1:3])
             passed[MOVING] = (by_clip * shares[..., None]).sum(dim=(2, 3)).mean(dim=1)
         return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1) if self.layers else pooled
 

@@ -277,7 +277,7 @@ class Int8Inception(nn.Module):
                 passed[name] = over_time(self._by_time(maps, name, len(piece)))
         pooled = self._by_time(maps, LAST, len(piece)).mean(dim=1)
         if MOVING in self.layers:
-            (shares,) = where_it_moves(piece.permute(3, 0, 1, 2)[None], maps.shape[1:3])
+            (shares,) = where_it_moves(piece.permute(3, 0, 1, 2)[None], *maps.shape[1:3])
             passed[MOVING] = self._by_time(maps, LAST, len(piece), shares).mean(dim=1)
         return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1)
 
