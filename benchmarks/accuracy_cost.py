@@ -19,9 +19,9 @@ from lad.detector.scoring import score_features
 from lad.extract.clips import ClipBatch, clip_batches
 from lad.extract.readers import open_reader
 from lad.extract.runtime import BATCHES_AT_ONCE
-from lad.features.recipe import load_extractor, make_recipe
+from lad.features.recipe import configured_streams, load_extractor, make_recipe, stream_dim
 from lad.features.video import ClipFeatures
-from lad.models.registry import BACKBONES, build_detector
+from lad.models.registry import build_detector
 
 if TYPE_CHECKING:
     from lad.models.registry import Detector
@@ -60,7 +60,7 @@ def _extraction(config: Config, video: Path) -> Callable[[], np.ndarray]:
     extractor = load_extractor(recipe)
 
     def of_batch(batch: ClipBatch) -> np.ndarray:
-        return np.hstack([extractor(stream, batch[stream]) for stream in recipe.streams])
+        return np.hstack([extractor(stream, batch[stream]) for stream in recipe.clips.pixels])
 
     def features() -> np.ndarray:
         # Several at once, so that no batch is computed alone. In a real run none is, because videos follow each other.
@@ -72,7 +72,7 @@ def _extraction(config: Config, video: Path) -> Callable[[], np.ndarray]:
 
 
 def _detector(config: Config) -> Detector:
-    dim = BACKBONES[config.extract.backbone].feature_dim * len(config.extract.streams)
+    dim = sum(stream_dim(config.extract.backbone, stream) for stream in configured_streams(config.extract))
     train = config.train
     detector: Detector = build_detector(
         train.detector, feature_dim=dim, classes=2, window=train.window, hidden=train.hidden, dropout=0.0

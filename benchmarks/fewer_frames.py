@@ -199,7 +199,7 @@ def cut_clips(setting: Setting, video: Path) -> Iterator[ClipBatch]:
 def extracted(name: str, data: Path, setting: Setting) -> Path:
     """The work directory with the features of a set; those of a setting with gaps are among those without."""
     one, home = SETS[name], WORK / name / f"share_{setting.share:g}"
-    changes = [*one.changes, *([f"extract.fps={fps:g}"] if (fps := setting.fps(one.fps)) else [])]
+    changes = ["extract.layers=[]", *one.changes, *([f"extract.fps={fps:g}"] if (fps := setting.fps(one.fps)) else [])]
     command = [sys.executable, "-m", "lad", "extract", "-q", "-c", one.config, "--data", str(data / one.folder)]
     done = subprocess.run([*command, "--work", str(home), *(word for change in changes for word in ("-o", change))])
     if done.returncode:  # it has said why

@@ -2,10 +2,10 @@
 
     python -m benchmarks.review_order --work DIR [--choose DIR] [--seeds 5] [--out FILE]
 
---work is a work directory in which `lad extract -c surveillance` is done. It goes as for somebody who begins: nothing
-is labelled. A list of twenty moments is made, and their true labels are told one after the other; then the next twenty.
-After each five a linear detector is trained, 40 steps, on what was told and on nothing else. Until an event is among
-it there is nothing to train, which counts as an AUC of one half.
+--work is a work directory in which `lad extract -c surveillance -o extract.layers=[]` is done. It goes as for somebody
+who begins: nothing is labelled. A list of twenty moments is made, and their true labels are told one after the other;
+then the next twenty. After each five a linear detector is trained, 40 steps, on what was told and on nothing else.
+Until an event is among it there is nothing to train, which counts as an AUC of one half.
 
 A seed deals the sources of the training half into five parts. Without each part in turn, the rest is a collection of
 which moments are told. A seed's number is the mean over its five collections.

@@ -143,7 +143,9 @@ class ExtractConfig(Section):
         if len(set(self.layers)) != len(self.layers):
             found["extract.layers"] = "a layer stands twice"
         if self.layers and not self.streams:
-            found["extract.layers"] = "no network passes them: name rgb or flow in extract.streams"
+            found["extract.layers"] = (
+                "no network passes them: name rgb or flow in extract.streams, or leave them out with []"
+            )
         if self.crops > 1 and self.rgb_short_side:
             found["extract.rgb_short_side"] = "crops have a size of their own: set extract.crops=1"
         if self.context == "batch" and self.clip_stride < CLIP_FRAMES:

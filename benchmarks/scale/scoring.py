@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.scale.driver import Watching
 from lad.clip import CLIP_FRAMES
 from lad.config import load_config
+from lad.detector.checkpoint import load_checkpoint
 from lad.detector.included import DEFAULT, find_detector
 from lad.engine.ray_cluster import OnRay
 from lad.pipeline.evaluate import evaluate_videos
@@ -23,7 +24,7 @@ from lad.pipeline.project import Asked
 from lad.pipeline.run import open_project, ready_recipe
 from lad.pipeline.score import score_videos
 
-DIM, FPS, SECONDS_A_MINUTE = 1024, 25, 60
+FPS, SECONDS_A_MINUTE = 25, 60
 CLASSES = ["Falling", "Fighting"]  # of that detector
 
 
@@ -41,14 +42,18 @@ def scoring_runs(videos: int, minutes: float, actors: int, folder: Path | None) 
     """
     folder = folder or Path(tempfile.mkdtemp(prefix="lad-scoring-"))
     try:
-        _write_features(folder, videos, round(minutes * SECONDS_A_MINUTE * FPS / CLIP_FRAMES))
+        detector = find_detector(Path(DEFAULT))
+        known = load_checkpoint(detector)
+        assert known.config is not None
+        made, clips = known.config["extract"], round(minutes * SECONDS_A_MINUTE * FPS / CLIP_FRAMES)
+        _write_features(folder, videos, clips, known.network["sizes"]["feature_dim"])
         config = load_config(
             None,
             [],
             base={
                 "data": {"dataset": str(folder / "dataset.csv"), "classes": CLASSES},
-                "extract": {"backbone": "i3d", "streams": ["rgb"]},
-                "score": {"checkpoint": str(find_detector(Path(DEFAULT)))},
+                "extract": {key: made[key] for key in ("backbone", "streams", "layers")},
+                "score": {"checkpoint": str(detector)},
                 "device": "cpu",
             },
         )
@@ -68,11 +73,11 @@ def scoring_runs(videos: int, minutes: float, actors: int, folder: Path | None) 
     return 0
 
 
-def _write_features(folder: Path, videos: int, clips: int) -> None:
+def _write_features(folder: Path, videos: int, clips: int, dim: int) -> None:
     (folder / "made").mkdir(parents=True, exist_ok=True)
     rng, lines = np.random.default_rng(0), ["video,path,split,label,events,n_frames"]
     for number in range(videos):
-        rows = rng.standard_normal((clips, DIM)).astype(np.float32)
+        rows = rng.standard_normal((clips, dim)).astype(np.float32)
         np.save(folder / "made" / f"{number}.npy", np.maximum(rows, 0))
         facts = f"{CLASSES[1]},0-{CLIP_FRAMES}" if number % 2 else f"{CLASSES[0]},"
         lines.append(f"{number},made/{number}.npy,test,{facts},{CLIP_FRAMES * clips}")

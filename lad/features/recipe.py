@@ -262,6 +262,8 @@ def recipe_problems(extract: ExtractConfig) -> Iterator[str]:
         known = ", ".join(name for name, one in BACKBONES.items() if one.layers)
         instead = f"set extract.backbone to {known}, or extract.layers to []"
         wrong = [f"extract.layers: {extract.backbone} gives none: {instead}"]
+    if "moving" in extract.layers and "flow" in extract.streams and extract.preset == "wan2021":
+        wrong = ["extract.layers: moving cannot tell what moves from flow as extract.preset wan2021 scales it"]
     if wrong:
         yield from wrong
         return

@@ -57,7 +57,7 @@ MIXED_CHANNELS = {
 # The name, among the layers, of the last block's mean over the picture in which a cell counts as much as moves in it.
 MOVING = "moving"
 MOVING_SQUARE = 8  # pixels: in squares of that side the noise of a camera is small beside what moves
-LEAST_MOVED = 1e-6  # of the brightness from black to white, 2: far less than noise
+LEAST_MOVED = 1e-6  # in what enters the network, where black to white is 2: far less than noise
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -234,7 +234,8 @@ def where_it_moves(pieces: torch.Tensor, rows: int, columns: int) -> torch.Tenso
         rows, columns: of the network's output.
 
     Returns:
-        `(pieces, rows, columns)` float32, the sum over the cells of a piece is 1.
+        `(pieces, rows, columns)` float32, the sum over the cells of a piece is 1. The picture is divided evenly among
+        them, while the network's own cells are 32 pixels: in a picture of 256x455 they lie up to 20 pixels apart.
     """
     if pieces.shape[1] == 2:
         moved = pieces.float().norm(dim=1).mean(dim=1)

@@ -66,7 +66,11 @@ def test_layers_are_no_part_of_what_features_depend_on_without_them() -> None:
         (["extract.layers=[Mixed_3c]", "extract.backbone=tiny"], r"tiny gives none: set extract\.backbone to i3d"),
         (["extract.layers=[Mixed_3d]"], r"'Mixed_3d' is not one of .*did you mean"),
         (["extract.layers=[Mixed_3c,Mixed_3c]"], "a layer stands twice"),
-        (["extract.layers=[Mixed_3c]", "extract.streams=[]", "extract.motion=true"], "no network passes them"),
+        (
+            ["extract.layers=[Mixed_3c]", "extract.streams=[]", "extract.motion=true"],
+            r"no network .*leave them out with \[\]",
+        ),
+        (["extract.layers=[moving]", "extract.streams=[rgb,flow]", "extract.preset=wan2021"], "cannot tell what moves"),
     ],
 )
 def test_layers_that_there_cannot_be_are_refused_before_any_work(options: list[str], said: str, tmp_path: Path) -> None:
