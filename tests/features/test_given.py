@@ -242,6 +242,8 @@ def test_what_failed_under_other_streams_is_judged_anew(lad, root, tmp_path):
     work = tmp_path / "work"
     status, _, err = lad("extract", *dataset(root, work, "extract.streams=[rgb]"))
     assert status == 2 and "2048 numbers a clip, i3d rgb has 1024: set extract.backbone and extract.streams" in err
+    status, _, err = lad("extract", *dataset(root, work, "extract.layers=[moving]"))
+    assert status == 2 and "has 4096: set extract.layers to [] if it holds none" in err
     status, out, err = lad("extract", *dataset(root, work))
     assert status == 0, out + err
     status, _, err = lad("extract", *dataset(root, work, "extract.streams=[rgb]"))
