@@ -8,8 +8,9 @@ Each setting is measured twice: with a detector that it taught, and with the det
 - cost: CPU seconds of one thread, of which decoding is measured for each setting, and the network once for a clip.
 - Ped2: rgb as configs/ped2.yaml has it, a logistic regression on clips, mean of the ten splits. It films 10 frames a
   second, so that `extract.fps` is that share of 10 which it would be of 25.
-- surveillance: configs/surveillance.yaml, without what moves. The sources of the training half are dealt into five parts, three times;
-  each part is scored by what the other four taught. By these numbers and those of Ped2 a setting is chosen.
+- surveillance: configs/surveillance.yaml, without what moves. The sources of the training half are dealt into five
+  parts, three times; each part is scored by what the other four taught. By these numbers and those of Ped2 a setting is
+  chosen.
 - UR Fall: scored by what the surveillance training half taught. It chooses nothing.
 - with --test: the surveillance test half for this setting and for all frames. Nothing is chosen after that.
 
