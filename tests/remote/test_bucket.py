@@ -28,7 +28,7 @@ from lad.remote.store import RemoteError, ask
 from lad.remote.url import Url, url_of
 
 CONTENT = bytes(range(256)) * 2000
-SMALL = ("-o", "extract.backbone=tiny", "-o", "threads=1", "--device", "cpu")
+SMALL = ("-o", "extract.backbone=tiny", "-o", "extract.layers=[]", "-o", "threads=1", "--device", "cpu")
 
 
 def fetched(url: Url, path: Path) -> bytes:
