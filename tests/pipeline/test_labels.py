@@ -185,7 +185,7 @@ def test_paths_of_any_characters_work_as_options_and_in_the_line_that_prepare_pr
     (root / f"{name}.csv").write_text("video,path\n")  # another one of the same name
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    small = ["-o", "extract.backbone=tiny", "-o", "threads=1"]
+    small = ["-o", "extract.backbone=tiny", "-o", "extract.layers=[]", "-o", "threads=1"]
     for words in (["--data", str(root)], ["-o", override("data.root", root)]):
         assert lad("extract", *words, "--work", str(tmp_path / f"work {name}"), *small)[0] == 0
     status, _, err = lad("prepare", "folder", "--root", str(root), "--out", f"{name}.csv")
