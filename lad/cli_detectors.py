@@ -72,7 +72,8 @@ def card_lines(card: Card) -> Iterator[str]:
     yield from _part("categories", ", ".join(card.categories))
     yield from _part("detector", f"{card.kind}; threshold of events {card.threshold:.3f}")
     said = [f"{stream} {identity}" for stream, identity in features["weights"].items()]
-    how = [f"{key} {value}" for key, value in features.items() if key not in ("weights", "streams")]
+    shown = {key: ", ".join(value) if isinstance(value, list) else value for key, value in features.items()}
+    how = [f"{key} {value}" for key, value in shown.items() if key not in ("weights", "streams")]
     yield from _part("features", "; ".join([*how, *said]))
     yield from _part("file", f"{card.path}, {card.bytes:,} bytes, {card.licence}")
     yield from _part("sha256", card.sha256)

@@ -228,6 +228,7 @@ def _text(text: str) -> Callable[[Path], object]:
 
 
 def _array(array: Any) -> Callable[[Path], object]:
+    # Pickled where the array is of objects: such a file is one of those that have to be refused.
     return lambda place: np.save(place.with_suffix(".npy"), array, allow_pickle=True)
 
 

@@ -15,9 +15,9 @@ from lad.models.registry import BACKBONES, INCEPTION_LAYERS
 LAYERS = ("Mixed_4b", "Mixed_3c", "Mixed_5c")
 
 
-def extractor(*layers: str, stream: str = "rgb", **options: object) -> FeatureExtractor:
+def extractor(*layers: str, stream: str = "rgb", threads: int = 2, **options: object) -> FeatureExtractor:
     network = weights.load("random", backbone="i3d", stream=stream)
-    return FeatureExtractor({stream: network}, backbone="i3d", layers=layers, threads=2, **options)  # type: ignore[arg-type]
+    return FeatureExtractor({stream: network}, backbone="i3d", layers=layers, threads=threads, **options)  # type: ignore[arg-type]
 
 
 def clips_of(count: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
@@ -116,6 +116,13 @@ def test_features_of_what_moves_are_the_networks_output_there(context: str, as_o
     np.testing.assert_allclose(found["rgb.moving"], wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
     in_half = extractor(MOVING, context=context, dtype="bfloat16").by_layer("rgb", clips)["rgb.moving"]
     np.testing.assert_allclose(in_half, wanted, rtol=0, atol=0.05 * np.abs(wanted).max())
+
+
+@pytest.mark.slow
+def test_features_of_what_moves_are_the_same_bits_with_any_number_of_threads() -> None:
+    clips = clips_of(3, (60, 107))
+    one, two, four = (extractor(MOVING, context="batch", threads=threads)("rgb", clips) for threads in (1, 2, 4))
+    assert np.array_equal(one, two) and np.array_equal(one, four)
 
 
 @pytest.mark.slow

@@ -282,7 +282,7 @@ class Int8Inception(nn.Module):
         return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1)
 
     def _by_time(self, maps: torch.Tensor, name: str, frames: int, shares: torch.Tensor | None = None) -> torch.Tensor:
-        """A block's maps, averaged over space, by the cells' `shares`: `(k, time of a clip, channels)` float32."""
+        """A block's maps as `(k, time of a clip, channels)` float32: their mean over the picture, or by `shares`."""
         scale, real = self.scales[name], maps.float().relu_()
         means = real.mean(dim=(1, 2)) if shares is None else (real * shares[..., None]).sum(dim=(1, 2))
         means = means * (scale.step * scale.share)
