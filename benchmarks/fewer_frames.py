@@ -1,4 +1,5 @@
-"""What it saves and costs to see fewer frames: `extract.fps` below a video's own, `extract.clip_stride` above 16.
+"""What it saves and costs to see fewer frames, or all of them in 8-bit integers: `extract.fps` below a video's own,
+`extract.clip_stride` above 16, `extract.dtype: int8`.
 
     python -m benchmarks.fewer_frames [--only cost ped2 surveillance ur_fall] [--data DIR] [--page docs/performance.md]
     python -m benchmarks.fewer_frames --test "clip_stride 48" [--data DIR] [--page docs/performance.md]
@@ -8,7 +9,7 @@ Each setting is measured twice: with a detector that it taught, and with the det
 - cost: CPU seconds of one thread, of which decoding is measured for each setting, and the network once for a clip.
 - Ped2: rgb as configs/ped2.yaml has it, a logistic regression on clips, mean of the ten splits. It films 10 frames a
   second, so that `extract.fps` is that share of 10 which it would be of 25.
-- surveillance: configs/surveillance.yaml, without what moves. The sources of the training half are dealt into five
+- surveillance: configs/surveillance.yaml. The sources of the training half are dealt into five
   parts, three times; each part is scored by what the other four taught. By these numbers and those of Ped2 a setting is
   chosen.
 - UR Fall: scored by what the surveillance training half taught. It chooses nothing.
@@ -55,7 +56,7 @@ from lad.evaluation.metrics import roc_auc
 from lad.extract.clips import ClipBatch, clip_batches
 from lad.extract.readers import open_reader
 from lad.extract.sampling import resample
-from lad.features.recipe import FeatureRecipe, load_extractor, make_recipe
+from lad.features.recipe import FeatureRecipe, configured_streams, load_extractor, make_recipe
 from lad.features.video import VideoFeatures
 from lad.files import write_json
 from lad.tables import markdown_table
@@ -72,17 +73,19 @@ Scored = dict[str, list[list[Measured]]]  # detector -> videos of each split or 
 
 @dataclass(frozen=True)
 class Setting:
-    """Which frames are seen.
+    """Which frames are seen, and how precisely.
 
     Attributes:
         name: of the table's row.
         share: of the frames, by their times.
         stride: frames from one clip to the next.
+        dtype: precision of the network.
     """
 
     name: str
     share: float = 1.0
     stride: int = CLIP_FRAMES
+    dtype: str = "auto"
 
     @property
     def calls(self) -> float:
@@ -120,6 +123,7 @@ SETS = {
 ALL = Setting("all frames")
 SETTINGS = (
     ALL,
+    Setting("dtype int8", dtype="int8"),
     Setting("fps 12.5", share=0.5),
     Setting("fps 8", share=0.32),
     Setting("clip_stride 32", stride=32),
@@ -150,26 +154,30 @@ def main() -> int:
 
 
 def cost(data: Path) -> dict[str, Any]:
-    """CPU seconds of 16 frames, by setting: the median of repeats that take turns. Weights are random."""
+    """CPU seconds of 16 frames, by setting: the median of repeats that take turns."""
     video, frames = data / COST_VIDEO, 0
     for _ in open_reader(video):
         frames += 1
     clips = list(islice(cut_clips(ALL, video), COST_BATCHES))
-    extractor = load_extractor(cost_recipe(ALL))
-
-    def network() -> None:
-        for batch in clips:
-            extractor("rgb", batch["rgb"])
-
+    extractors = {one.dtype: load_extractor(cost_recipe(one)) for one in SETTINGS}
     count = sum(len(batch["rgb"]) for batch in clips)
-    network()  # the first is for compiling
-    a_clip = median(cpu_seconds(network) for _ in range(REPEATS)) / count
+
+    def network(dtype: str) -> None:
+        for batch in clips:
+            extractors[dtype]("rgb", batch["rgb"])
+
+    network_seconds: dict[str, list[float]] = {dtype: [] for dtype in extractors}
+    for dtype in extractors:
+        network(dtype)  # the first is for compiling
+    for _ in range(REPEATS):
+        for dtype, taken in network_seconds.items():
+            taken.append(cpu_seconds(partial(network, dtype)) / count)
     decoding: dict[str, list[float]] = {one.name: [] for one in SETTINGS}
     for _ in range(REPEATS):
         for one in SETTINGS:
-            taken = cpu_seconds(partial(deque, cut_clips(one, video), 0))
-            decoding[one.name].append(taken / frames * CLIP_FRAMES)
-    parts = {one.name: (median(decoding[one.name]), a_clip * one.calls) for one in SETTINGS}
+            seconds = cpu_seconds(partial(deque, cut_clips(one, video), 0))
+            decoding[one.name].append(seconds / frames * CLIP_FRAMES)
+    parts = {one.name: (median(decoding[one.name]), median(network_seconds[one.dtype]) * one.calls) for one in SETTINGS}
     whole = sum(parts[ALL.name])
     return {
         name: {"decoding": decoded, "network": computed, "ratio": (decoded + computed) / whole}
@@ -185,8 +193,9 @@ def cpu_seconds(work: Callable[[], object]) -> float:
 
 def cost_recipe(setting: Setting) -> FeatureRecipe:
     """Of rgb at 224x224."""
-    extract = load_config(None, ["extract.streams=[rgb]", "extract.weights={rgb: random}"]).extract
-    changed = extract.model_copy(update={"fps": setting.fps(COST_FPS), "clip_stride": setting.stride})
+    extract = load_config(None, ["extract.streams=[rgb]"]).extract
+    update = {"fps": setting.fps(COST_FPS), "clip_stride": setting.stride, "dtype": setting.dtype}
+    changed = extract.model_copy(update=update)
     return make_recipe(changed, device="cpu", threads=1)
 
 
@@ -199,8 +208,10 @@ def cut_clips(setting: Setting, video: Path) -> Iterator[ClipBatch]:
 
 def extracted(name: str, data: Path, setting: Setting) -> Path:
     """The work directory with the features of a set; those of a setting with gaps are among those without."""
-    one, home = SETS[name], WORK / name / f"share_{setting.share:g}"
-    changes = ["extract.layers=[]", *one.changes, *([f"extract.fps={fps:g}"] if (fps := setting.fps(one.fps)) else [])]
+    one = SETS[name]
+    home = WORK / name / (f"share_{setting.share:g}" if setting.dtype == "auto" else setting.dtype)
+    changes = [*one.changes, f"extract.dtype={setting.dtype}"]
+    changes += [f"extract.fps={fps:g}"] if (fps := setting.fps(one.fps)) else []
     command = [sys.executable, "-m", "lad", "extract", "-q", "-c", one.config, "--data", str(data / one.folder)]
     done = subprocess.run([*command, "--work", str(home), *(word for change in changes for word in ("-o", change))])
     if done.returncode:  # it has said why
@@ -217,14 +228,15 @@ def listed(name: str, data: Path) -> list[Video]:
 
 def clips_of(videos: Sequence[Video], home: Path, setting: Setting, name: str) -> list[Clip]:
     """The videos with the features that a setting makes."""
-    usual, together, clips = SETS[name].fps, SETS[name].together, []
+    one, clips = SETS[name], []
+    arrays = configured_streams(load_config(Path(one.config), list(one.changes)).extract)
     for video in videos:
-        path, times = (home / "features" / kind / f"{video.id}.npy" for kind in ("rgb", "times"))
+        *paths, times = (home / "features" / kind / f"{video.id}.npy" for kind in (*arrays, "times"))
         frames = len(np.load(times))
-        fps = video.fps or usual
-        source = VideoFeatures([path], times, frames, fps, setting.fps(usual), setting.stride, together)
-        rows = np.load(path)
-        rows = rows[np.arange(len(rows)) // together % (setting.stride // CLIP_FRAMES) == 0]
+        fps = video.fps or one.fps
+        source = VideoFeatures(paths, times, frames, fps, setting.fps(one.fps), setting.stride, one.together)
+        rows = np.hstack([np.load(path) for path in paths])
+        rows = rows[np.arange(len(rows)) // one.together % (setting.stride // CLIP_FRAMES) == 0]
         clips.append(Clip(video, source, rows, video.frame_labels(frames)))
     return clips
 
@@ -375,7 +387,7 @@ def draw(path: Path, measured: dict[str, Any]) -> None:
     """AUC against cost: what is lost, by the detector that a setting taught and by that of all frames."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, len(TITLES), sharey=True), TITLES.items(), strict=True):
-        for kind, colour, height in (("fps", "#1d3557", 6), ("clip_stride", "#d1495b", -13)):
+        for kind, colour, height in (("fps", "#1d3557", 6), ("clip_stride", "#d1495b", -13), ("dtype", "#2a9d8f", 6)):
             some = [one for one in SETTINGS if one.name in measured[name] and (one is ALL or kind in one.name)]
             costs = [measured["cost"][one.name]["ratio"] for one in some]
             for detector, style in ((OWN, "-"), (OTHER, "--")):

@@ -7,7 +7,9 @@ know a clicked clip by heart, and the clips beside it not.
 
 At first only clicked clips count as abnormal, and all others as normal. That is wrong of some, but as a click may be
 anywhere in an event, the order of scores does not suffer (Elkan and Noto, "Learning classifiers from only positive and
-unlabeled data", KDD 2008).
+unlabeled data", KDD 2008). After that only the clips with the lowest scores of a clicked video count as normal. What is
+between teaches nothing, since half of it may be the rest of the event. A detector that sees whole videos would not see
+it then, so for that all outside of the intervals counts as normal.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ import torch.nn.functional as F
 from lad.config import TrainConfig
 from lad.detector.training_windows import TrainingError, TrainingVideo
 from lad.detector.validation import divide
+from lad.models.registry import sees_videos
 
 ROUNDS = 3
 PARTS = 5  # of the training videos: the intervals of each are grown by what the others teach
 HEIGHT = 0.5  # an interval ends where the score falls below this part of the way from its video's lowest to the click's
+LOWEST = 0.1  # the share of a clicked video's clips that counts as normal, at least one of them
 STRENGTH = 1e-2  # C of the logistic regression, as scikit-learn has it
 MAX_CLIPS = 20_000  # that teach in a round; of more footage evenly many of each video, and all clicked ones
 BLOCK = 1024  # clips that are scored at a time: a video may be days long
@@ -51,12 +55,15 @@ class _Taught:
     rows: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.abnormal = _abnormal(self.video)
         known = np.arange(self.video.features.clips)
-        if self.video.clicks:
-            self.chosen = np.union1d(known[:: self.step], np.flatnonzero(self.abnormal))
-        else:
-            self.chosen = known[self.video.known_clips][:: self.step]
+        self.teach(_abnormal(self.video), known if self.video.clicks else known[self.video.known_clips])
+
+    def teach(self, abnormal: np.ndarray, known: np.ndarray) -> None:
+        """Let the clips `known` `(n,)` teach: `abnormal` `(clips,)` bool says which of all are."""
+        kinds = (known[abnormal[known]], known[~abnormal[known]])
+        clicked = np.flatnonzero(_abnormal(self.video)) if self.video.clicks else np.array([], dtype=np.int64)
+        self.abnormal = abnormal
+        self.chosen = np.union1d(np.concatenate([kind[:: self.step] for kind in kinds]), clicked)
         self.rows = _mean_of_crops(self.video, self.chosen)
 
     @property
@@ -87,7 +94,10 @@ class _Rule:
 def grow(
     train: Sequence[TrainingVideo], val: Sequence[TrainingVideo], config: TrainConfig, device: str
 ) -> tuple[list[TrainingVideo], list[TrainingVideo]]:
-    """The videos, every frame of the clicked ones labelled; what validates teaches nothing here either.
+    """The videos, with labels of frames; what validates teaches nothing here either.
+
+    Of a clicked video that teaches windows, the frames of intervals and of the lowest scores are labelled. Of one that
+    teaches as a whole or validates every frame is: a threshold has to do for what is hard to tell, too.
 
     Args:
         train, val: to learn from, and to validate on.
@@ -101,15 +111,21 @@ def grow(
     step = -(-sum(video.features.clips for video in train) // MAX_CLIPS)
     taught = [_Taught(video, step) for video in train]
     parts = [part for part in divide(taught, PARTS, config.seed) if part]
+    known: dict[_Taught, np.ndarray] = {}
     for _ in range(ROUNDS):
         grown: list[tuple[_Taught, np.ndarray]] = []
         for part in parts:
             rule = _learn([one for other in parts if other is not part for one in other] or part, device)
-            clicked = [one for one in part if one.video.clicks]
-            grown += [(one, _around_clicks(one.video, rule.scores(one.video, near))) for one in clicked]
-        for one, abnormal in grown:
-            one.abnormal = abnormal
-    labelled = [_labelled(one.video, one.abnormal) for one in taught]
+            grown += [(one, rule.scores(one.video, near)) for one in part if one.video.clicks]
+        for one, scores in grown:
+            abnormal = _around_clicks(one.video, scores)
+            known[one] = np.flatnonzero(abnormal | _lowest(scores))
+            one.teach(abnormal, known[one])
+    whole = sees_videos(config.detector)
+    labelled = [
+        _labelled(one.video, one.abnormal, None if whole else known[one]) if one in known else one.video
+        for one in taught
+    ]
     if not any(video.clicks for video in val):
         return labelled, list(val)
     rule = _learn(taught, device)
@@ -127,13 +143,20 @@ def _around_clicks(video: TrainingVideo, scores: np.ndarray) -> np.ndarray:
     return grown
 
 
-def _labelled(video: TrainingVideo, abnormal: np.ndarray) -> TrainingVideo:
-    """A clicked video with a label on each frame, that of its clip; another one as it is."""
-    if not video.clicks:
-        return video
-    frames = abnormal[video.source.timeline().clip_of_frame(len(abnormal))]
-    frames[list(video.clicks)] = True
-    return replace(video, frame_labels=frames, labelled=None, clicks=())
+def _lowest(scores: np.ndarray) -> np.ndarray:
+    """`(clips,)` bool: the share of them that has the lowest scores `(clips,)`, at least one."""
+    lowest = np.zeros(len(scores), dtype=bool)
+    lowest[np.argsort(scores, kind="stable")[: max(int(LOWEST * len(scores)), 1)]] = True
+    return lowest
+
+
+def _labelled(video: TrainingVideo, abnormal: np.ndarray, known: np.ndarray | None = None) -> TrainingVideo:
+    """A clicked video whose frames have the label of their clip, `abnormal` `(clips,)` bool; None: all are `known`."""
+    clip_of_frame = video.source.timeline().clip_of_frame(len(abnormal))
+    frames = abnormal[clip_of_frame]
+    labelled = np.isin(clip_of_frame, known) if known is not None else np.ones_like(frames)
+    frames[list(video.clicks)] = labelled[list(video.clicks)] = True
+    return replace(video, frame_labels=frames, labelled=None if labelled.all() else labelled, clicks=())
 
 
 def _abnormal(video: TrainingVideo) -> np.ndarray:
