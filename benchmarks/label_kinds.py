@@ -116,7 +116,7 @@ def measure(name: str, data: Path) -> None:
             for number, split in enumerate(project.random_splits() or [project]):
                 for seed in row.seeds:
                     labelled = with_labels(split, row, seed, apart=one.apart)
-                    key = fingerprint([labelled.config.model_dump(mode="json"), facts(labelled.videos), codes()])
+                    key = fingerprint([labelled.config.model_dump(mode="json"), facts(labelled.videos), codes(row)])
                     place = f"{number}/{seed}"
                     if kept.get(place, {}).get("key") == key:
                         continue
@@ -131,8 +131,8 @@ def row_file(name: str, row: Row) -> Path:
     return WORK / "rows" / name / f"{row.labels}_{row.detector}.json"
 
 
-def codes() -> list[int]:
-    return [TRAIN_CODE, CLICKS_CODE]
+def codes(row: Row) -> list[int]:
+    return [TRAIN_CODE, CLICKS_CODE] if row.labels == "clicks" else [TRAIN_CODE]
 
 
 def facts(videos: Sequence[Video]) -> list[Any]:

@@ -14,7 +14,7 @@ from lad.extract.failures import NotFinite
 from lad.extract.motion import MOTION
 from lad.extract.runtime import Context, Dtype, Preset, batches_at_once, float_type, has_fast_form, torch_function
 from lad.models.cpu.inception import fast_form
-from lad.models.cpu.int8 import Ranges, int8_form
+from lad.models.cpu.int8 import Int8Inception, Ranges, int8_form
 from lad.models.i3d import fold_batch_norm
 from lad.models.registry import BACKBONES, Backbone
 
@@ -133,6 +133,8 @@ class FeatureExtractor:
 class Scaled(nn.Module):
     """A feature network from the pixels of clips, which it scales in float32 as the network needs them.
 
+    One in 8-bit integers gets them as they are.
+
     `forward` takes `(n, 16 k, height, width, channels)`, uint8 RGB or float32 flow in pixels, and gives `(n * k, dim)`.
     """
 
@@ -143,6 +145,8 @@ class Scaled(nn.Module):
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         # (n, frames, height, width, channels) seen as (n, channels, ...) is channels-last already: no copy.
+        if isinstance(self.network, Int8Inception):
+            return self.network(clips.permute(0, 4, 1, 2, 3))
         scaled = self.scale(clips.float()).permute(0, 4, 1, 2, 3)
         return self.network(scaled.to(self.dtype))
 

@@ -108,9 +108,9 @@ def test_the_first_convolution_sees_pixels_as_they_are(exact: None) -> None:
     torch.manual_seed(0)
     unit = ConvUnit(3, 64, 7, stride=2).eval()
     fold_batch_norm(torch.nn.Sequential(unit))
-    piece = torch.randint(0, 256, (16, 30, 41, 3)) / 127.5 - 1
+    piece = torch.randint(0, 256, (16, 30, 41, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        expected = unit(piece.permute(3, 0, 1, 2)[None])[0].permute(1, 2, 3, 0)
+        expected = unit((piece / 127.5 - 1).permute(3, 0, 1, 2)[None])[0].permute(1, 2, 3, 0)
         given = Scale.of(expected.amax(dim=(0, 1, 2)))
         found = Int8Stem(unit, given)(piece) * (given.step * given.share)
     assert found.shape == expected.shape

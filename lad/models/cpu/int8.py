@@ -166,7 +166,10 @@ class Int8Convolution(nn.Module):
 
 
 class Int8Stem(nn.Module):
-    """The first convolution, 7x7x7 at stride 2 with SAME padding, from pixels that were scaled to -1 to 1."""
+    """The first convolution, 7x7x7 at stride 2 with SAME padding, of a network that wants pixels scaled to -1 to 1.
+
+    Its levels are those of the pixels themselves.
+    """
 
     def __init__(self, unit: ConvUnit, given: Scale) -> None:
         super().__init__()
@@ -177,10 +180,9 @@ class Int8Stem(nn.Module):
         self.convolution = Int8Convolution(weight, bias, taken, given, zero=ZERO, stride=2)
 
     def forward(self, piece: torch.Tensor) -> torch.Tensor:
-        """`(16 k, height, width, channels)` float32 -> half of the frames, rows and columns, uint8."""
-        levels = piece.mul(LEVELS / 2).add_(LEVELS / 2)  # those of the pixels
+        """Pixels `(16 k, height, width, channels)` uint8 -> half of the frames, rows and columns, uint8."""
         padding = [pixels for size in reversed(piece.shape[:3]) for pixels in same_padding(size, 7, 2)]
-        return self.convolution(F.pad(levels.round_().to(torch.uint8), [0, 0, *padding], value=ZERO))
+        return self.convolution(F.pad(piece, [0, 0, *padding], value=ZERO))
 
 
 class Int8Mixed(nn.Module):
@@ -239,7 +241,7 @@ class Int8Pool(nn.Module):
 class Int8Inception(nn.Module):
     """`inception_i3d_features` with its batch norm folded, in 8-bit integers.
 
-    `forward` takes `(pieces, channels, 16 k, height, width)` float32, each number -1 to 1, and returns
+    `forward` takes the pixels `(pieces, channels, 16 k, height, width)` uint8, which no other network does, and returns
     `(pieces * k, 1024)` float32, one vector a clip, or longer ones with what `ClipPooling.layers` adds.
     """
 
@@ -277,7 +279,8 @@ class Int8Inception(nn.Module):
                 passed[name] = over_time(self._by_time(maps, name, len(piece)))
         pooled = self._by_time(maps, LAST, len(piece)).mean(dim=1)
         if MOVING in self.layers:
-            (shares,) = where_it_moves(piece.permute(3, 0, 1, 2)[None], *maps.shape[1:3])
+            scaled = (piece / LEVELS).sub_(0.5).div_(0.5)
+            (shares,) = where_it_moves(scaled.permute(3, 0, 1, 2)[None], *maps.shape[1:3])
             passed[MOVING] = self._by_time(maps, LAST, len(piece), shares).mean(dim=1)
         return torch.cat([pooled, *(passed[layer] for layer in self.layers)], dim=1)
 
