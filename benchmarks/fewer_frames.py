@@ -387,14 +387,18 @@ def draw(path: Path, measured: dict[str, Any]) -> None:
     """AUC against cost: what is lost, by the detector that a setting taught and by that of all frames."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     for axes, (name, title) in zip(figure.subplots(1, len(TITLES), sharey=True), TITLES.items(), strict=True):
-        for kind, colour, height in (("fps", "#1d3557", 6), ("clip_stride", "#d1495b", -13), ("dtype", "#2a9d8f", 6)):
+        for kind, colour, place in (
+            ("fps", "#1d3557", (4, 6)),
+            ("clip_stride", "#d1495b", (4, -13)),
+            ("dtype", "#2a9d8f", (-22, 6)),
+        ):
             some = [one for one in SETTINGS if one.name in measured[name] and (one is ALL or kind in one.name)]
             costs = [measured["cost"][one.name]["ratio"] for one in some]
             for detector, style in ((OWN, "-"), (OTHER, "--")):
                 more = [measured[name][one.name][detector]["more"] for one in some]
                 axes.plot(costs, more, style, marker="o", color=colour, label=f"{kind}, the detector that {detector}")
             for one, x, y in zip(some[1:], costs[1:], more[1:], strict=True):
-                axes.annotate(one.name.split()[1], (x, y), (4, height), textcoords="offset points", fontsize=8)
+                axes.annotate(one.name.split()[1], (x, y), place, textcoords="offset points", fontsize=8)
         axes.axhline(-TARGET_LOSS, color="#8d99ae", linestyle=":", linewidth=1)
         axes.axvline(TARGET_COST, color="#8d99ae", linestyle=":", linewidth=1)
         axes.set(title=title, xlabel="CPU time, 1: all frames", xlim=(0.25, 1.05))
