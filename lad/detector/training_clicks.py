@@ -1,4 +1,4 @@
-"""One frame inside each event: intervals are grown around such clicks, and teach as labels of frames do.
+"""One frame inside each event: intervals are grown around such clicks, and become labels of frames.
 
 An interval reaches as far as the score stays high, the score is learned anew from the intervals, and so on for a few
 rounds. That is the idea of GlanceVAD (Zhang et al., "GlanceVAD: Exploring glance supervision for label-efficient video
@@ -8,7 +8,7 @@ know a clicked clip by heart, and the clips beside it not.
 At first only clicked clips count as abnormal, and all others as normal. That is wrong of some, but as a click may be
 anywhere in an event, the order of scores does not suffer (Elkan and Noto, "Learning classifiers from only positive and
 unlabeled data", KDD 2008). After that only the clips with the lowest scores of a clicked video count as normal. What is
-between teaches nothing, since half of it may be the rest of the event. A detector that sees whole videos would not see
+between teaches nothing: on Ped2 half of it was the rest of the event. A detector that sees whole videos would not see
 it then, so for that all outside of the intervals counts as normal.
 """
 
@@ -31,7 +31,7 @@ PARTS = 5  # of the training videos: the intervals of each are grown by what the
 HEIGHT = 0.5  # an interval ends where the score falls below this part of the way from its video's lowest to the click's
 LOWEST = 0.1  # the share of a clicked video's clips that counts as normal, at least one of them
 STRENGTH = 1e-2  # C of the logistic regression, as scikit-learn has it
-MAX_CLIPS = 20_000  # that teach in a round; of more footage evenly many of each video, and all clicked ones
+MAX_CLIPS = 20_000  # that teach in a round, in later ones fewer; of more footage evenly many, and all clicked ones
 BLOCK = 1024  # clips that are scored at a time: a video may be days long
 STD_FLOOR = 0.01  # of the mean deviation, as in all training
 
@@ -97,7 +97,8 @@ def grow(
     """The videos, with labels of frames; what validates teaches nothing here either.
 
     Of a clicked video that teaches windows, the frames of intervals and of the lowest scores are labelled. Of one that
-    teaches as a whole or validates every frame is: a threshold has to do for what is hard to tell, too.
+    validates every frame is: a threshold has to do for what is hard to tell, too. So is every frame of one that teaches
+    as a whole: it would not be seen otherwise.
 
     Args:
         train, val: to learn from, and to validate on.
@@ -151,7 +152,11 @@ def _lowest(scores: np.ndarray) -> np.ndarray:
 
 
 def _labelled(video: TrainingVideo, abnormal: np.ndarray, known: np.ndarray | None = None) -> TrainingVideo:
-    """A clicked video whose frames have the label of their clip, `abnormal` `(clips,)` bool; None: all are `known`."""
+    """A clicked video whose frames have the label of their clip, `abnormal` `(clips,)` bool.
+
+    `known` `(n,)` int64: the clips whose frames are labelled; None: all. Clips that overlap share frames, and then the
+    half of a neighbour may be labelled, too: without it, a single clip between others would have none of its own.
+    """
     clip_of_frame = video.source.timeline().clip_of_frame(len(abnormal))
     frames = abnormal[clip_of_frame]
     labelled = np.isin(clip_of_frame, known) if known is not None else np.ones_like(frames)
