@@ -10,11 +10,11 @@ Each setting is measured twice: with a detector that it taught, and with the det
   precision.
 - Ped2: rgb as configs/ped2.yaml has it, a logistic regression on clips, mean of the ten splits. It films 10 frames a
   second, so that `extract.fps` is that share of 10 which it would be of 25.
-- surveillance: configs/surveillance.yaml. The sources of the training half are dealt into five
-  parts, three times; each part is scored by what the other four taught. By these numbers and those of Ped2 a setting is
-  chosen.
-- UR Fall: scored by what the surveillance training half taught. It chooses nothing.
-- with --test: the surveillance test half for this setting and for all frames. Nothing is chosen after that.
+- surveillance: configs/surveillance.yaml. The sources of the training half are dealt into five parts, three times; each
+  part is scored by what the other four taught.
+- UR Fall: scored by what the surveillance training half taught. It rules settings with gaps out, which the other two
+  would choose.
+- with --test: the surveillance test half for this setting and for all frames. It chooses nothing.
 
 AUC is of all frames of a video, whatever was seen of it. The clips of a setting with gaps are among those without, and
 have the same features. Most surveillance videos last two seconds, so that a gap leaves out little of them; those of UR
@@ -332,7 +332,7 @@ def others(data: Path, settings: Sequence[Setting], name: str, split: str = "") 
 
 
 def ur_fall(data: Path) -> dict[str, Any]:
-    """Every setting on UR Fall; it chooses nothing."""
+    """Every setting on UR Fall."""
     return others(data, SETTINGS, "ur_fall")
 
 

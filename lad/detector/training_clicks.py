@@ -44,13 +44,15 @@ class _Taught:
         video: it.
         step: one clip of so many teaches.
         abnormal: `(clips,)` bool, those that are taken for abnormal today.
-        chosen: `(n,)` int64, the clips that teach.
+        known: `(m,)` int64, the clips of which it is taken for known what they are.
+        chosen: `(n,)` int64, those of them that teach.
         rows: `(n, D)` float32, their features.
     """
 
     video: TrainingVideo
     step: int
     abnormal: np.ndarray = field(init=False)
+    known: np.ndarray = field(init=False)
     chosen: np.ndarray = field(init=False)
     rows: np.ndarray = field(init=False)
 
@@ -59,10 +61,10 @@ class _Taught:
         self.teach(_abnormal(self.video), known if self.video.clicks else known[self.video.known_clips])
 
     def teach(self, abnormal: np.ndarray, known: np.ndarray) -> None:
-        """Let the clips `known` `(n,)` teach: `abnormal` `(clips,)` bool says which of all are."""
+        """Let the clips `known` teach, of which `abnormal` says what they are."""
         kinds = (known[abnormal[known]], known[~abnormal[known]])
         clicked = np.flatnonzero(_abnormal(self.video)) if self.video.clicks else np.array([], dtype=np.int64)
-        self.abnormal = abnormal
+        self.abnormal, self.known = abnormal, known
         self.chosen = np.union1d(np.concatenate([kind[:: self.step] for kind in kinds]), clicked)
         self.rows = _mean_of_crops(self.video, self.chosen)
 
@@ -112,7 +114,6 @@ def grow(
     step = -(-sum(video.features.clips for video in train) // MAX_CLIPS)
     taught = [_Taught(video, step) for video in train]
     parts = [part for part in divide(taught, PARTS, config.seed) if part]
-    known: dict[_Taught, np.ndarray] = {}
     for _ in range(ROUNDS):
         grown: list[tuple[_Taught, np.ndarray]] = []
         for part in parts:
@@ -120,11 +121,10 @@ def grow(
             grown += [(one, rule.scores(one.video, near)) for one in part if one.video.clicks]
         for one, scores in grown:
             abnormal = _around_clicks(one.video, scores)
-            known[one] = np.flatnonzero(abnormal | _lowest(scores))
-            one.teach(abnormal, known[one])
+            one.teach(abnormal, np.flatnonzero(abnormal | _lowest(scores)))
     whole = sees_videos(config.detector)
     labelled = [
-        _labelled(one.video, one.abnormal, None if whole else known[one]) if one in known else one.video
+        _labelled(one.video, one.abnormal, None if whole else one.known) if one.video.clicks else one.video
         for one in taught
     ]
     if not any(video.clicks for video in val):

@@ -51,7 +51,7 @@ STAGE = "train"
 ITEM = "detector"
 EVENT = "event"  # the only category of a detector of normal footage alone
 CODE_VERSION = 6  # `train.val_fraction` holds out what it says, to one source
-CLICKS_CODE = 2  # of `lad.detector.training_clicks`: raised when other intervals grow around the same clicks
+CLICKS_CODE = 2  # of `lad.detector.training_clicks`: raised when the same clicks teach otherwise
 
 
 def train_detector(
