@@ -53,6 +53,7 @@ class ConvLSTMCell(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.Gates = nn.Conv2d(in_channels + hidden, 4 * hidden, 3, padding=1)
+        self._kept: dict[int, tuple[int, torch.Tensor]] = {}  # first channel -> version of the weights, kernel
         pixels_to_points, weights_to_points, points_to_pixels = matrices_of_maps()
         self.register_buffer("pixels_to_points", pixels_to_points, persistent=False)
         self.register_buffer("weights_to_points", weights_to_points, persistent=False)
@@ -60,12 +61,11 @@ class ConvLSTMCell(nn.Module):
 
     def project(self, x: torch.Tensor) -> torch.Tensor:
         """The input's share of the gates, with the bias: `(16, n, in_channels)` -> `(16, n, 4 * hidden)`."""
-        bias = self.Gates.get_parameter("bias")
-        return self._convolve(x, self._kernel_at_points(self.Gates.weight[:, : self.in_channels])) + bias
+        return self._convolve(x, self._kernel(0, self.in_channels)) + self.Gates.get_parameter("bias")
 
     def forward(self, projected: torch.Tensor) -> torch.Tensor:
         """`(16, steps, batch, 4 * hidden)` from `project` -> hidden states `(16, steps, batch, hidden)`."""
-        recurrent_kernel = self._kernel_at_points(self.Gates.weight[:, self.in_channels :])
+        recurrent_kernel = self._kernel(self.in_channels)
         hidden_states: list[torch.Tensor] = []
         cell: torch.Tensor | None = None
         for gates in projected.unbind(1):
@@ -76,6 +76,23 @@ class ConvLSTMCell(nn.Module):
             cell = new if cell is None else torch.sigmoid(forget_gate) * cell + new
             hidden_states.append(torch.sigmoid(output_gate) * torch.tanh(cell))
         return torch.stack(hidden_states, dim=1)
+
+    def train(self, mode: bool = True) -> ConvLSTMCell:
+        self._kept = {}  # a fused optimizer changes weights, but not their `_version`
+        return super().train(mode)
+
+    def _kernel(self, first: int, end: int | None = None) -> torch.Tensor:
+        """The kernel of these channels of input and hidden state, at the points: `(36, in, out)`.
+
+        In inference it is transformed once, and not for each block of windows.
+        """
+        weight, keep = self.Gates.weight, torch.is_inference_mode_enabled() and not self.training
+        version, kernel = self._kept.get(first, (None, None))
+        if not keep or kernel is None or version != weight._version:
+            kernel = self._kernel_at_points(weight[:, first:end])
+            if keep:
+                self._kept[first] = (weight._version, kernel)
+        return kernel
 
     def _kernel_at_points(self, weight: torch.Tensor) -> torch.Tensor:
         """`(out, in, 3, 3)` -> `(36, in, out)`."""

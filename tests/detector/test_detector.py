@@ -101,6 +101,22 @@ def test_a_convolution_of_the_papers_size_loses_no_more_digits_than_it_must():
     assert (ours - exact).square().mean().sqrt() < 1.5e-6 * exact.std()
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_scores_are_those_of_the_weights_as_they_are_now(fused):
+    """Inference keeps transformed kernels, which training and loading make worthless."""
+    detector, features = small_detector(), one_crop(np.random.default_rng(0).random((20, D), dtype=np.float32))
+    before = score_features(detector.eval(), features).clips
+    optimizer = torch.optim.Adam(detector.train().parameters(), lr=0.01, fused=fused)
+    detector(torch.rand(3, 2, D))[1].sum().backward()
+    optimizer.step()
+    after = score_features(detector.eval(), features).clips
+    fresh = small_detector()
+    score_features(fresh.eval(), features)  # keeps the kernels of other weights
+    fresh.load_state_dict(detector.state_dict())
+    assert not np.allclose(before, after, atol=1e-3)
+    assert np.array_equal(score_features(fresh, features).clips, after)
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("feature_dim", [16, 1024, 2048])
 def test_one_and_two_layers_take_any_feature_length_divisible_by_16(layers, feature_dim):
