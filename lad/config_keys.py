@@ -183,7 +183,7 @@ class TrainConfig(Section):
         ),
     )
     motion_quantile: float = Field(
-        0.99,
+        0.98,
         ge=0,
         le=1,
         description=(
@@ -192,7 +192,7 @@ class TrainConfig(Section):
         ),
     )
     smooth_seconds: float = Field(
-        0.6,
+        0.4,
         ge=0,
         le=3600,
         description="of `normality`: sigma of the Gaussian that smooths scores over time",

@@ -18,7 +18,8 @@ from lad.detector.detector_file import SUFFIX, NotADetector, read_detector, writ
 from lad.detector.known_camera import KnownCameras
 from lad.device import cores
 from lad.errors import LadError
-from lad.features.recipe import UNKNOWN_WEIGHTS
+from lad.extract.motion import MOTION
+from lad.features.recipe import MOTION_IDENTITY, UNKNOWN_WEIGHTS
 from lad.files import check_readable, replacing
 from lad.models.registry import DetectorMissing, build_detector, is_outside
 from lad.pickles import PickleRefused, load_torch
@@ -54,7 +55,7 @@ class Checkpoint:
         metrics: of the validation videos at this step.
         calibration: slope and offset of Platt's scaling of the scores, fitted on the validation videos.
         threshold: of the calibrated scores, chosen on the validation videos.
-        weights: stream -> identity of the feature weights.
+        weights: stream -> identity of the feature weights; of motion, by which version of it.
         network: the detector's `name` in `train.detector`, and its `sizes`; empty in older files and the authors'. Of
             several cameras, `cameras`: what each has of its own, its sizes among it; see `lad.detector.cameras`.
         selection: how the number of training steps was chosen.
@@ -214,6 +215,8 @@ def other_features(
     found = [f"{key} {then.get(key)}, now {now[key]}" for key in keys if then.get(key) != now[key]]
     if "rgb" in now["streams"] and (then["dtype"] == "int8") != (now["dtype"] == "int8"):  # all others are alike
         found.append(f"dtype {then['dtype']}, now {now['dtype']}")
+    if now["motion"] and then.get("motion") and checkpoint.weights.get(MOTION) != MOTION_IDENTITY:
+        found.append("motion as another version of lad computes it")
     for stream, identity in identities.items():
         if checkpoint.weights.get(stream, identity) != identity:
             found.append(f"{stream} weights {checkpoint.weights[stream]}, now {identity}")

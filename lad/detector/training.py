@@ -36,7 +36,7 @@ class Setup:
         device: where it runs.
         fingerprint: of the run: another run's checkpoint is never resumed.
         config: the whole resolved configuration, for the checkpoints.
-        weights: stream -> identity of the feature weights, for the checkpoints.
+        weights: what the checkpoints keep of their features, see `FeatureRecipe.remembered`.
         selection: how the number of steps is chosen, for the checkpoints.
         supervision: what labels are of: frames, which windows teach; clicks, which become such labels; or whole
             videos, whose best clips teach.

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 CODE_VERSION = 2  # raised by hand when the same input gives other features, by more than rounding (1e-4)
 INT8_CODE_VERSION = 1  # the same, of networks in 8-bit integers
-MOTION_CODE_VERSION = 1  # the same, of motion
+MOTION_CODE_VERSION = 2  # the same, of motion
 LAYER_CODE_VERSION = 1  # the same, of layers
+MOTION_IDENTITY = f"version {MOTION_CODE_VERSION}"
 EXTRACT = "extract"  # the stage's name in fingerprints and the manifest
 UNKNOWN_WEIGHTS = "not known"
 
@@ -73,6 +74,12 @@ class FeatureRecipe:
     def dims(self) -> tuple[int, ...]:
         """How many numbers each of them has for a clip."""
         return tuple(stream_dim(self.backbone, stream) for stream in self.streams)
+
+    @property
+    def remembered(self) -> dict[str, str]:
+        """What a detector keeps of the features that it learns from: by what each stream was made."""
+        by_lad = {motion.MOTION: MOTION_IDENTITY} if motion.MOTION in self.streams else {}
+        return {**self.identities, **by_lad}
 
     def dtype_of(self, stream: str) -> Dtype:
         """The precision of a stream's network: flow stays in float32 where rgb is in 8-bit integers.

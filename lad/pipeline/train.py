@@ -163,7 +163,7 @@ class _Training:
             device=recipe.device,
             fingerprint=today,
             config=with_supervision.model_dump(mode="json"),
-            weights=dict(recipe.identities),
+            weights=recipe.remembered,
             selection=self.selection,
             supervision=supervision,
             released=project.config.protocol.released,

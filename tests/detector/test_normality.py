@@ -18,11 +18,12 @@ from lad.detector.training_normal import Learned, in_time, learn, stretches
 from lad.detector.training_windows import TrainingError, TrainingVideo
 from lad.extract.motion import SHARES
 from lad.extract.sampling import evenly_spaced
+from lad.features.recipe import MOTION_IDENTITY
 from lad.features.video import ClipFeatures, VideoFeatures
 
 LOOKS = 8  # numbers of a network
 FPS = 25.0
-SPEED = SHARES.index(0.99)
+SPEED = SHARES.index(TrainConfig().motion_quantile)
 
 
 def features(clips: int, seed: int, looks: int = 0, speed: float = 2.0) -> np.ndarray:
@@ -239,10 +240,14 @@ def test_no_more_clips_are_kept_than_were_meant_however_short_the_videos(monkeyp
 def test_motion_alone_depends_on_no_network() -> None:
     checkpoint = learned().checkpoint(setup())
     checkpoint.config = {"extract": ExtractConfig(streams=[], motion=True).model_dump(mode="json")}
+    checkpoint.weights = {"motion": MOTION_IDENTITY}
     now = ExtractConfig(streams=[], motion=True, backbone="tiny", preset="wan2021", context="batch")
     assert other_features(checkpoint, now, {}, given=False) == []
     slower = ExtractConfig(streams=[], motion=True, fps=5)
     assert other_features(checkpoint, slower, {}, given=False) == ["fps None, now 5.0"]
+    for older in ({}, {"motion": "version 1"}):  # the first said nothing of it
+        checkpoint.weights = older
+        assert other_features(checkpoint, now, {}, given=False) == ["motion as another version of lad computes it"]
 
 
 def test_features_in_8_bits_are_others_than_those_in_any_float() -> None:

@@ -92,3 +92,32 @@ def test_its_features_are_its_numbers_whatever_the_crops(crops: int, shape: tupl
     features = FeatureExtractor({}, backbone="i3d", crops=crops)("motion", clips)
     assert features.shape == shape
     assert np.array_equal(features.reshape(-1, 2, DIM)[-1], clips.reshape(2, DIM))
+
+
+def walker(legs: float, size: tuple[int, int] = (20, 50), at: tuple[int, int] = (100, 80)) -> np.ndarray:
+    """The flow of somebody who walks at 2 pixels a frame, whose `legs` are as fast as that; all else stands still."""
+    flow = np.zeros((240, 360, 2), np.float32)
+    (left, top), (width, height) = at, size
+    flow[top : top + height, left : left + width, 0] = 2
+    flow[top + height * 4 // 5 : top + height, left : left + width // 2, 0] = legs
+    return flow
+
+
+def test_a_leg_that_swings_forward_counts_with_the_body() -> None:
+    walking, swinging, cycling = (motion_of(flow)[-1] for flow in (walker(2), walker(6), 3 * walker(2)))
+    assert walking == pytest.approx(2)
+    assert walking < swinging < 4, "the leg alone moves by 6"
+    assert cycling == pytest.approx(6)
+
+
+def test_who_fills_a_quarter_of_the_box_counts_as_fast_as_they_are_and_smaller_things_as_slower() -> None:
+    far = walker(2, size=(10, 26))
+    assert motion_of(far)[-1] == pytest.approx(2)
+    wrong = np.zeros((240, 360, 2), np.float32)
+    wrong[100, 100, 0] = 30
+    assert motion_of(wrong)[-1] == pytest.approx(30 / 250, rel=0.01), "a single wrong vector"
+
+
+def test_what_is_slower_than_half_a_pixel_a_frame_stands_still() -> None:
+    noise = np.full((240, 360, 2), 0.3, np.float32)
+    assert not motion_of(noise).any()
