@@ -251,25 +251,17 @@ def main() -> None:
     clips = [[np.asarray(frame) for frame in open_reader(path, folder_fps=FPS)] for path in paths]
     with repeatable("cpu", STEADY_THREADS):
         made = list(make_all(config, clips, args.work))
-    rows = []
+    rows, mean_title = [], "mean" if args.looks else "mean of the fast"
     with repeatable("cpu", detector_threads(None)):
         for recipe in recipes(config, args.looks):
             by_kind = judge(config, made, recipe)
-            ranked_by = list(by_kind) if args.looks else FAST
-            mean = float(np.mean([by_kind[kind] for kind in ranked_by]))
+            mean = float(np.mean([score for kind, score in by_kind.items() if args.looks or kind in FAST]))
             numbers = [f"{value:.4f}" for value in (*by_kind.values(), mean)]
             body = "x".join(map(str, recipe.body))
             cells = [recipe.name, body, f"{recipe.quantile:g}", f"{recipe.smooth:g}", *numbers]
             rows.append((mean, cells))
             print(*cells, flush=True)
-    titles = [
-        "what",
-        "body, pixels",
-        "quantile",
-        "smoothing, s",
-        *by_kind,
-        "mean" if args.looks else "mean of the fast",
-    ]
+    titles = ["what", "body, pixels", "quantile", "smoothing, s", *by_kind, mean_title]
     rows.sort(key=lambda row: -row[0])
     print(markdown_table(titles, [cells for _, cells in rows]))
 

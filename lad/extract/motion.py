@@ -1,9 +1,9 @@
 """How fast things move: for each frame, quantiles over the picture of how long the optical flow is.
 
-Around each pixel is a box as large as a person, and speed is the mean length of the flow of what moves in it: a leg
-that swings forward is no faster than who walks. A frame is cut into cells, and each cell has the highest speed in it.
-The highest cells tell of the fastest thing in the picture; the middle ones tell whether everything moves, as when a
-camera shakes.
+Speed is averaged over a box the size of a person, around each pixel, and only pixels that move count. A swinging leg is
+faster than its walker; a small box would see the leg alone. A frame is cut into cells, and each cell has the highest
+speed in it. The highest cells tell of the fastest thing in the picture. The middle ones tell whether everything moves,
+as when a camera shakes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ MOTION = "motion"  # what it is called among the streams
 FLOW = "dis"  # the method of flow
 SHORT_SIDE = 240  # of the frames that flow is computed on, which keep their shape: people are small at 224x224
 BODY = (20, 50)  # pixels, width and height, of the box that speed is averaged over
-MOVES_PX = 0.5  # a frame: what is slower stands still
-LEAST = 0.25  # of the box: what fills less of it counts for less, so that single wrong vectors vanish
+MOVES_PX = 0.5  # pixels per frame; slower pixels count as still
+LEAST = 0.25  # smaller moving parts of the box get a lower speed, so that single wrong vectors vanish
 CELL = 10  # pixels
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0)  # of the cells that are slower: the quantiles
 DIM = CLIP_FRAMES * len(SHARES)  # numbers of a clip
