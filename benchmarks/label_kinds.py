@@ -52,12 +52,18 @@ class Set:
         folder: below `--data`.
         config: name of the configuration.
         apart: each video is its own source: there are too few sources to divide.
+        begins_normal: no event begins in the first clip of its video.
     """
 
     title: str
     folder: str
     config: str
     apart: bool = False
+    begins_normal: bool = False
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        return (*ROWS, *FROM_START) if self.begins_normal else ROWS
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Row:
     labels: str
     detector: str
     changes: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def seeds(self) -> Sequence[int]:
@@ -74,13 +81,13 @@ class Row:
 
     @property
     def name(self) -> str:
-        return f"{self.labels}, {self.detector}"
+        return f"{self.labels}, {self.detector}{self.note}"
 
 
 SETS = {
     "ped2": Set("Ped2, mean of 10 splits", "ucsd_ped2", "ped2"),
     "surveillance": Set("surveillance", "surveillance", "surveillance"),
-    "ur_fall": Set("UR Fall", "ur_fall", "surveillance", apart=True),
+    "ur_fall": Set("UR Fall", "ur_fall", "surveillance", apart=True, begins_normal=True),
 }
 ROWS = (
     Row("frames", "linear"),
@@ -88,6 +95,12 @@ ROWS = (
     Row("clicks", "mil", MIL),
     Row("videos", "linear"),
     Row("videos", "mil", MIL),
+)
+START = "train.reference_clips=1"
+FROM_START = (
+    Row("frames", "linear", (START,), ", from the start"),
+    Row("videos", "linear", (START,), ", from the start"),
+    Row("videos", "mil", (*MIL, START), ", from the start"),
 )
 Scored = dict[str, dict[str, Any]]  # "split/seed" -> video id -> source, truth, scores
 
@@ -111,7 +124,7 @@ def measure(name: str, data: Path) -> None:
     with open_project(config, WORK / name, reporter=reporter, asked=Asked()) as (project, work):
         recipe = ready_recipe(project, reporter)
         run_stages(project, recipe, work, Asked(), reporter, ["extract"], print)
-        for row in ROWS:
+        for row in one.rows:
             kept: Scored = json.loads(row_file(name, row).read_text()) if row_file(name, row).exists() else {}
             for number, split in enumerate(project.random_splits() or [project]):
                 for seed in row.seeds:
@@ -128,7 +141,7 @@ def measure(name: str, data: Path) -> None:
 
 
 def row_file(name: str, row: Row) -> Path:
-    return WORK / "rows" / name / f"{row.labels}_{row.detector}.json"
+    return WORK / "rows" / name / f"{row.name.replace(', ', '_').replace(' ', '_')}.json"
 
 
 def codes(row: Row) -> list[int]:
@@ -191,7 +204,7 @@ def auc(videos: Sequence[Measured]) -> float:
 def tables() -> Iterator[str]:
     """A table for each set that was measured, and one of the fall videos of UR Fall alone."""
     for name, one in SETS.items():
-        rows = {row: json.loads(row_file(name, row).read_text()) for row in ROWS if row_file(name, row).exists()}
+        rows = {row: json.loads(row_file(name, row).read_text()) for row in one.rows if row_file(name, row).exists()}
         if rows:
             yield from table(one.title, rows, with_events=False)
         if rows and one.apart:

@@ -205,6 +205,15 @@ class TrainConfig(Section):
     )
     hidden: int = Field(128, ge=1, le=4096, description="width of the detector's layers")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of activations that training leaves out")
+    reference_clips: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description=(
+            "a video's features are relative to the mean of so many first clips of it, in which no event may have "
+            "begun; 0: as they are"
+        ),
+    )
     standardize: bool = Field(
         True, description="scale features by the training videos' mean and deviation; off: the paper's recipe"
     )
@@ -239,6 +248,13 @@ class TrainConfig(Section):
         ),
     )
     seed: Seed = Field(0, description="of the detector's first weights, of batches and of what is held out")
+
+    def problems(self) -> dict[str, str]:
+        if self.reference_clips and self.detector == "normality":
+            return {
+                "train.reference_clips": "normality compares clips with normal footage: leave it out, or set it to 0"
+            }
+        return {}
 
 
 class ScoreConfig(Section):

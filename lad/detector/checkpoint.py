@@ -99,6 +99,11 @@ class Checkpoint:
         """The cameras that it has a detector for each; none: one for all."""
         return list(self.network.get("cameras", ()))
 
+    @property
+    def reference_clips(self) -> int:
+        """It takes features relative to the mean of so many first clips of their video; 0: as they are."""
+        return int(self.config.get("train", {}).get("reference_clips", 0)) if self.config else 0
+
     def detector(self, allowed: str = "") -> Any:
         """The network, ready for scoring.
 
@@ -300,6 +305,8 @@ def _check_parts(checkpoint: Checkpoint, classes: int) -> None:
         raise ValueError("the distance of unfamiliar clips is not above 0")
     if checkpoint.known_cameras is not None:
         KnownCameras(**checkpoint.known_cameras).check()
+    if checkpoint.reference_clips < 0:
+        raise ValueError("its reference_clips are below 0")
     if not all(isinstance(identity, str) for identity in dict(checkpoint.weights).values()):
         raise ValueError("it names the weights of its features wrongly")
 

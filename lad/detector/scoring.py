@@ -213,6 +213,7 @@ class Scorer:
         alarms_per_day: of normal footage, that the threshold is for; None: it was chosen otherwise.
         familiar: tells how familiar clips are; None: nobody knows.
         known_cameras: how it scores a camera whose normal footage it was shown; None: it was not trained for that.
+        reference_clips: the detector takes features relative to the mean of so many first clips; 0: as they are.
     """
 
     detector: Detector | VideoDetector
@@ -227,6 +228,7 @@ class Scorer:
     alarms_per_day: float | None = None
     familiar: Familiar | None = None
     known_cameras: KnownCameras | None = None
+    reference_clips: int = 0
 
     def at(self, camera: Camera) -> Scorer:
         """It for a camera that it knows; as it is where it was not trained for that, or there is no footage."""
@@ -240,7 +242,8 @@ class Scorer:
         Raises:
             CheckpointError, ScoreError: as scoring it.
         """
-        return camera_of(timeline.by_frame(self._found(features).clips), timeline.frames_a_clip)
+        found = self._found(features.relative_to_start(self.reference_clips))
+        return camera_of(timeline.by_frame(found.clips), timeline.frames_a_clip)
 
     def check(self, features: ClipFeatures) -> None:
         """Raise CheckpointError where the detector is for features of another length."""
@@ -278,8 +281,9 @@ class Scorer:
             CheckpointError: the detector is for features of another length.
             ScoreError: its scores are not finite.
         """
-        found = self._found(features, on_part)
-        familiar = self.familiar(features) if self.familiar else None
+        relative = features.relative_to_start(self.reference_clips)
+        found = self._found(relative, on_part)
+        familiar = self.familiar(relative) if self.familiar else None
         frames = self._final(timeline.by_frame(found.clips), timeline)
         clip_of_frame = timeline.clip_of_frame(len(found.clips))
         ends, peak = timeline.ends, int(frames.argmax())
@@ -391,4 +395,5 @@ def make_scorer(
         alarms_per_day,
         familiar_of(detector, checkpoint.familiar),
         KnownCameras(**checkpoint.known_cameras) if checkpoint.known_cameras else None,
+        checkpoint.reference_clips,
     )

@@ -76,11 +76,21 @@ class TrainingVideo:
 
 
 def open_labelled(
-    videos: Sequence[Video], features: Mapping[str, VideoFeatures], classes: Sequence[str], *, whole: bool = False
+    videos: Sequence[Video],
+    features: Mapping[str, VideoFeatures],
+    classes: Sequence[str],
+    *,
+    whole: bool = False,
+    reference_clips: int = 0,
 ) -> Iterator[TrainingVideo]:
-    """The videos with their labels and features, in order; `whole`: each frame has the label of its video.
+    """The videos with their labels and features, in order.
 
-    Of a video with clicks, else, no other frame is labelled.
+    Args:
+        videos: to open.
+        features: of each, by its id.
+        classes: names of the categories.
+        whole: each frame has the label of its video. Else, of a video with clicks no other frame is labelled.
+        reference_clips: features are relative to the mean of so many first clips of their video; 0: as they are.
     """
     for video in videos:
         source = features[video.id]
@@ -95,7 +105,8 @@ def open_labelled(
         else:
             truth = video.frame_labels(source.frames)
         label = classes.index(video.categories[0]) if video.categories else UNKNOWN_CATEGORY
-        yield TrainingVideo(source, source.open(), truth, label, labelled, clicks, video.group)
+        opened = source.open().relative_to_start(reference_clips)
+        yield TrainingVideo(source, opened, truth, label, labelled, clicks, video.group)
 
 
 @dataclass(frozen=True)

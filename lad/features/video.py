@@ -155,9 +155,11 @@ class ClipFeatures:
 
     Attributes:
         parts: `(crops, clips, dim)` float each, which stand side by side.
+        reference: `(crops, dim)` float32, what `rows` subtracts from each clip; None: nothing.
     """
 
     parts: Sequence[FeatureFile | CropFiles | np.ndarray]
+    reference: np.ndarray | None = None
 
     @property
     def crops(self) -> int:
@@ -176,8 +178,21 @@ class ClipFeatures:
         for part in self.parts if alone else ():
             if isinstance(part, FeatureFile) and isinstance(clips, np.ndarray):
                 part.announce(crop, clips)
-        rows = [part[crop, clips] for part in self.parts]
-        return (rows[0] if len(rows) == 1 else np.hstack(rows)).astype(np.float32, copy=False)
+        parts = [part[crop, clips] for part in self.parts]
+        rows = (parts[0] if len(parts) == 1 else np.hstack(parts)).astype(np.float32, copy=False)
+        if self.reference is None:
+            return rows
+        with np.errstate(invalid="ignore"):  # what is not finite is named by who asks
+            return np.asarray(rows - self.reference[crop])
+
+    def relative_to_start(self, clips: int) -> ClipFeatures:
+        """The same features, relative to the mean of the video's first so many clips; 0: as they are."""
+        if not clips:
+            return self
+        plain = ClipFeatures(self.parts)
+        start = slice(min(clips, self.clips))
+        first = [plain.rows(crop, start).mean(axis=0) for crop in range(self.crops)]
+        return ClipFeatures(self.parts, np.stack(first))
 
 
 @dataclass(frozen=True)

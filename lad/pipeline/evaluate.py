@@ -33,7 +33,7 @@ from lad.pipeline.scored import STAGE as SCORE
 from lad.pipeline.scored import read_times_and_scores
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
-from lad.pipeline.train import unused_keys
+from lad.pipeline.train import UNCHANGED_BY, unused_keys
 from lad.version import code_version
 from lad.work.layout import Work
 from lad.work.manifest import Item
@@ -215,8 +215,8 @@ def _scores_of_today(
     if trained and is_own(work, *detectors):
         now = project.config.train.model_dump(mode="json")
         then = trained.info.get("config", dict.fromkeys(now))  # not in rows of older versions, which are stale
-        then = {"adapt": "none"} | then  # of before there was such a key
-        used = then.keys() - unused_keys(project.config.train) | {"adapt"}
+        then = UNCHANGED_BY | then
+        used = then.keys() - unused_keys(project.config.train) | UNCHANGED_BY.keys()
         changed = sorted(key for key in used if now.get(key) != then[key])
         if changed:
             keys = ", ".join(f"train.{key}" for key in changed)

@@ -128,7 +128,13 @@ def _measure(
     dealt = divide([v for v in pair.after if v.group in sources], min(parts, len(sources)), config.train.seed)
 
     def opened(side: str, videos: Sequence[Video], supervision: Supervision) -> dict[str, TrainingVideo]:
-        opening = open_labelled(videos, features, names[side], whole=supervision == "videos")
+        opening = open_labelled(
+            videos,
+            features,
+            names[side],
+            whole=supervision == "videos",
+            reference_clips=config.train.reference_clips,
+        )
         return {v.id: one for v, one in zip(videos, opening, strict=True)}
 
     names = {"before": project.unreviewed.classes, "after": project.classes}

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ STAGE = "train"
 ITEM = "detector"
 EVENT = "event"  # the only category of a detector of normal footage alone
 CODE_VERSION = 6  # `train.val_fraction` holds out what it says, to one source
+UNCHANGED_BY = {"adapt": "none", "reference_clips": 0}  # keys of later versions -> with which all is as before them
 CLICKS_CODE = 2  # of `lad.detector.training_clicks`: raised when the same clicks teach otherwise
 
 
@@ -130,7 +132,7 @@ def detector_facts(
 def unused_keys(train: TrainConfig) -> set[str]:
     """Keys that a detector does not depend on; that there is one for each camera, its facts say by themselves."""
     unused = {"cameras"} if train.detector == "normality" else {"cameras", "motion_quantile", "smooth_seconds"}
-    return unused | ({"adapt"} if train.adapt == "none" else set())  # as before there was such a key
+    return unused | {key for key, value in UNCHANGED_BY.items() if getattr(train, key) == value}
 
 
 class _Training:
@@ -171,12 +173,20 @@ class _Training:
         )
         whole = supervision == "videos"
         self.loaded: dict[str, TrainingVideo] = {}
+        opening = partial(
+            open_labelled, features=features, classes=project.classes, reference_clips=self.config.reference_clips
+        )
         with reporter.progress("features", len(videos)) as bar:
-            opening = open_labelled(videos, features, project.classes, whole=whole)
-            for video, opened in zip(videos, opening, strict=True):
+            for video, opened in zip(videos, opening(videos, whole=whole), strict=True):
                 self.loaded[video.id] = opened
                 bar.advance(video.id)
-        self.test = list(open_labelled(test, features, project.classes))
+        self.test = list(opening(test))
+        early = [name for name, one in self.loaded.items() if one.targets[: self.config.reference_clips].any()]
+        if early and not whole:
+            reporter.say(
+                f"warning: train.reference_clips: events begin within the first {self.config.reference_clips} clips of "
+                f"{len(early)} training videos, such as {early[0]}"
+            )
         total = sum(path.stat().st_size for video in videos for path in features[video.id].paths)
         clips = sum(opened.features.clips for opened in self.loaded.values())
         reporter.say(f"train: {len(videos)} videos, {clips} clips, {filesize.decimal(total)} of features")

@@ -100,6 +100,11 @@ class Eye:
             )
         if self.scorer.tail:
             raise WatchError(SMOOTHED)
+        if self.scorer.reference_clips:
+            raise WatchError(
+                "this detector compares clips with the start of their video, and a camera has none: train with "
+                "-o train.reference_clips=0"
+            )
         spec = self.recipe.clips
         if self.latency == "low" and spec.together > 1 and spec.stride > CLIP_FRAMES:
             raise WatchError(

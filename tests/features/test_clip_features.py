@@ -96,3 +96,30 @@ def test_several_threads_read_headers_at_once(tmp_path):
     finally:
         sys.setswitchinterval(interval)
         gc.set_threshold(*thresholds)
+
+
+@pytest.mark.parametrize("numbers", [NUMBERS, NUMBERS[:1]], ids=["crops", "one crop"])
+def test_features_relative_to_the_start_have_its_mean_taken_off_each_crop(numbers):
+    plain = ClipFeatures([numbers, numbers[:, :3]])
+    relative = plain.relative_to_start(2)
+    for crop in range(plain.crops):
+        rows = plain.rows(crop, slice(plain.clips))
+        np.testing.assert_allclose(relative.rows(crop, slice(plain.clips)), rows - rows[:2].mean(axis=0))
+        np.testing.assert_array_equal(
+            relative.rows(crop, np.array([2])), relative.rows(crop, slice(plain.clips))[2:], "a look at a time"
+        )
+        assert relative.rows(crop, slice(1)).dtype == np.float32
+
+
+def test_a_video_shorter_than_its_start_is_relative_to_all_of_it():
+    plain = ClipFeatures([NUMBERS, NUMBERS[:, :3]])
+    np.testing.assert_array_equal(
+        plain.relative_to_start(1000).rows(0, slice(3)), plain.relative_to_start(3).rows(0, slice(3))
+    )
+
+
+def test_features_that_are_relative_already_stay_as_they_are():
+    plain = ClipFeatures([NUMBERS])
+    once = plain.relative_to_start(2)
+    np.testing.assert_array_equal(once.relative_to_start(2).rows(0, slice(4)), once.rows(0, slice(4)))
+    assert plain.relative_to_start(0) is plain

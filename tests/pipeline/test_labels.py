@@ -248,13 +248,14 @@ def test_labels_of_videos_that_may_teach_places_are_said() -> None:
         for name, room in rooms.items()
     ]
 
-    def warned(videos: list[Video]) -> bool:
+    def warned(videos: list[Video], *more: str) -> bool:
         said: list[str] = []
-        config = load_config(None, ["train.detector=mil"])
+        config = load_config(None, ["train.detector=mil", *more])
         check_labels_of(["train"], videos, ["Fire"], config, said.append)
         return any("no source has both normal and abnormal training videos" in line for line in said)
 
     assert warned(videos)
+    assert not warned(videos, "train.reference_clips=1"), "it takes the places away"
     assert not warned([replace(video, source="one" if video.id in "ab" else "two") for video in videos])
     assert not warned([replace(video, source="") for video in videos])
     assert not warned([replace(video, source=video.id) for video in videos]), "each by itself: nobody knows the places"

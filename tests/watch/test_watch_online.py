@@ -21,11 +21,13 @@ def eye(
     stride: int = 16,
     still: int = 0,
     together: int = 1,
+    reference_clips: int = 0,
     **detector: Any,
 ) -> Eye:
     clips = ClipSpec(("rgb",), batch_clips=batch, stride=stride, still=still, together=together)
     recipe = SimpleNamespace(clips=clips, context="batch")
-    scorer = SimpleNamespace(detector=SimpleNamespace(window=window, **detector), tail=None)
+    seen = SimpleNamespace(window=window, **detector)
+    scorer = SimpleNamespace(detector=seen, tail=None, reference_clips=reference_clips)
     return Eye(recipe, None, scorer, latency)  # type: ignore[arg-type]
 
 
@@ -61,6 +63,11 @@ def test_gaps_between_clips_that_are_seen_as_one_have_no_low_latency() -> None:
 def test_a_detector_of_whole_videos_is_refused() -> None:
     with pytest.raises(WatchError, match="a camera's never ends"):
         eye("exact", max_clips=32)
+
+
+def test_a_detector_that_compares_clips_with_the_start_of_their_video_is_refused() -> None:
+    with pytest.raises(WatchError, match=r"a camera has none.*train\.reference_clips=0"):
+        eye("exact", reference_clips=2)
 
 
 @pytest.mark.parametrize("latency", ["exact", "low"])
