@@ -2,8 +2,9 @@
 
     python -m benchmarks.label_kinds [--only ped2 surveillance ur_fall] [--data DIR] [--page docs/training.md]
 
-A row is `lad train` and `lad score` on the configuration of the set, with other labels for the videos that teach. Test
-videos keep their intervals, and nothing is chosen by them. A click is a frame of the event at random, by five seeds.
+A row is `lad train` and `lad score` on the configuration of the set, with other labels for the videos that teach; "from
+the start": with features relative to the first clip of their video. Test videos keep their intervals, and nothing is
+chosen by them. A click is a frame of the event at random, by five seeds.
 Features are made once, in runs/label_kinds/<set>, and so is each row until its configuration, labels or code change.
 The tables replace the marked part of the page.
 """
@@ -219,7 +220,7 @@ def table(title: str, rows: dict[Row, Scored], *, with_events: bool) -> Iterator
         aucs, moved = [auc(run) for run in runs], resampled(runs)["auc"]
         mean = float(np.mean(aucs))
         frames = frames or (mean, moved)
-        difference = "" if row.labels == "frames" else shown(mean - frames[0], moved - frames[1], "+.3f")
+        difference = "" if row == ROWS[0] else shown(mean - frames[0], moved - frames[1], "+.3f")
         spread = f"{min(aucs):.3f} .. {max(aucs):.3f}" if len(aucs) > 1 else ""
         lines.append([row.name, shown(mean, moved, ".3f"), spread, difference])
     yield from ["", markdown_table(header, lines).rstrip("\n")]
