@@ -16,6 +16,7 @@ from lad.config_data import DataConfig
 from lad.config_section import Place, Section, Seed, possible
 
 Stream = Literal["rgb", "flow"]
+MAX_REFERENCE_CLIPS = 1024
 
 
 def _device(name: str) -> str:
@@ -208,10 +209,10 @@ class TrainConfig(Section):
     reference_clips: int = Field(
         0,
         ge=0,
-        le=1024,
+        le=MAX_REFERENCE_CLIPS,
         description=(
-            "a video's features are relative to the mean of so many first clips of it, in which no event may have "
-            "begun; 0: as they are"
+            "the mean of so many clips at the start of each video is subtracted from its features; no event may have "
+            "begun there; 0: features stay as they are"
         ),
     )
     standardize: bool = Field(
@@ -251,9 +252,8 @@ class TrainConfig(Section):
 
     def problems(self) -> dict[str, str]:
         if self.reference_clips and self.detector == "normality":
-            return {
-                "train.reference_clips": "normality compares clips with normal footage: leave it out, or set it to 0"
-            }
+            why = "normality has no use for it, since it compares clips with normal footage: set it to 0"
+            return {"train.reference_clips": why}
         return {}
 
 

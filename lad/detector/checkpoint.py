@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lad.config import Config, ExtractConfig, load_config
+from lad.config_keys import MAX_REFERENCE_CLIPS
 from lad.datasets import BENCHMARKS
 from lad.detector.bounds import check_demands
 from lad.detector.calibration import Calibration
@@ -102,7 +103,7 @@ class Checkpoint:
     @property
     def reference_clips(self) -> int:
         """It takes features relative to the mean of so many first clips of their video; 0: as they are."""
-        return int(self.config.get("train", {}).get("reference_clips", 0)) if self.config else 0
+        return self.config.get("train", {}).get("reference_clips", 0) if self.config else 0
 
     def detector(self, allowed: str = "") -> Any:
         """The network, ready for scoring.
@@ -305,8 +306,9 @@ def _check_parts(checkpoint: Checkpoint, classes: int) -> None:
         raise ValueError("the distance of unfamiliar clips is not above 0")
     if checkpoint.known_cameras is not None:
         KnownCameras(**checkpoint.known_cameras).check()
-    if checkpoint.reference_clips < 0:
-        raise ValueError("its reference_clips are below 0")
+    reference = checkpoint.reference_clips
+    if type(reference) is not int or not 0 <= reference <= MAX_REFERENCE_CLIPS:
+        raise ValueError(f"train.reference_clips is no number of clips from 0 to {MAX_REFERENCE_CLIPS}")
     if not all(isinstance(identity, str) for identity in dict(checkpoint.weights).values()):
         raise ValueError("it names the weights of its features wrongly")
 

@@ -182,17 +182,18 @@ class ClipFeatures:
         rows = (parts[0] if len(parts) == 1 else np.hstack(parts)).astype(np.float32, copy=False)
         if self.reference is None:
             return rows
-        with np.errstate(invalid="ignore"):  # what is not finite is named by who asks
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is named by who asks
             return np.asarray(rows - self.reference[crop])
 
     def relative_to_start(self, clips: int) -> ClipFeatures:
-        """The same features, relative to the mean of the video's first so many clips; 0: as they are."""
+        """The same features, less the mean of so many clips at the start of the video; 0: these features."""
         if not clips:
             return self
         plain = ClipFeatures(self.parts)
         start = slice(min(clips, self.clips))
-        first = [plain.rows(crop, start).mean(axis=0) for crop in range(self.crops)]
-        return ClipFeatures(self.parts, np.stack(first))
+        with np.errstate(invalid="ignore", over="ignore"):
+            means = [plain.rows(crop, start).mean(axis=0) for crop in range(self.crops)]
+        return ClipFeatures(self.parts, np.stack(means))
 
 
 @dataclass(frozen=True)

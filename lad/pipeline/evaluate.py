@@ -306,6 +306,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
     """What the numbers are measured on, and with what."""
     config, given = project.config, project.all_given  # nobody says how given features were made
     data, extract, train = config.data, config.extract, config.train
+    later = {"train": set() if train.reference_clips else {"reference_clips"}}  # older numbers stay valid
     return {
         "data": data.benchmark or (str(data.dataset) if data.dataset else "folder"),
         "split": work.name or None,
@@ -337,7 +338,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         if train.detector == "mil_causal"
         else "windows of K clips, stride 1, or pieces of 256 for mil, counted by the category of each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",
-        "config": config.model_dump(mode="json", include={"extract", "train", "score"}),
+        "config": config.model_dump(mode="json", include={"extract", "train", "score"}, exclude=later),
         **_verdicts(project),
     }
 

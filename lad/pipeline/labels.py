@@ -45,7 +45,7 @@ def check_labels_of(
             say(
                 "warning: no source has both normal and abnormal training videos: labels of videos may teach the "
                 "places instead of the events: add videos of the other kind to the sources, or, where videos begin "
-                "before their event, set train.reference_clips=1"
+                "before their event, set train.reference_clips=1 and train.detector=linear"
             )
     if "evaluate" in names:
         test_videos(videos)
@@ -336,7 +336,9 @@ def _oddities(videos: Sequence[Video], config: Config) -> list[str]:
 
 def _teach_places(videos: Sequence[Video], train: TrainConfig) -> bool:
     """Whether whole videos are compared of which the normal ones and the others are of other named sources."""
-    if train.reference_clips or not all(v.source for v in videos) or supervision_of(videos, train) != "videos":
+    if not all(video.source for video in videos) or supervision_of(videos, train) != "videos":
+        return False
+    if train.reference_clips and train.detector == "linear":
         return False
     abnormal, normal = ({video.source for video in videos if video.is_abnormal is kind} for kind in (True, False))
     return not abnormal & normal and len(abnormal | normal) < len(videos)

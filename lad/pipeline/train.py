@@ -184,8 +184,8 @@ class _Training:
         early = [name for name, one in self.loaded.items() if one.targets[: self.config.reference_clips].any()]
         if early and not whole:
             reporter.say(
-                f"warning: train.reference_clips: events begin within the first {self.config.reference_clips} clips of "
-                f"{len(early)} training videos, such as {early[0]}"
+                f"warning: train.reference_clips: in {len(early)} videos, such as {early[0]}, an event begins before "
+                f"the end of clip {self.config.reference_clips}"
             )
         total = sum(path.stat().st_size for video in videos for path in features[video.id].paths)
         clips = sum(opened.features.clips for opened in self.loaded.values())

@@ -102,8 +102,8 @@ class Eye:
             raise WatchError(SMOOTHED)
         if self.scorer.reference_clips:
             raise WatchError(
-                "this detector compares clips with the start of their video, and a camera has none: train with "
-                "-o train.reference_clips=0"
+                "this detector compares clips with the start of their video, and a camera's began long ago: take one "
+                "that was trained with train.reference_clips=0"
             )
         spec = self.recipe.clips
         if self.latency == "low" and spec.together > 1 and spec.stride > CLIP_FRAMES:

@@ -125,6 +125,7 @@ LIMITS = {
     "score.alarms_per_day": 86_400,
     "train.window": 1024,
     "train.hidden": 4096,
+    "train.reference_clips": 1024,
     "train.learning_rate": 1000,
     "train.weight_decay": 1000,
     "train.class_weight": 10**6,
