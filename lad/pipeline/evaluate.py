@@ -243,8 +243,13 @@ def _protocol_of_detector(
     made_with["selection"] = (checkpoint.selection or None) if checkpoint else None
     if checkpoint and not train:
         made_with["window"] = checkpoint.detector().window
-    made_with["config"] = {**configured["config"], "train": train}
+    made_with["config"] = {**configured["config"], "train": train and _without_later(train)}
     return made_with
+
+
+def _without_later(train: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of training without one that came later and changes nothing: numbers of before it stay valid."""
+    return {key: value for key, value in train.items() if key != "reference_clips" or value}
 
 
 def _that_scored(project: Project, work: Work, checkpoint_sha256: str) -> Checkpoint | None:
@@ -306,7 +311,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
     """What the numbers are measured on, and with what."""
     config, given = project.config, project.all_given  # nobody says how given features were made
     data, extract, train = config.data, config.extract, config.train
-    later = {"train": set() if train.reference_clips else {"reference_clips"}}  # older numbers stay valid
+    whole = config.model_dump(mode="json", include={"extract", "train", "score"})
     return {
         "data": data.benchmark or (str(data.dataset) if data.dataset else "folder"),
         "split": work.name or None,
@@ -338,7 +343,7 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
         if train.detector == "mil_causal"
         else "windows of K clips, stride 1, or pieces of 256 for mil, counted by the category of each",
         "accuracy_video": "the category with the highest mean probability over the video's clips",
-        "config": config.model_dump(mode="json", include={"extract", "train", "score"}, exclude=later),
+        "config": {**whole, "train": _without_later(whole["train"])},
         **_verdicts(project),
     }
 
