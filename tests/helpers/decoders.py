@@ -17,6 +17,11 @@ def decoders() -> list[int]:
     return [process for process, state in _children() if state != "Z" and MODULES & _words(process)]
 
 
+def started() -> set[int]:
+    """Processes of any kind that this one has started and not waited for."""
+    return {process for process, _ in _children()}
+
+
 def unburied() -> set[int]:
     """Dead processes of any kind that nobody has waited for."""
     return {process for process, state in _children() if state == "Z"}
