@@ -409,19 +409,6 @@ def test_scores_of_another_configuration_are_not_evaluated_as_today_s(lad, tree,
     assert lad("run", *arguments(tree, work))[0] == 0 and (work / "metrics.json").exists()
 
 
-def test_features_relative_to_the_start_of_videos_train_anew_and_events_there_are_told(lad, tree, work):
-    relative = ("-o", "train.reference_clips=1")
-    before = read(work / "metrics.json")["protocol"]["config"]["train"]
-    assert "reference_clips" not in before, "numbers of before there was such a key would not be current"
-    status, _, err = lad("evaluate", *arguments(tree, work, *relative))
-    assert status == 2 and "trained with another configuration (train.reference_clips)" in err
-    status, _, err = lad("run", *arguments(tree, work, *relative))
-    assert status == 0, err
-    assert "warning: train.reference_clips: in 4 videos, such as f" in err and "before the end of clip 1" in err
-    assert lad("evaluate", *arguments(tree, work, *relative))[0] == 0
-    assert read(work / "metrics.json")["protocol"]["config"]["train"]["reference_clips"] == 1
-
-
 def test_fewer_splits_leave_no_numbers_of_the_others_and_more_take_them_up_again(lad, tree, work, finished_splits):
     best = (work / "splits/1/checkpoints/best.pt").read_bytes()
     status, _, err = lad("run", *arguments(tree, work, "-o", "protocol.splits=1"))

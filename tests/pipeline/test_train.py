@@ -186,3 +186,23 @@ def test_every_detector_trains_scores_and_is_evaluated_through_the_same_commands
                          "--work", str(tmp_path / "other"), "-q")  # fmt: skip
     assert status == 0, err
     assert (tmp_path / "other" / "scores" / "summary.csv").exists()
+
+
+@pytest.mark.slow
+def test_features_relative_to_the_start_train_anew_and_an_event_there_is_told(folder, tmp_path, lad):
+    (folder / "tested.csv").write_text((folder / "dataset.csv").read_text().replace(",val,", ",test,"))
+    common = ["--data", str(folder), "--work", str(tmp_path), "-o", "data.dataset=tested.csv"]
+    common += [word for override in (*SMALL, "train.detector=linear") for word in ("-o", override)]
+    relative = ["-o", "train.reference_clips=1"]
+
+    def trained_with() -> dict:
+        return json.loads((tmp_path / "metrics.json").read_text())["protocol"]["config"]["train"]
+
+    assert lad("run", *common)[0] == 0
+    assert "reference_clips" not in trained_with(), "numbers of before there was such a key would not be current"
+    status, _, err = lad("evaluate", *common, *relative)
+    assert status == 2 and "trained with another configuration (train.reference_clips)" in err
+    status, _, err = lad("run", *common, *relative)
+    assert status == 0, err
+    assert "warning: train.reference_clips: in 3 videos, such as 1, an event begins before the end of clip 1" in err
+    assert trained_with()["reference_clips"] == 1
