@@ -344,7 +344,12 @@ def _has_detector(options: dict[str, Any]) -> bool:
 
 def _as_before(options: dict[str, Any]) -> dict[str, Any]:
     """Options with the configuration that a work directory was used with last, where it says one."""
+    from lad.config import load_config
+
     resolved = options["work"] / ours.CONFIG
     if not resolved.is_file():
         return options
-    return {**options, "config_path": resolved, "overrides": ["score.checkpoint=null", *options["overrides"]]}
+    changes = ["score.checkpoint=null"]
+    if load_config(resolved, []).score.checkpoint is not None:
+        changes.append("train.adapt=none")  # that detector's sources are not those of the videos here
+    return {**options, "config_path": resolved, "overrides": [*changes, *options["overrides"]]}

@@ -157,7 +157,9 @@ def test_videos_that_were_only_scored_train_on_what_was_reviewed(lad, data, work
 def test_a_detector_is_trained_on_reviewed_videos_alone(lad, data, work, tmp_path):
     alone = ["--work", str(tmp_path / "alone")]
     theirs = str(shutil.copy(work / "checkpoints" / "best.pt", tmp_path / "theirs.pt"))
-    status, out, _ = lad("score", *alone, "--checkpoint", theirs, *(str(data / f"{n}.mp4") for n in "abcd"), "--json")
+    videos = (str(data / f"{n}.mp4") for n in "abcd")  # each is its own source
+    knows = ("-o", "train.adapt=source")  # as the detector that comes with `lad` was trained
+    status, out, _ = lad("score", *alone, "--checkpoint", theirs, *knows, *videos, "--json")
     assert status == 0
     status, _, err = lad("run", *alone)
     assert status == 2 and "no videos" in err
