@@ -290,7 +290,7 @@ def config_command(key: str) -> None:
       lad config train
       lad config score.threshold
     """
-    from lad.config import describe_keys
+    from lad.config_help import describe_keys
 
     click.echo(describe_keys(key))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import reprlib
-import textwrap
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -39,7 +38,6 @@ __all__ = [
     "Stream",
     "TrainConfig",
     "all_keys",
-    "describe_keys",
     "find_config",
     "load_config",
     "override",
@@ -278,7 +276,7 @@ def _explain(
     if problem["type"] == "extra_forbidden":
         known = sorted(_known_keys(location[:-1]))
         prefix = ".".join((*location[:-1], ""))
-        meant = did_you_mean(key, [prefix + name for name in known]) or _elsewhere(location[-1])
+        meant = did_you_mean(key, [prefix + name for name in known]) or elsewhere(location[-1])
         return [f"{where(location)}: unknown key {key!r}{meant or ';'} known here: {', '.join(known)}"]
     said = problem["msg"][0].lower() + problem["msg"][1:]
     return [f"{where(location)}: {key}: {said}, got {shown(problem['input'])}"]
@@ -301,27 +299,7 @@ def _known_keys(section: tuple[str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _elsewhere(name: str) -> str:
+def elsewhere(name: str) -> str:
     """Where a key stands that is not where somebody wrote it."""
     places = [key for key, _ in all_keys() if key.rpartition(".")[2] == name]
     return f": did you mean {places[0]!r}?" if places else ""
-
-
-def describe_keys(wanted: str = "") -> str:
-    """Keys with default and meaning: all of them, those of a section, or one.
-
-    Raises:
-        ConfigError: there is no such key.
-    """
-    keys = dict(all_keys())
-    chosen = {key: field for key, field in keys.items() if not wanted or f"{key}.".startswith(f"{wanted}.")}
-    if not chosen:
-        last = wanted.rpartition(".")[2]
-        meant = did_you_mean(wanted, keys) or _elsewhere(last) or ": `lad config` lists all"
-        raise ConfigError(f"unknown key {wanted!r}{meant}")
-    lines = []
-    for key, field in chosen.items():
-        default = yaml.safe_dump(field.get_default(call_default_factory=True), default_flow_style=True)
-        meaning = textwrap.fill(field.description or "", 116, initial_indent="    ", subsequent_indent="    ")
-        lines += [f"{key}: {default.splitlines()[0]}", meaning]
-    return "\n".join(lines)

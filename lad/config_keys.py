@@ -28,7 +28,9 @@ def _device(name: str) -> str:
 class ExtractConfig(Section):
     """Pixels to features."""
 
-    backbone: str = Field("i3d", description="feature network")
+    backbone: str = Field(
+        "i3d", description="feature network: `i3d`, `i3d_r50`; `tiny`, which is small and knows nothing, for trials"
+    )
     streams: list[Stream] = Field(
         default=["rgb"], description="what a network makes features of: pictures (`rgb`), optical flow (`flow`)"
     )
@@ -64,10 +66,8 @@ class ExtractConfig(Section):
             "`int8`: rgb twice as fast on a CPU with VNNI, for I3D's own weights and preset `kinetics`"
         ),
     )
-    flow: str = Field("dis", description="method of optical flow")
-    flow_weights: str | None = Field(
-        None, description="of a flow method that is a network; its default where it is one"
-    )
+    flow: str = Field("dis", description="method of optical flow: `dis`, `farneback`, `raft`, `tvl1`")
+    flow_weights: str | None = Field(None, description="name of the weights of `flow: raft`; other methods need none")
     crops: Literal[1, 5, 10] = Field(
         1, description="1: the whole frame squashed; 5: corners and centre; 10: those and their mirror images"
     )
@@ -219,7 +219,7 @@ class TrainConfig(Section):
         True, description="scale features by the training videos' mean and deviation; off: the paper's recipe"
     )
     learning_rate: float = Field(1e-4, gt=0, le=1000, description="step size of the optimizer")
-    weight_decay: float = Field(5e-4, ge=0, le=1000, description="of the optimizer")
+    weight_decay: float = Field(5e-4, ge=0, le=1000, description="weight decay of the optimizer, Adam")
     class_weight: float = Field(1.0, ge=0, le=1e6, description="weight of the category's loss: L1 of the paper")
     score_weight: float = Field(10.0, ge=0, le=1e6, description="weight of the score's loss: L2 of the paper")
     abnormal_windows: int = Field(30, ge=1, le=10_000, description="windows, or whole videos, with an event in a batch")
@@ -251,10 +251,12 @@ class TrainConfig(Section):
     seed: Seed = Field(0, description="of the detector's first weights, of batches and of what is held out")
 
     def problems(self) -> dict[str, str]:
-        if self.reference_clips and self.detector == "normality":
-            why = "normality has no use for it, since it compares clips with normal footage: set it to 0"
-            return {"train.reference_clips": why}
-        return {}
+        useless = {
+            "normality": "it compares clips with normal footage",
+            "mil_causal": "it is for cameras, whose start was long ago",
+        }
+        why = useless.get(self.detector) if self.reference_clips else None
+        return {"train.reference_clips": f"{self.detector} has no use for it, since {why}: set it to 0"} if why else {}
 
 
 class ScoreConfig(Section):
@@ -324,8 +326,8 @@ class ProtocolConfig(Section):
         ge=1,
         le=1000,
         description=(
-            "a benchmark with a random split is repeated with seeds `seed`, `seed` + 1, ...; of splits that an earlier "
-            "run had more, detectors and scores stay and count for nothing"
+            "a benchmark with a random split is repeated with seeds `seed`, `seed` + 1, ...; where an earlier run had "
+            "more splits, their detectors and scores stay on the disk and are not counted"
         ),
     )
     seed: Seed = Field(0, description="of the first random split")

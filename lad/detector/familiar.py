@@ -15,6 +15,8 @@ import numpy as np
 from lad.features.video import ClipFeatures
 
 SHARE = 0.99  # of the clips of held-out cameras that are familiar
+FEWEST_WARNED = 2  # one of a short video may be chance
+WARNED_SHARE = 0.1  # of a video's clips: if so many are unfamiliar, a warning says so
 CLIPS_A_BLOCK = 4096  # whose features are in memory at a time
 
 
@@ -34,6 +36,15 @@ class Familiar:
     def __call__(self, features: ClipFeatures) -> np.ndarray:
         """`(clips,)` float64: 1 for a familiar clip, and the nearer to 0 the further away an unfamiliar one is."""
         return np.minimum(1.0, self.limit / np.maximum(distances(features, self.mean, self.std), self.limit / 1e6))
+
+
+def told_of(familiar: np.ndarray | None) -> list[str]:
+    """A warning, if many of a video's clips are unfamiliar; a few are in every video."""
+    unfamiliar = 0 if familiar is None else int((familiar < 1).sum())
+    if familiar is None or unfamiliar < max(WARNED_SHARE * len(familiar), FEWEST_WARNED):
+        return []
+    some = f"{unfamiliar} of {len(familiar)} clips are unfamiliar"
+    return [f"{some}: unlike all that the detector was trained on, so that its scores of them mean little"]
 
 
 def distances(features: ClipFeatures, mean: np.ndarray, std: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from lad.clip import CLIP_FRAMES
 from lad.detector.calibration import Calibration
 from lad.detector.checkpoint import Checkpoint, CheckpointError
-from lad.detector.familiar import Familiar, familiar_of
+from lad.detector.familiar import Familiar, familiar_of, told_of
 from lad.detector.known_camera import Camera, KnownCameras, camera_of
 from lad.detector.looks import Looks
 from lad.detector.online import WINDOWS_A_BLOCK, ClipScorer, ClipScores, Merge, PastScorer, WindowScorer, join
@@ -27,9 +27,9 @@ from lad.names import is_normal
 if TYPE_CHECKING:
     from lad.models.registry import Detector, VideoDetector
 
-
-FEWEST_WARNED = 2  # one of a short video may be chance
-WARNED_SHARE = 0.1  # of a video's clips: if so many are unfamiliar, a warning says so
+TOO_SHORT = (
+    "it has no more clips than its scores are relative to, {} (train.reference_clips of its detector): they say nothing"
+)
 
 
 class ScoreError(LadError):
@@ -283,7 +283,8 @@ class Scorer:
         """
         relative = features.relative_to_start(self.reference_clips)
         found = self._found(relative, on_part)
-        familiar = self.familiar(relative) if self.familiar else None
+        short = 0 < features.clips <= self.reference_clips  # all of its clips are relative to themselves
+        familiar = self.familiar(relative) if self.familiar and not short else None
         frames = self._final(timeline.by_frame(found.clips), timeline)
         clip_of_frame = timeline.clip_of_frame(len(found.clips))
         ends, peak = timeline.ends, int(frames.argmax())
@@ -321,18 +322,9 @@ class Scorer:
             clip_of_frame=clip_of_frame,
             votes=found.votes if self.tail is None else np.zeros_like(found.votes),
             peak=peak,
-            warnings=[*warnings, *_told_of(familiar)],
+            warnings=[*warnings, *told_of(familiar), *([TOO_SHORT.format(self.reference_clips)] if short else [])],
             unfamiliar=None if familiar is None else int((familiar < 1).sum()),
         )
-
-
-def _told_of(familiar: np.ndarray | None) -> list[str]:
-    """A warning, if many clips are unfamiliar; a few are in every video."""
-    unfamiliar = 0 if familiar is None else int((familiar < 1).sum())
-    if familiar is None or unfamiliar < max(WARNED_SHARE * len(familiar), FEWEST_WARNED):
-        return []
-    some = f"{unfamiliar} of {len(familiar)} clips are unfamiliar"
-    return [f"{some}: unlike all that the detector was trained on, so that its scores of them mean little"]
 
 
 def make_scorer(

@@ -20,7 +20,7 @@ from lad.features.recipe import FeatureRecipe, configured_streams
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
 from lad.pipeline.curves import draw_curves_on_ray
-from lad.pipeline.facts import FACTS, kept, pairs
+from lad.pipeline.facts import FACTS, UNCHANGED_BY, kept, pairs
 from lad.pipeline.heat import draw_events
 from lad.pipeline.inventory import check_labels, find_features
 from lad.pipeline.known_cameras import KeptCameras
@@ -33,7 +33,7 @@ from lad.pipeline.scored import STAGE as SCORE
 from lad.pipeline.scored import read_times_and_scores
 from lad.pipeline.train import ITEM as DETECTOR
 from lad.pipeline.train import STAGE as TRAIN
-from lad.pipeline.train import UNCHANGED_BY, unused_keys
+from lad.pipeline.train import unused_keys
 from lad.version import code_version
 from lad.work.layout import Work
 from lad.work.manifest import Item

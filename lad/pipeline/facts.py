@@ -14,6 +14,7 @@ FACTS = "facts"  # key of an item's info
 WHOLE_LISTS = frozenset({"videos"})  # too long to keep: a hash of them stands there
 CAMERA = "cameras."  # of a detector for each camera, whose facts are a hash
 UNTOLD = frozenset({"stage"})
+UNCHANGED_BY = {"adapt": "none", "reference_clips": 0}  # later keys of `train`: left out where all is as before them
 # What facts are called where people set them; of the others the fact's own name says it.
 NAMES = {
     **{key: f"extract.{key}" for key in ("backbone", "weights", "preset", "flow", "crops", "fps", "clip_stride")},
@@ -69,10 +70,11 @@ def differences(stage: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> 
         then: as `kept` kept them.
         now: the facts of today, as they are.
     """
+    unsaid = {f"train.{key}": value for key, value in UNCHANGED_BY.items()}
     before, after = dict(_flat(then)), dict(_flat(kept(now)))
     names = NAMES | GIVEN_NAMES if "of" in now else NAMES
     return [
-        _difference(stage, key, names, before.get(key), after.get(key))
+        _difference(stage, key, names, before.get(key, unsaid.get(key)), after.get(key, unsaid.get(key)))
         for key in {**after, **before}
         if before.get(key) != after.get(key)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
 from lad.models.registry import detector_source
-from lad.pipeline.facts import FACTS, kept, pairs
+from lad.pipeline.facts import FACTS, UNCHANGED_BY, kept, pairs
 from lad.pipeline.labels import grows, supervision_of
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageResult
@@ -52,7 +52,6 @@ STAGE = "train"
 ITEM = "detector"
 EVENT = "event"  # the only category of a detector of normal footage alone
 CODE_VERSION = 6  # `train.val_fraction` holds out what it says, to one source
-UNCHANGED_BY = {"adapt": "none", "reference_clips": 0}  # keys of later versions -> with which all is as before them
 CLICKS_CODE = 2  # of `lad.detector.training_clicks`: raised when the same clicks teach otherwise
 
 
@@ -181,12 +180,8 @@ class _Training:
                 self.loaded[video.id] = opened
                 bar.advance(video.id)
         self.test = list(opening(test))
-        early = [name for name, one in self.loaded.items() if one.targets[: self.config.reference_clips].any()]
-        if early and not whole:
-            reporter.say(
-                f"warning: train.reference_clips: in {len(early)} videos, such as {early[0]}, an event begins before "
-                f"the end of clip {self.config.reference_clips}"
-            )
+        for warning in _warnings_of_reference(videos, self.loaded, self.config.reference_clips):
+            reporter.say(f"warning: train.reference_clips: {warning}")
         total = sum(path.stat().st_size for video in videos for path in features[video.id].paths)
         clips = sum(opened.features.clips for opened in self.loaded.values())
         reporter.say(f"train: {len(videos)} videos, {clips} clips, {filesize.decimal(total)} of features")
@@ -290,6 +285,26 @@ class _Training:
 
     def _pick(self, videos: Sequence[Video]) -> list[TrainingVideo]:
         return [self.loaded[video.id] for video in videos]
+
+
+def _warnings_of_reference(
+    videos: Sequence[Video], loaded: Mapping[str, TrainingVideo], reference_clips: int
+) -> Iterator[str]:
+    """What is odd about features relative to so many first clips; 0: nothing."""
+    if not reference_clips:
+        return
+    short = [video.id for video in videos if loaded[video.id].features.clips <= reference_clips]
+    if short:
+        yield f"{len(short)} videos, such as {short[0]}, have no more clips than {reference_clips}: they teach nothing"
+    early = []
+    for video in videos:
+        one = loaded[video.id]
+        if one.clicks or not video.is_weak:  # else nobody knows where its event is
+            truth = one.frame_labels if one.clicks else video.frame_labels(one.source.frames)
+            clips, _ = one.source.timeline().by_clip(truth, one.features.clips)
+            early += [video.id] if clips[:reference_clips].any() else []
+    if early:
+        yield f"in {len(early)} videos, such as {early[0]}, an event begins before the end of clip {reference_clips}"
 
 
 def how_selected(config: TrainConfig, videos: Sequence[Video], supervision: str = "frames") -> str:

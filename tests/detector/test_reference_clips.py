@@ -84,6 +84,15 @@ def test_familiar_is_what_is_familiar_relative_to_the_start(relative: Path) -> N
     assert far.unfamiliar == 0
 
 
+def test_of_a_video_no_longer_than_its_start_a_warning_says_that_its_scores_say_nothing(relative: Path) -> None:
+    scorer = make_scorer(load_checkpoint(relative), "cpu")
+    short = scorer(ClipFeatures([rows_of(0, True, 3)[:, :2]]), evenly_spaced(32, 25.0))
+    assert short.unfamiliar is None
+    assert [line for line in short.warnings if "no more clips than its scores are relative to, 2" in line]
+    longer = scorer(ClipFeatures([rows_of(0, True, 3)[:, :3]]), evenly_spaced(48, 25.0))
+    assert not longer.warnings and longer.unfamiliar is not None
+
+
 def test_what_an_event_looks_like_is_told_by_the_features_as_they_are(relative: Path) -> None:
     seen = []
 
@@ -99,9 +108,10 @@ def test_what_an_event_looks_like_is_told_by_the_features_as_they_are(relative: 
     np.testing.assert_array_equal(seen[0], rows[0])
 
 
-def test_a_normality_detector_has_no_use_for_it() -> None:
-    with pytest.raises(ConfigError, match=r"train\.reference_clips.*normal footage"):
-        load_config(None, ["train.detector=normality", "train.reference_clips=2"])
+@pytest.mark.parametrize(("detector", "why"), [("normality", "normal footage"), ("mil_causal", "for cameras")])
+def test_some_detectors_have_no_use_for_it(detector: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=rf"train\.reference_clips.*{why}"):
+        load_config(None, [f"train.detector={detector}", "train.reference_clips=2"])
 
 
 @pytest.mark.parametrize("number", [-1, 1025, 2.9, True, float("inf"), "2", [2]])

@@ -307,6 +307,7 @@ def test_every_key_has_a_meaning_and_is_printed_with_its_default(lad) -> None:
         assert any(line.startswith(f"{key}: ") for line in lines)
     assert "train.steps: 12000" in lines
     assert lad("config", "score.threshold")[1].splitlines()[0] == "score.threshold: null"
+    assert "    values: `auto`, `float32`, `float16`, `bfloat16`, `int8`" in lines
     assert all(line.startswith(("train.", "    ")) for line in lad("config", "train")[1].splitlines())
     assert "did you mean 'train.steps'?" in lad("config", "steps")[2]
 

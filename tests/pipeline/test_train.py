@@ -206,3 +206,9 @@ def test_features_relative_to_the_start_train_anew_and_an_event_there_is_told(fo
     assert status == 0, err
     assert "warning: train.reference_clips: in 3 videos, such as 1, an event begins before the end of clip 1" in err
     assert trained_with()["reference_clips"] == 1
+    _, out, _ = lad("status", "-c", str(tmp_path / "config.yaml"), "-o", "train.reference_clips=0", *common[2:4])
+    assert "train: stale: train.reference_clips 1 -> 0" in out
+    of_videos = ["-o", "train.supervision=videos", "-o", "train.reference_clips=1024"]
+    status, _, err = lad("train", *common, *of_videos)
+    assert "6 videos, such as 0, have no more clips than 1024: they teach nothing" in err
+    assert "in 3 videos, such as 1, an event begins before the end of clip 1024" in err, "where it is known"
