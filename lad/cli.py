@@ -111,7 +111,7 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
     \b
     Examples:
       lad extract -c ped2 --data ~/data/ped2
-      lad extract street.mp4 yard.mp4 -o extract.streams=[rgb,flow] --work features_of_two
+      lad extract street.mp4 yard.mp4 -o 'extract.streams=[rgb,flow]' --work features_of_two
       lad extract -c yard.yaml --shard 3/16
       lad extract -c yard.yaml --engine ray --ray-address auto
     """

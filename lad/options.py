@@ -88,7 +88,9 @@ VERSION = click.option(
 CONFIG = click.option(
     "-c", "--config", "config_path", type=PLACE, help="Configuration: a YAML file, or a name such as surveillance."
 )
-WORK = click.option("--work", type=PLACE, help="Work directory [default: runs/<config name>].")
+WORK = click.option(
+    "--work", type=PLACE, help="Work directory [default: runs/<config name>; runs/score, if `lad score` has none]."
+)
 SPLIT = click.option("--split", type=click.IntRange(min=0), help="Of this random split, where a run has several.")
 ALARM = click.option(
     "--alarm",
@@ -113,7 +115,7 @@ VERBOSE = click.option(
     "--verbose",
     count=True,
     callback=_note_verbosity,
-    help="Say more: each step of training. Twice: a traceback where errors are one line (as LAD_TRACEBACK=1).",
+    help="Say more, as of each evaluation in training. Twice: a traceback where errors are one line (LAD_TRACEBACK=1).",
 )
 DATA = click.option(
     "--data",

@@ -52,7 +52,7 @@ def sound_alarm(command: str, work: Work, video_id: str, info: dict[str, Any], r
     """Run a command for each event of a scored video, with the event as JSON on its standard input.
 
     The JSON has the keys `video`, `path`, `start` and `end` (frames), `start_time` and `end_time` (seconds),
-    `category`, `peak` and `threshold`.
+    `category`, `peak`, `threshold`, `looks_like` and `confidence`.
 
     Args:
         command: of the user.
