@@ -54,8 +54,15 @@ def find_videos(arguments: Sequence[str], root: Location | None = None, passed: 
         passed.update(here)
     if problems:
         raise DatasetError("\n".join(problems))
-    unique = _once([p.absolute() for p in paths], passed)
+    unique = _once([_absolute(p) if isinstance(p, Path) else p for p in paths], passed)
     return [Video(id=name, path=p) for name, p in zip(video_ids(unique, root), unique, strict=True)]
+
+
+def _absolute(path: Path) -> Path:
+    """A path from the root on, so that a video has one id wherever it is named from."""
+    if ".." not in path.parts:
+        return path.absolute()
+    return Path(os.path.realpath(path.parent), path.name) if path.name != ".." else path.resolve()
 
 
 def _at_url(argument: str, passed: Passed) -> list[Url]:

@@ -47,18 +47,39 @@ class Names:
     """Ids of videos, found by what the field calls them."""
 
     def __init__(self, ids: Iterable[str]) -> None:
+        self._whole: dict[str, set[str]] = {}  # last parts of an id, two or more of them -> ids
         self._ids: dict[str, set[str]] = {}  # last part of an id -> ids
         self._plain: dict[str, set[str]] = {}  # any plain name of it -> ids
         for video_id in ids:
+            for end in _ends(video_id):
+                self._whole.setdefault(end, set()).add(video_id)
             for number, name in enumerate(plain_names(video_id)):
                 self._plain.setdefault(name, set()).add(video_id)
                 if number == 0:
                     self._ids.setdefault(name, set()).add(video_id)
 
     def find(self, name: str) -> str | None:
-        """The id that alone is called so; None: none is, or several are."""
+        """The id that alone is called so, by as many of its last parts as it takes; None: none is, or several are."""
+        above = name.replace("\\", "/").rpartition("/")[0]
         for plain in plain_names(name):
+            for end in _ends(f"{above}/{plain}"):
+                if len(alone := self._whole.get(end, set())) == 1:
+                    return next(iter(alone))
             for index in (self._ids, self._plain):
                 if found := index.get(plain):
                     return next(iter(found)) if len(found) == 1 else None
         return None
+
+    def why_not(self, name: str) -> str:
+        """Why `find` finds none: none is called so, or several are."""
+        for plain in plain_names(name):
+            for index in (self._ids, self._plain):
+                if found := index.get(plain):
+                    return f"may be {' or '.join(sorted(found)[:3])}"
+        return "is no test video"
+
+
+def _ends(path: str) -> list[str]:
+    """The last parts of a path, the most first, and two at least: `a/b/c` and `b/c`."""
+    parts = path.split("/")
+    return ["/".join(parts[first:]) for first in range(len(parts) - 1)]

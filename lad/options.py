@@ -293,10 +293,11 @@ def begin(
     given = {key: value for key, value in given.items() if value is not None}
     overrides = list(options["overrides"])
     reporter = make_reporter(verbose=options["verbose"], quiet=options["quiet"])
-    if checkpoint is not None and options["config_path"] is None:
+    made_for = checkpoint or (_own_detector(options) if scores else None)
+    if made_for is not None and options["config_path"] is None:
         from lad.detector.checkpoint import scoring_config
 
-        config = scoring_config(checkpoint, overrides, given, reporter.say)
+        config = scoring_config(made_for, overrides, given, reporter.say)
     else:
         config = load_config(options["config_path"], overrides, options=given, say=reporter.say)
     work, shard = options["work"] or Path("runs") / config.name, options.get("shard")
@@ -337,11 +338,23 @@ def _on_ray(options: dict[str, Any]) -> OnRay | None:
 
 def _has_detector(options: dict[str, Any]) -> bool:
     """Whether options without a configuration name a detector all the same, or a work directory that has its own."""
+    config, work = _of_overrides(options)
+    return config.score.checkpoint is not None or any((work / name).exists() for name in ("checkpoints", "splits"))
+
+
+def _own_detector(options: dict[str, Any]) -> Path | None:
+    """The detector of the work directory that options without a configuration mean, if it has one and none is named."""
+    config, work = _of_overrides(options)
+    best = work / "checkpoints" / "best.pt"
+    return best if config.score.checkpoint is None and best.is_file() else None
+
+
+def _of_overrides(options: dict[str, Any]) -> tuple[Config, Path]:
+    """The configuration and the work directory of options without a configuration's file."""
     from lad.config import load_config
 
     config = load_config(None, list(options["overrides"]))
-    work = options["work"] or Path("runs") / config.name
-    return config.score.checkpoint is not None or any((work / name).exists() for name in ("checkpoints", "splits"))
+    return config, options["work"] or Path("runs") / config.name
 
 
 def _as_before(options: dict[str, Any]) -> dict[str, Any]:
@@ -351,7 +364,7 @@ def _as_before(options: dict[str, Any]) -> dict[str, Any]:
     resolved = options["work"] / ours.CONFIG
     if not resolved.is_file():
         return options
-    changes = ["score.checkpoint=null"]
+    changes = ["score.checkpoint=null", "score.source=null"]
     if load_config(resolved, []).score.checkpoint is not None:
         changes.append("train.adapt=none")  # that detector's sources are not those of the videos here
     return {**options, "config_path": resolved, "overrides": [*changes, *options["overrides"]]}

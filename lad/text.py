@@ -84,6 +84,11 @@ def from_cell(text: str) -> str:
     return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
+def as_utf8(text: str) -> str:
+    """Text that is UTF-8: what is not, as in names of files, is written as `\\xNN`."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def not_utf8(text: str) -> bool:
     """Whether text stands for bytes that are no UTF-8, as names of files may be."""
     return any("\ud800" <= character <= "\udfff" for character in text)

@@ -94,7 +94,7 @@ def ids_of(listed: Path, test: Sequence[Video]) -> list[str]:
     for line in read_list(listed):
         video_id = names.find(line.removesuffix(".npy"))
         if video_id is None or video_id in ids:
-            why = "is no test video, or several are called so" if video_id is None else f"is {video_id} again"
+            why = f"is {video_id} again" if video_id else names.why_not(line.removesuffix(".npy"))
             raise ValueError(f"{listed}: {line} {why}: list each test video once, in the order of the array")
         ids.append(video_id)
     return ids

@@ -35,20 +35,21 @@ class GivenScores:
 
 
 def scores_in_folder(
-    folder: Path, test: Sequence[Video], frames: Mapping[str, int]
+    folder: Path, test: Sequence[Video], videos: Sequence[Video], frames: Mapping[str, int]
 ) -> tuple[dict[str, GivenScores], dict[str, str]]:
     """The scores of videos in a folder: a `<video id>.csv` or `.npy` for each, with a score a frame or a clip.
 
     Args:
         folder: of the files.
         test: the videos.
+        videos: all of the dataset. What several of them are called is no name of one.
         frames: video id -> how many frames it has, for those of which that is known.
 
     Returns:
         video id -> its scores, and video id -> why it has none.
     """
-    exact = Counter(last_part(video.id) for video in test)
-    plain = Counter(name for video in test for name in plain_names(video.id))
+    exact = Counter(last_part(video.id) for video in videos)
+    plain = Counter(name for video in videos for name in plain_names(video.id))
     found: dict[str, GivenScores] = {}
     failed: dict[str, str] = {}
     for video in test:
@@ -95,7 +96,10 @@ def _find(folder: Path, video: Video, exact: Counter[str], plain: Counter[str]) 
         for suffix in (".csv", ".npy"):
             if (path := folder / f"{name}{suffix}").is_file():
                 return path
-    raise ValueError(f"no {folder / video.id}.csv or .npy")
+    several = ""
+    if exact[last] > 1 and any((folder / f"{last}{suffix}").is_file() for suffix in (".csv", ".npy")):
+        several = f"; {exact[last]} videos are called {last}, so a file of that name may be another's"
+    raise ValueError(f"no {folder / video.id}.csv or .npy{several}")
 
 
 def read_given(path: Path) -> np.ndarray:

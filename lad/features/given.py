@@ -14,6 +14,7 @@ from lad.features.layout import CROPS, OWN, read_layout
 from lad.features.recipe import EXTRACT, stream_dim
 from lad.features.video import CropFiles, FeatureFile, beside, feature_file, files_of, open_array
 from lad.files import read_npy
+from lad.models.registry import BACKBONES
 from lad.names import CROP, CROP_SUFFIX
 
 GIVEN = "given"  # stands for the stream in the manifest's items of such features
@@ -133,6 +134,9 @@ def dim_misfit(files: Sequence[FeatureFile | CropFiles], backbone: str, streams:
     if (dims[0] if len(files) > 1 else wanted) in files[0].shape[:2]:
         stored = tuple(read_npy(files[0].path).shape)
         return f"{said}its axes are {stored}: say which is which with data.npy_layout, such as dim,clips"
+    made = sorted({known.feature_dim for known in BACKBONES.values()})
+    if not any(dim % one == 0 for one in made):
+        return f"{said}lad's feature networks make {', '.join(map(str, made))} for a stream, and others cannot be used"
     layers = "set extract.layers to [] if it holds none, " if any("." in stream for stream in streams) else ""
     return (
         f"{said}{layers}set extract.backbone and extract.streams to what it holds, or say {{stream}} in the "

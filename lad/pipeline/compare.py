@@ -82,7 +82,8 @@ def compare_runs(folders: Sequence[Path]) -> dict[str, Any]:
 
     Returns:
         `{"runs": [...], "paired": None or {...}}`: of each run `name`, `work`, `splits`, `reason` (why there is no
-        interval, or empty) and `metrics`, by name `{"mean", "sd", "low", "high"}`, each None where it is not known;
+        interval, or empty), `tested` (how many frames, and how many of them anomalous) and `metrics`, by name
+        `{"mean", "sd", "low", "high"}`, each None where it is not known;
         `categories` has the same of the AUC of each category's events against normal frames.
         `paired` is there for two runs: `first`, `second`, and either `reason` or, by name, what the second has more:
         `{"difference", "low", "high", "above_zero"}`.
@@ -100,6 +101,7 @@ def compare_runs(folders: Sequence[Path]) -> dict[str, Any]:
                 "work": str(run.folder),
                 "splits": run.splits,
                 "reason": run.reason or _why_no_interval(numbers),
+                "tested": {key: run.metrics.get(key) for key in ("frames", "anomalous_frames")},
                 "metrics": {key: _number(run.metrics, key, numbers.get(key)) for key in COMPARED},
                 "categories": _categories(run),
             }

@@ -315,7 +315,8 @@ def protocol(project: Project, work: Work, left_out: Sequence[str]) -> dict[str,
     return {
         "data": data.benchmark or (str(data.dataset) if data.dataset else "folder"),
         "split": work.name or None,
-        "seed": config.protocol.seed,
+        "seed": None if config.protocol.official else config.protocol.seed,
+        **({"official": True} if config.protocol.official else {}),
         "videos": {split: sum(video.split == split for video in project.videos) for split in ("train", "val", "test")},
         "left_out": list(left_out),
         "streams": list(configured_streams(extract)),
@@ -377,7 +378,8 @@ def _read(project: Project, work: Work, video: Video, row: Item) -> ScoredVideo:
     named = any(row.info["votes"].values())  # a detector of normal footage alone knows no category
     if named and row.info["category"] not in classes:
         raise StageError(
-            f"the detector's categories are {', '.join(row.info['votes'])}, the data's {', '.join(classes)}"
+            f"the detector's categories are {', '.join(row.info['votes'])}, the data's {', '.join(classes)}: to "
+            f"measure without them, add --scores {work.folder / 'scores'} and leave --checkpoint out"
         )
     return ScoredVideo(
         video=video,

@@ -17,7 +17,7 @@ from lad.evaluation.results import ScoredVideo
 from lad.events import events_of
 from lad.features.given import read_headers
 from lad.features.recipe import configured_streams
-from lad.names import last_part
+from lad.names import Names, last_part
 from lad.pipeline.evaluate import STAGE
 from lad.pipeline.evaluate_given import known_frames, measure, say_how
 from lad.pipeline.labels import test_videos
@@ -79,8 +79,11 @@ def evaluate_array(
     if frames:
         _warn_of_labels(names, truths, gt, reporter)
     how = say_how(found, reporter)
-    fps = config.data.frame_folder_fps
-    reporter.say(f"{fps:g} frames a second are assumed (data.frame_folder_fps)")
+    called = names if frames else [scores.stem]
+    known, assumed = _rates(project, called), config.data.frame_folder_fps
+    if None in known:
+        reporter.say(f"{assumed:g} frames a second are assumed (data.frame_folder_fps)")
+    rates = [rate or assumed for rate in known]
     scored = [
         ScoredVideo(
             video=Video(video_id, Path(video_id), split="test", events=events_of(true), n_frames=len(true)),
@@ -92,14 +95,14 @@ def evaluate_array(
             votes=np.zeros(0, dtype=np.int64),
             times=np.arange(len(true)) / fps,
         )
-        for video_id, one, true in zip(_ids(names if frames else [scores.stem]), found, truths, strict=True)
+        for video_id, one, true, fps in zip(_ids(called), found, truths, rates, strict=True)
     ]
     measured_on: dict[str, Any] = {
         "scores": str(scores),
         "gt": str(gt),
         "list": str(listed) if listed else None,
         "scores_are": how,
-        "fps": fps,
+        "fps": rates[0] if len(set(rates)) == 1 else None,
         "videos": {"test": len(names) or None},
         "left_out": [],
         "merge_seconds": config.score.merge_seconds,
@@ -107,6 +110,16 @@ def evaluate_array(
     }
     metrics, place = measure(scored, config, work, asked, reporter, scores, measured_on, divided=bool(frames))
     return StageResult(STAGE, done=len(names) or 1), metrics, place
+
+
+def _rates(project: Project | None, called: Sequence[str]) -> list[float | None]:
+    """Frames a second of each video; None: no dataset knows it by this name."""
+    if project is None:
+        return [None] * len(called)
+    videos = {video.id: video for video in project.videos if video.split == "test"}
+    ids = Names(videos)
+    found = [ids.find(name.removesuffix(".npy")) for name in called]
+    return [project.folder_fps(videos[video_id]) if video_id else None for video_id in found]
 
 
 def _warn_of_labels(names: Sequence[str], truths: Sequence[np.ndarray], gt: Path, reporter: Reporter) -> None:

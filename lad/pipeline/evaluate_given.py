@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,7 @@ def evaluate_given(
     frames = known_frames(project, test)
     try:
         if listed is None:
-            found, lacking = scores_in_folder(scores, test, frames)
+            found, lacking = scores_in_folder(scores, test, project.videos, frames)
         else:
             found, lacking = scores_in_array(scores, listed, test, frames)
     except (OSError, ValueError) as error:
@@ -74,8 +76,10 @@ def evaluate_given(
             result.failed[video.id] = f"{video.id}: {reason}"
             continue
         if (labelled := labelled_frames(video, len(given))) != len(given):
-            result.warnings[video.id] = [f"{len(given)} scores for {labelled} labelled frames"]
+            taken = "the last are left out" if labelled < len(given) else "they are taken as those of the first frames"
+            result.warnings[video.id] = [f"{len(given)} scores for {labelled} labelled frames: {taken}"]
             reporter.say(f"warning: {video.id}: {result.warnings[video.id][0]}")
+            given = given[:labelled]
         scored.append(
             ScoredVideo(
                 video=video,
@@ -96,6 +100,29 @@ def evaluate_given(
     metrics, place = measure(scored, project.config, work, asked, reporter, scores, measured_on, classes)
     result.done = len(scored)
     return result, metrics, place
+
+
+def place_of(work: Work, made: Path, key: str, asked: Asked) -> Path:
+    """The folder for the metrics of somebody's file or folder, which is called as that is.
+
+    Args:
+        work: where it is.
+        made: whose metrics they are.
+        key: of the metrics' `protocol`, which says whose those are that are there.
+        asked: whether others are replaced.
+
+    Raises:
+        StageError: those of another file that is called so are there.
+    """
+    place = work.folder / "evaluations" / made.resolve().name.removesuffix(".npy")  # of `..` too
+    with suppress(OSError, ValueError, LookupError, TypeError):  # there are none, or they are no metrics of ours
+        there = json.loads((place / "metrics.json").read_text(encoding="utf-8"))["protocol"][key]
+        if not asked.force and Path(there).resolve() != made.resolve():
+            raise StageError(
+                f"{place}: has the metrics of {there}: name another work directory (--work), or give --force to "
+                "replace them"
+            )
+    return place
 
 
 def known_frames(project: Project, videos: Sequence[Video]) -> dict[str, int]:
@@ -152,6 +179,6 @@ def measure(
         divided=divided,
     )
     metrics |= {"protocol": dict(measured_on), "weights": {}, "lad": code_version()}
-    place = work.folder / "evaluations" / scores.resolve().name.removesuffix(".npy")  # of `..` too
+    place = place_of(work, scores, "scores", asked)
     write_evaluation(place, scored, metrics, config, work, asked, reporter)
     return metrics, place

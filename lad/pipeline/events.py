@@ -13,7 +13,7 @@ from typing import Any
 from lad.detector.scoring import Event as FoundEvent
 from lad.files import write_json, write_text
 from lad.pipeline.scored import ScoredVideo, scored_by
-from lad.text import timecode, to_cell
+from lad.text import as_utf8, timecode, to_cell
 from lad.version import code_version
 from lad.work.layout import Work
 
@@ -56,7 +56,7 @@ def events_table(videos: Sequence[ScoredVideo]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for video in videos:
-        named = [to_cell(video.id), to_cell(_text(str(video.path)))]
+        named = [to_cell(video.id), to_cell(as_utf8(str(video.path)))]
         for event in video.events:
             data = event_data(event) | {"category": to_cell(event.category)}
             looks, confidence = ", ".join(data.pop("looks_like")), data.pop("confidence")
@@ -74,7 +74,7 @@ def events_data(videos: Sequence[ScoredVideo], detector: str) -> dict[str, Any]:
         "videos": [
             {
                 "video": video.id,
-                "path": _text(str(video.path)),
+                "path": as_utf8(str(video.path)),
                 "frames": video.frames,
                 "fps": video.fps,
                 "seconds": video.seconds,
@@ -85,8 +85,3 @@ def events_data(videos: Sequence[ScoredVideo], detector: str) -> dict[str, Any]:
             for video in videos
         ],
     }
-
-
-def _text(path: str) -> str:
-    """A path as text; what is not UTF-8 in it is written as `\\xNN`."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")

@@ -30,7 +30,7 @@ from lad.work.manifest import read_manifest
 
 STAGE = "camera"
 CODE_VERSION = 1  # a row says what it was made with
-HELP = "the camera is not known: a few minutes of its normal footage may help: `lad score --normal FOOTAGE`"
+HELP = "{} is not known: a few minutes of its normal footage may help: `lad score --normal FOOTAGE`"
 
 
 def normal_footage(project: Project) -> dict[str, list[Video]]:
@@ -211,12 +211,13 @@ def told_of(project: Project, cameras: Mapping[str, Camera], videos: Sequence[Vi
         cameras: video id -> how its camera is known.
         videos: to score.
     """
-    lines, unknown = {}, False
+    lines: dict[str, str] = {}
+    unknown: list[str] = []
     for video in videos:
-        camera = cameras[video.id]
+        camera, name = cameras[video.id], project.camera(video)
+        named = f"camera {name}" if name else "the camera"
         if camera.clips:
-            name = project.camera(video)
-            named = f"camera {name}" if name else "the camera"
             lines[name] = f"{named}: known by {camera.clips:.0f} clips of its normal footage"
-        unknown |= not camera.clips
-    return [*lines.values(), *([HELP] if unknown else [])]
+        else:
+            unknown.append(named)
+    return [*lines.values(), *([HELP.format(unknown[0])] if unknown else [])]

@@ -17,6 +17,7 @@ from lad.events import Click, Event, Somewhere, TimedEvent, last_frame
 from lad.extract.count import promised_frames
 from lad.features.labels import without_found
 from lad.models.registry import LEARNS_FROM, OF_FRAMES, Supervision
+from lad.names import is_normal
 from lad.pipeline.checks import dataset_paths
 from lad.pipeline.reporter import StageError
 from lad.remote.url import is_missing
@@ -238,7 +239,10 @@ def test_videos(videos: Sequence[Video]) -> list[Video]:
     """
     test = [video for video in videos if video.split == "test"]
     if not test:
-        raise StageError("no video is in the split `test`: there is nothing to evaluate")
+        raise StageError(
+            "no video is in the split `test`: there is nothing to evaluate; write test in the column split of some, or "
+            "run `lad train`"
+        )
     if weak := [video.id for video in test if video.is_weak]:
         raise StageError(
             f"{_some(weak)}: test videos with ? or a single frame in the column events, and frames are what is "
@@ -323,6 +327,11 @@ def _oddities(videos: Sequence[Video], config: Config) -> list[str]:
             f"label {rarer!r} ({counts[rarer]} videos) looks like {other!r} ({counts[other]}): "
             "write one of them if both mean the same"
         )
+    eventful = {category for video in videos if video.is_abnormal for category in video.categories}
+    for label in sorted(label for label in eventful if is_normal(label)):
+        found.append(f"label {label!r}: some of its videos have events, which count as abnormal")
+    for label in sorted(label for label in counts.keys() - eventful if eventful and not is_normal(label)):
+        found.append(f"label {label!r}: none of its videos has an event, so all of them count as normal")
     classes = config.data.classes
     if classes is not None:
         missing = [name for name in classes if name not in counts]

@@ -60,7 +60,8 @@ def run_data(
         data["videos"] = _clips_data(project, recipe, work, asked, reporter, stages["extract"])
     if "score" in stages and "evaluate" not in stages:
         rows = work.manifest.items("score")
-        found = {video.id: rows.get(("score", video.id)) for video in project.videos}
+        failed = {video_id for result in results for video_id in result.failed}
+        found = {video.id: rows.get(("score", video.id)) for video in project.videos if video.id not in failed}
         data["scores"] = {video_id: _told(row) for video_id, row in found.items() if row and row.status == "done"}
     if "score" in stages or "evaluate" in stages:
         data["weights"] = dict(recipe.identities)

@@ -131,9 +131,8 @@ def score_videos(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
         stage.run(due.todo)
     for video, row in due.silent:
         stage.alarm(video, row.info)
-    if due.todo or not work.summary.exists():
-        write_summary(recipe, work, stage.checkpoint_sha256)
-    if due.todo or not (work.events.exists() and work.events_json.exists()):
+    changed = write_summary(recipe, work, stage.checkpoint_sha256)
+    if due.todo or changed or not (work.events.exists() and work.events_json.exists()):
         write_events(work, stage.checkpoint_sha256)
     return result
 

@@ -7,24 +7,27 @@ import io
 
 from lad.features.given import GIVEN
 from lad.features.recipe import EXTRACT, FeatureRecipe
-from lad.files import write_text
+from lad.files import write_bytes
 from lad.pipeline.scored import STAGE
-from lad.text import to_cell
+from lad.text import as_utf8, to_cell
 from lad.work.layout import Work
 
 SUMMARY_COLUMNS = (
     *("video", "frames", "seconds", "peak_score", "peak_time", "category", "events", "warnings", "error"),
-    *("looks_like", "unfamiliar"),
+    *("looks_like", "unfamiliar", "path"),
 )
 
 
-def write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) -> None:
-    """One line for each video: those that this detector scored, and those that have no features, with the reason."""
+def write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) -> bool:
+    """One line for each video: those that this detector scored, and those that have no features, with the reason.
+
+    Returns whether the file says something else than before.
+    """
     lines: dict[str, list[object]] = {}
     for (_, item), row in work.manifest.items(EXTRACT).items():
         stream, _, video_id = item.partition("/")
         if row.status == "failed" and stream in (GIVEN, *recipe.streams):
-            lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error, "", ""]
+            lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error, "", "", ""]
     prefix = work.item("")
     for (_, item), row in work.manifest.items(STAGE).items():
         info, video_id = row.info, item.removeprefix(prefix)
@@ -35,9 +38,13 @@ def write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) -> 
             looks = "; ".join(", ".join(event.get("looks_like", ())) for event in info["events"])
             unfamiliar = info.get("unfamiliar")  # not in rows of an older lad
             lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), "", looks, unfamiliar]
+            lines[video_id].append(as_utf8(str(info["path"])))
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(SUMMARY_COLUMNS)
     for video_id in sorted(lines):
         writer.writerow([to_cell(cell) if isinstance(cell, str) else cell for cell in lines[video_id]])
-    write_text(work.summary, out.getvalue())
+    content = out.getvalue().encode()
+    if changed := not work.summary.exists() or work.summary.read_bytes() != content:
+        write_bytes(work.summary, content)
+    return changed

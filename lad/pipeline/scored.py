@@ -11,6 +11,7 @@ import numpy as np
 
 from lad.dataset import RESERVED_IDS, Video, read_dataset
 from lad.detector.scoring import Event as FoundEvent
+from lad.features.recipe import EXTRACT
 from lad.ours import DATASET
 from lad.pipeline.reporter import StageError
 from lad.remote.url import Location, location_of
@@ -92,12 +93,19 @@ def scored_by(work: Work, detector: str) -> list[ScoredVideo]:
 
 
 def _rows(work: Work) -> dict[str, Item]:
-    """The rows of scored videos by id; those that would have their scores where other files are now, are left out."""
+    """The rows of scored videos by id.
+
+    Left out are those that would have their scores where other files are now, and those whose file could not be read
+    again since: they tell of a file that is no more.
+    """
     prefix = work.item("")
+    gone = {item.partition("/")[2]: row.sequence for (_, item), row in work.manifest.items(EXTRACT).items()
+            if row.status == "failed"}  # fmt: skip
     rows = {item.removeprefix(prefix): row for (_, item), row in work.manifest.items(STAGE).items()
             if item.startswith(prefix)}  # fmt: skip
     return {video_id: row for video_id, row in rows.items()
-            if row.status == "done" and "path" in row.info and video_id not in RESERVED_IDS}  # fmt: skip
+            if row.status == "done" and "path" in row.info and video_id not in RESERVED_IDS
+            and gone.get(video_id, 0) < row.sequence}  # fmt: skip
 
 
 def _scored(work: Work, video_id: str, info: dict[str, Any]) -> ScoredVideo:

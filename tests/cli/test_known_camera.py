@@ -18,7 +18,7 @@ import lad as library
 Lad = Callable[..., tuple[int, str, str]]
 MakeVideo = Callable[..., Path]
 KNOWN = {"usual": -3.0, "slope": 1.0, "offset": 0.0}
-HELP = "the camera is not known: a few minutes of its normal footage may help"
+HELP = "is not known: a few minutes of its normal footage may help"
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_camera_with_a_name_is_known_by_the_next_command_too(lad: Lad, street:
     assert status == 0 and "camera gate: known by 5 clips of its normal footage" in err
     assert np.array_equal(scores(Path("known")), known)
     status, _, err = lad("score", str(street), "--work", "known", "--source", "yard")
-    assert status == 0 and HELP in err and (known < scores(Path("known"))).all()
+    assert status == 0 and f"camera yard {HELP}" in err and (known < scores(Path("known"))).all()
 
 
 @pytest.mark.slow

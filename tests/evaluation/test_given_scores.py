@@ -279,7 +279,7 @@ def test_wrong_files_are_named_with_their_reason_and_the_others_are_measured(lad
 def test_up_to_a_clip_of_frames_more_or_less_are_tolerated_with_a_warning(lad, by_hand, frames):
     write_scores(by_hand / "theirs" / "c.csv", np.full(frames, 0.1))
     status, out, err = lad(*given(by_hand))
-    assert status == 0 and f"{200 + frames} frames" in out
+    assert status == 0 and f"{200 + min(frames, 100)} frames" in out, "there are 100 frames, whatever the scores say"
     assert any(f"c: {frames} scores for 100 labelled frames" in line for line in err.splitlines())
 
 
@@ -290,8 +290,27 @@ def test_an_event_that_ends_after_the_scores_is_a_warning_too(lad, by_hand):
     status, _, err = lad(*given(by_hand))
     assert status == 0
     assert [line for line in err.splitlines() if "warning" in line] == [
-        "warning: a: 100 scores for 108 labelled frames"
+        "warning: a: 100 scores for 108 labelled frames: they are taken as those of the first frames"
     ]
+
+
+def test_a_name_that_several_videos_of_the_dataset_have_is_no_name_of_one(lad, by_hand):
+    """UCSD and Avenue number the videos of both halves from 1."""
+    write_rows(by_hand, [row("testing/01", "test", "run", "20-40", 100), row("training/01", "train", "run", "", 100)])
+    write_scores(by_hand / "theirs" / "01.csv", np.full(100, 0.1))
+    status, _, err = lad(*given(by_hand))
+    assert status == 2 and "2 videos are called 01, so a file of that name may be another's" in err
+    write_scores(by_hand / "theirs" / "testing" / "01.csv", np.full(100, 0.1))
+    assert lad(*given(by_hand))[0] == 0
+
+
+def test_the_metrics_of_another_file_of_the_same_name_are_not_replaced(lad, by_hand):
+    write_scores(by_hand / "others" / "theirs" / "a.csv", np.full(100, 0.1))
+    assert lad(*given(by_hand))[0] == 0
+    assert lad(*given(by_hand))[0] == 0, "the same again"
+    status, _, err = lad(*given(by_hand, scores="others/theirs"))
+    assert status == 2 and "has the metrics of" in err and "--force" in err
+    assert lad(*given(by_hand, "--force", scores="others/theirs"))[0] == 1
 
 
 def test_a_video_of_one_frame_has_one_score(lad, by_hand):
