@@ -7,7 +7,7 @@
 
 Nothing here prints or keeps a work directory. Videos are decoded in processes beside yours, which are started by the
 name of their module: scripts need no `if __name__ == "__main__"`, and notebooks and threads are fine. The numbers are
-those of `lad score`, to the bit.
+those of `lad score`, whose CSV rounds scores to seven digits.
 """
 
 from __future__ import annotations

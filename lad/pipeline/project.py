@@ -21,6 +21,10 @@ from lad.pipeline.shards import Shard
 from lad.remote.room import Bounds
 from lad.remote.url import Location, Url
 
+NOT_REVIEWED = (
+    "no videos but those that were scored here: say what they show (lad review --work {}), or give -c CONFIG with "
+    "data.dataset"
+)
 NO_VIDEOS = "no videos: name some, or give -c CONFIG with data.benchmark or data.dataset, or --data DIR"
 ALLOW_MISSING = "lad prepare --allow-missing; -o data.allow_missing=true with every other command"
 

@@ -20,7 +20,7 @@ from lad.ours import CONFIG, DATASET
 from lad.pipeline.checks import check_config
 from lad.pipeline.inventory import check_headers
 from lad.pipeline.labels import check_labels_of, warn_of_misfits, warn_of_missing
-from lad.pipeline.project import NO_VIDEOS, Asked, Project, load_project, with_normal
+from lad.pipeline.project import NO_VIDEOS, NOT_REVIEWED, Asked, Project, load_project, with_normal
 from lad.pipeline.reporter import Bar, Reporter, StageError, StageResult
 from lad.pipeline.reviewed import with_verdicts
 from lad.pipeline.splits import set_aside
@@ -64,7 +64,8 @@ def open_project(
         held = Work(manifest)
         reviewed = with_verdicts(project, held, reporter.say)
         if not reviewed.videos and not asked.shard:
-            raise ConfigError(NO_VIDEOS)
+            scored = not arguments and held.manifest.items("score")
+            raise ConfigError(NOT_REVIEWED.format(work) if scored else NO_VIDEOS)
         if not arguments and project.videos:
             _write_videos(project, held, force=asked.force)
         settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -14,6 +14,7 @@ from helpers.detectors_included import include_small_detector
 from helpers.work import items
 
 import lad as library
+from lad.work.verdicts import Verdict, append
 
 Lad = Callable[..., tuple[int, str, str]]
 MakeVideo = Callable[..., Path]
@@ -76,6 +77,18 @@ def test_a_camera_with_a_name_is_known_by_the_next_command_too(lad: Lad, street:
     assert np.array_equal(scores(Path("known")), known)
     status, _, err = lad("score", str(street), "--work", "known", "--source", "yard")
     assert status == 0 and f"camera yard {HELP}" in err and (known < scores(Path("known"))).all()
+
+
+def test_verdicts_on_the_videos_of_a_named_camera_teach(lad: Lad, street: Path, make_video: MakeVideo) -> None:
+    """Whose name was said to another command."""
+    videos = [str(make_video(Path(f"{frames}.mp4"), frames)) for frames in (40, 44, 48, 52)]
+    assert lad("score", *videos, "--work", "known", "--source", "gate")[0] == 0
+    for video in json.loads(Path("known/scores/events.json").read_text())["videos"]:
+        name = video["video"]
+        verdicts = (Verdict(name, "event", 0, 16, "run"), Verdict(name, "normal", 16, 40))
+        append(Path("known/labels.csv"), verdicts)
+    status, _, err = lad("run", "--work", "known", "-o", "train.steps=2", "-o", "train.evaluate_every=1")
+    assert status == 0, err
 
 
 @pytest.mark.slow

@@ -162,7 +162,7 @@ def test_a_detector_is_trained_on_reviewed_videos_alone(lad, data, work, tmp_pat
     status, out, _ = lad("score", *alone, "--checkpoint", theirs, *knows, *videos, "--json")
     assert status == 0
     status, _, err = lad("run", *alone)
-    assert status == 2 and "no videos" in err
+    assert status == 2 and "no videos but those that were scored here" in err and "lad review --work" in err
     for name in json.loads(out)["scores"]:
         say(tmp_path / "alone", Verdict(name, "event", 0, 16, "run"), Verdict(name, "normal", 16, 32))
     status, out, err = lad("run", *alone)

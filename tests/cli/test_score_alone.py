@@ -82,6 +82,37 @@ def test_a_detector_that_was_trained_in_the_work_directory_is_taken_instead(
     assert status == 0 and "detector: surveillance" not in err
     (row,) = items(tmp_path / "mine", "score").values()
     assert row.info["checkpoint"] == file_sha256(best)
+    # It knows how its features are made.
+    status, out, err = lad("score", str(video), "--work", str(tmp_path / "mine"))
+    assert (
+        status == 0
+        and "score: nothing to do" in out
+        and "backbone: tiny" in (tmp_path / "mine" / "config.yaml").read_text()
+    ), err
+
+
+def test_tables_and_what_is_said_are_of_the_files_that_are_there_now(
+    lad: Lad, small: str, video: Path, make_video: MakeVideo
+) -> None:
+    def tables() -> tuple[str, str, list[dict[str, str]]]:
+        with Path("runs/score/scores/summary.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        scores = Path("runs/score/scores")
+        return (scores / "events.csv").read_text(), (scores / "events.json").read_text(), rows
+
+    whole = video.read_bytes()
+    make_video(Path("other.mp4"), 20)
+    assert lad("score", ".")[0] == 0
+    before = tables()
+    assert [Path(row["path"]).name for row in before[2]] == ["other.mp4", "street.mp4"]
+    video.write_bytes(whole[: len(whole) // 3])
+    status, out, _ = lad("score", ".")
+    assert status == 1 and "other" in out and "street" not in out, "its scores are those of another file"
+    events, data, rows = tables()
+    assert "street" not in events and "street" not in data and "not a readable video" in rows[1]["error"]
+    video.write_bytes(whole)
+    assert lad("score", ".")[0] == 0
+    assert tables() == before
 
 
 def test_a_detector_that_is_named_is_taken_instead(lad: Lad, small: str, video: Path, tmp_path: Path) -> None:

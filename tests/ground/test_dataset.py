@@ -282,6 +282,13 @@ def ids(*arguments: Path | str, root: Path | None) -> list[str]:
     return [video.id for video in find_videos([str(argument) for argument in arguments], root)]
 
 
+def test_a_video_has_one_id_by_whatever_way_it_is_named(footage, monkeypatch):
+    (footage / "sub").mkdir()
+    monkeypatch.chdir(footage / "sub")
+    there = ids(footage / "b.mp4", root=None)
+    assert ids("../b.mp4", root=None) == ids(footage / "sub" / ".." / "b.mp4", root=None) == there
+
+
 def test_a_folder_is_searched_to_the_bottom(footage: Path) -> None:
     found = find_videos([str(footage)], footage)
     assert [video.id for video in found] == ["a", "b", "gate/cam 1", "gate/night/cam2", "lobby/seq01"]
