@@ -245,7 +245,7 @@ def lad(command: str, folder: Path, still: str, options: Sequence[str] = ()) -> 
 def left_out(folder: Path, command: str) -> np.ndarray:
     """`(clips,)` bool: which clips were not seen, as the manifest has it."""
     with read_manifest(folder / f"{command}_skip") as manifest:
-        ((_, row),) = manifest.items("extract").items()
+        row = next(iter(manifest.items("extract").values()))  # all arrays of features have the same
     clips = np.zeros(-(-row.info["frames"] // CLIP_FRAMES), bool)
     for start, end in row.info["still"]:
         clips[start:end] = True
