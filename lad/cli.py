@@ -25,7 +25,7 @@ from lad.cli_review import review
 from lad.cli_status import status
 from lad.cli_watch import watch
 from lad.cli_weights import weights
-from lad.errors import LadError
+from lad.errors import LadError, reason
 from lad.options import (
     ADD,
     ALARM,
@@ -66,7 +66,9 @@ def run() -> int:
         if seen[VERBOSITY] >= TRACEBACK_VERBOSITY or os.environ.get("LAD_TRACEBACK") == "1":
             traceback.print_exc()
         too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
-        lines = [f"{shortened(line)}{': choose a shorter one' if too_long else ''}" for line in str(error).splitlines()]
+        lines = [
+            f"{shortened(line)}{': choose a shorter one' if too_long else ''}" for line in reason(error).splitlines()
+        ]
         for line in lines:
             click.echo(f"error: {line}", err=True)
         return _refused("\n".join(lines))

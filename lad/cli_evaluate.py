@@ -51,7 +51,7 @@ def evaluate_detections(regions: Path, tracks: Path, frames: int, session: Sessi
     from lad.pipeline.evaluate_regions import evaluate_regions
 
     with session.hold() as work:
-        result, metrics, place = evaluate_regions(work, session.reporter, regions, tracks, frames)
+        result, metrics, place = evaluate_regions(work, session.asked, session.reporter, regions, tracks, frames)
         status = session.end([result])
     _print(session, result, metrics, place)
     return status

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lad.errors import LadError
+from lad.errors import LadError, reason
 from lad.options import CONFIG, EXIT_DONE, JSON, QUIET, WORK, default_work
 from lad.text import printable
 
@@ -145,5 +145,5 @@ def _moments(work: Work, reporter: Reporter) -> list[NextMoment]:
     try:
         return moments_to_review(work, SHOWN, reporter)
     except (LadError, OSError) as error:
-        reporter.say(f"what to look at next cannot be told: {error}")
+        reporter.say(f"what to look at next cannot be told: {reason(error)}")
         return []

@@ -116,7 +116,7 @@ def notes(data: Mapping[str, Any]) -> list[str]:
     tested = [(run["name"], run["tested"]) for run in data["runs"] if None not in run["tested"].values()]
     if any(one != tested[0][1] for _, one in tested):
         sets = ", ".join(f"{name} {one['frames']:,} ({one['anomalous_frames']:,} anomalous)" for name, one in tested)
-        lines.append(f"the runs have other test sets, so that their numbers are not comparable: frames of {sets}")
+        lines.append(f"the test sets differ, so their numbers cannot be compared: frames of {sets}")
     paired = data["paired"]
     if paired and "reason" in paired:
         lines.append(f"no difference between the two: {paired['reason']}")

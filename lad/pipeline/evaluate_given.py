@@ -102,13 +102,12 @@ def evaluate_given(
     return result, metrics, place
 
 
-def place_of(work: Work, made: Path, key: str, asked: Asked) -> Path:
+def place_of(work: Work, made: Path, asked: Asked) -> Path:
     """The folder for the metrics of somebody's file or folder, which is called as that is.
 
     Args:
         work: where it is.
         made: whose metrics they are.
-        key: of the metrics' `protocol`, which says whose those are that are there.
         asked: whether others are replaced.
 
     Raises:
@@ -116,7 +115,8 @@ def place_of(work: Work, made: Path, key: str, asked: Asked) -> Path:
     """
     place = work.folder / "evaluations" / made.resolve().name.removesuffix(".npy")  # of `..` too
     with suppress(OSError, ValueError, LookupError, TypeError):  # there are none, or they are no metrics of ours
-        there = json.loads((place / "metrics.json").read_text(encoding="utf-8"))["protocol"][key]
+        made_of = json.loads((place / "metrics.json").read_text(encoding="utf-8"))["protocol"]
+        there = made_of.get("scores") or made_of["detections"]
         if not asked.force and Path(there).resolve() != made.resolve():
             raise StageError(
                 f"{place}: has the metrics of {there}: name another work directory (--work), or give --force to "
@@ -179,6 +179,6 @@ def measure(
         divided=divided,
     )
     metrics |= {"protocol": dict(measured_on), "weights": {}, "lad": code_version()}
-    place = place_of(work, scores, "scores", asked)
+    place = place_of(work, scores, asked)
     write_evaluation(place, scored, metrics, config, work, asked, reporter)
     return metrics, place

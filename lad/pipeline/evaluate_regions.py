@@ -19,6 +19,8 @@ from lad.evaluation.regions import (
 )
 from lad.files import write_json
 from lad.pipeline.evaluate import STAGE
+from lad.pipeline.evaluate_given import place_of
+from lad.pipeline.project import Asked
 from lad.pipeline.reporter import Reporter, StageError, StageResult
 from lad.version import code_version
 from lad.work.layout import Work
@@ -28,12 +30,13 @@ NOWHERE, NEVER, NONE = np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0
 
 
 def evaluate_regions(
-    work: Work, reporter: Reporter, regions: Path, tracks: Path, frames: int
+    work: Work, asked: Asked, reporter: Reporter, regions: Path, tracks: Path, frames: int
 ) -> tuple[StageResult, dict[str, Any], Path]:
     """Measure the regions that somebody detected.
 
     Args:
         work: where to write.
+        asked: whether the metrics of another folder are replaced.
         reporter: who is told.
         regions: a folder with the detections of each video.
         tracks: a folder with the tracks of each video; a video without is normal.
@@ -43,7 +46,8 @@ def evaluate_regions(
         what came of the videos, the metrics, and the folder where they were written.
 
     Raises:
-        StageError: a file is not as it should be, or the two folders do not go together.
+        StageError: a file is not as it should be, the two folders do not go together, or the metrics of another folder
+            that is called so are there.
     """
     found, true = _files(regions), _files(tracks)
     if not found.keys() & true.keys():
@@ -69,7 +73,7 @@ def evaluate_regions(
         "boxes": "their last pixels belong to them, and none is cut at the picture's edge",
     }
     metrics["lad"] = code_version()
-    place = work.folder / "evaluations" / regions.resolve().name
+    place = place_of(work, regions, asked)
     write_json(place / "metrics.json", metrics)
     return StageResult(STAGE, done=len(videos)), metrics, place
 

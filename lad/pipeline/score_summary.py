@@ -38,7 +38,7 @@ def write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) -> 
             looks = "; ".join(", ".join(event.get("looks_like", ())) for event in info["events"])
             unfamiliar = info.get("unfamiliar")  # not in rows of an older lad
             lines[video_id] = [video_id, *facts, events, "; ".join(info["warnings"]), "", looks, unfamiliar]
-            lines[video_id].append(as_utf8(str(info["path"])))
+            lines[video_id].append(as_utf8(str(info.get("path", ""))))
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(SUMMARY_COLUMNS)

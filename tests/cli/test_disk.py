@@ -178,7 +178,7 @@ def test_a_full_disk_at_the_journal_stops_the_run_and_nothing_is_lost(data, undi
 
     monkeypatch.setattr(Journal, "append", full)
     status, _, err = lad("run", *options(data, work))
-    assert status == 2 and errors(err) == [f"error: [Errno 28] {FULL}: '{work / 'manifest.jsonl'}'"]
+    assert status == 2 and errors(err) == [f"error: {work / 'manifest.jsonl'}: {FULL}"]
     monkeypatch.setattr(Journal, "append", append)
     assert lad("run", *options(data, work))[0] == 0
     assert_whole(work, undisturbed)
@@ -194,7 +194,7 @@ def test_a_full_disk_under_tensorboard_is_one_line_too(data, tmp_path, monkeypat
     monkeypatch.setattr(RecordWriter, "write", full)
     status, _, err = lad("run", *options(data, tmp_path))
     assert status == 2
-    assert errors(err) == [f"error: [Errno 28] {FULL}: '{tmp_path / 'logs' / 'train'}'"]
+    assert errors(err) == [f"error: {tmp_path / 'logs' / 'train'}: {FULL}"]
 
 
 def finish_as_the_disk_grows(
