@@ -230,6 +230,20 @@ def test_other_test_videos_labels_or_sources_are_not_compared_in_pairs(lad: Lad,
     assert "the source of v11 differs" in reason([*videos[:-1], elsewhere], "elsewhere")
 
 
+def test_runs_of_other_test_sets_are_told_however_many_they_are(lad: Lad, two, tmp_path):
+    folders = [Path(two[0]), Path(two[1]), write_run(tmp_path / "fewer", some_videos(5, 1))]
+
+    def told(*frames: int) -> str:
+        for folder, count in zip(folders, frames, strict=True):
+            metrics = json.loads((folder / "metrics.json").read_text()) | {"frames": count, "anomalous_frames": 9}
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+        return lad("compare", *map(str, folders))[2]
+
+    said = "the test sets differ, so their numbers cannot be compared: frames of first 480 (9 anomalous), second 480 "
+    assert said in told(480, 480, 400) and "fewer 400 (9 anomalous)" in told(480, 480, 400)
+    assert "test sets differ" not in told(480, 480, 480)
+
+
 def test_numbers_that_the_scores_do_not_have_get_no_interval(lad: Lad, two):
     shutil.copyfile(Path(two[0], "scores/v0.csv"), Path(two[0], "scores/v1.csv"))
     status, out, err = lad("compare", *two, "--json")

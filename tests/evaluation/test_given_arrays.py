@@ -180,6 +180,19 @@ def test_a_list_whose_videos_lengths_are_known_gives_numbers_of_single_videos(la
     assert {path.stem for path in plots.iterdir()} == {f"{video.rpartition('/')[2]}_i3d" for video in FRAMES}
 
 
+def test_frames_a_second_are_those_of_the_dataset_with_labels_of_their_own_too(lad, root):
+    table = (root / "dataset.csv").read_text().splitlines()
+    rows = [f"{table[0]},fps", *(f"{line},10" for line in table[1:])]
+    (root / "dataset.csv").write_text("\n".join(rows) + "\n")
+    more = ("--list", str(root / "test.list"), "-o", "score.threshold=0.6")
+    by_dataset, _ = evaluated(lad, root, "pred.npy", *more)
+    by_labels, err = evaluated(lad, root, "pred.npy", *more, "--gt", str(root / "gt.npy"))
+    assert "are assumed" not in err and by_labels["protocol"]["fps"] == 10
+    assert by_labels["false_alarms_hour"] == pytest.approx(by_dataset["false_alarms_hour"], rel=0.02)  # 6 frames more
+    _, err = evaluated(lad, root, "pred.npy", *more, "--gt", str(root / "gt.npy"), dataset=False)
+    assert "25 frames a second are assumed" in err
+
+
 def test_lengths_that_do_not_agree_are_one_line_with_both_numbers(lad, root):
     np.save(root / "short.npy", np.load(root / "pred.npy")[:-2])
     (root / "two.list").write_text("\n".join((root / "test.list").read_text().splitlines()[:2]))

@@ -133,11 +133,22 @@ def test_a_folder_of_clips_without_normal_in_a_name_is_refused_with_the_pattern(
     refused_at_once(result, tmp_path, "no training video has an event", "data.normal=PATTERN")
 
 
+def test_a_normal_video_with_an_event_is_told() -> None:
+    videos = [
+        Video(str(number), Path("v"), split="test", label=label, events=parse_events(events))
+        for number, (label, events) in enumerate([("Fire", "8-30"), ("normal", ""), ("normal", "0-20")])
+    ]
+    said: list[str] = []
+    check_labels_of(["evaluate"], videos, ["Fire", "normal"], load_config(None, []), said.append)
+    assert said == ["warning: label 'normal': some of its videos have events, which count as abnormal"]
+
+
 def test_classes_are_counted_and_slips_are_named_before_training(lad_run) -> None:
     status, _, err = lad_run("run", changed(d="normal>Fires"), "-o", "data.classes=[Fire, Fires, Panic]")
     assert status == 0, err
     assert "train: labels of 4 videos: Fire 2 abnormal + 1 normal, Fires 1 normal" in err
     assert "warning: label 'Fires' (1 videos) looks like 'Fire' (4)" in err
+    assert "warning: label 'Fires': none of its videos has an event, so all of them count as normal" in err
     assert "warning: data.classes: no video has the label 'Panic'" in err
     assert err.index("labels of 4") < err.index("extract:"), "before extraction"
 
