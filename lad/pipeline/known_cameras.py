@@ -30,6 +30,7 @@ from lad.work.manifest import read_manifest
 
 STAGE = "camera"
 CODE_VERSION = 1  # a row says what it was made with
+FEW_CLIPS = 24  # 15 seconds at 25 frames a second: docs/results.md has what less does
 HELP = "{} is not known: a few minutes of its normal footage may help: `lad score --normal FOOTAGE`"
 
 
@@ -217,7 +218,8 @@ def told_of(project: Project, cameras: Mapping[str, Camera], videos: Sequence[Vi
         camera, name = cameras[video.id], project.camera(video)
         named = f"camera {name}" if name else "the camera"
         if camera.clips:
-            lines[name] = f"{named}: known by {camera.clips:.0f} clips of its normal footage"
+            little = "; so little can do harm: show it 15 seconds or more" if camera.clips < FEW_CLIPS else ""
+            lines[name] = f"{named}: known by {camera.clips:.0f} clips of its normal footage{little}"
         else:
             unknown.append(named)
     return [*lines.values(), *([HELP.format(unknown[0])] if unknown else [])]

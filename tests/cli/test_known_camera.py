@@ -44,7 +44,7 @@ def test_normal_footage_moves_the_scores_and_it_is_said(lad: Lad, street: Path) 
     assert status == 0 and HELP in err and "--normal" in err
     status, _, err = lad("score", str(street), "--work", "known", "--normal", "quiet")
     assert status == 0 and HELP not in err
-    assert "the camera: known by 5 clips of its normal footage" in err
+    assert "the camera: known by 5 clips of its normal footage; so little can do harm: show it 15 seconds" in err
     plain, known = scores(Path("plain")), scores(Path("known"))
     assert (known < plain).all(), "its quiet hours score higher than what is usual"
     assert np.array_equal(np.argsort(plain, kind="stable"), np.argsort(known, kind="stable"))
