@@ -75,9 +75,9 @@ def test_a_subject_that_takes_too_long_is_ended_and_keeps_the_rows_that_it_has(
     slow.write_text('#!/bin/sh\necho \'["done", "", "", "1", "", null]\'\necho "[half a ro"\nsleep 60\n')
     slow.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(slow))
-    first, second = script.run_part("flow", "cpu", 10)
+    first, second = script.run_part("flow", "cpu", 4)
     assert (first.what, first.value) == ("done", "1")
-    assert (second.what, second.value, second.met) == ("flow", "ended after its 10 s", False)
+    assert (second.what, second.value, second.met) == ("flow", "ended after its 4 s", False)
 
 
 def test_a_page_without_its_marks_is_named_before_anything_is_measured(

@@ -121,6 +121,11 @@ def assert_shows(page: Any, number: int) -> None:
     assert drawn == number
 
 
+def wait_for_looks(page: Any, said: str) -> None:
+    """What an event looks like is told once its frame is shown."""
+    page.wait_for_function("said => document.getElementById('looks').textContent === said", arg=said)
+
+
 def test_events_are_listed_worst_first_and_the_worst_is_open(page) -> None:
     assert peaks(page) == ["0.950", "0.800", "0.700", "0.600", "0.550"]
     assert page.text_content("#title") == IMAGE
@@ -134,10 +139,10 @@ def test_what_an_event_looks_like_is_told_in_the_list_and_while_the_cursor_is_in
     kinds = page.locator("#rows .row .kind").all_text_contents()
     assert [said in kind for kind in kinds] == [True, False, True, False, False]
     assert kinds[1].endswith("fall"), "of features that cannot tell nothing is said"
-    assert page.text_content("#looks") == said.replace("looks", "Looks")
+    wait_for_looks(page, said.replace("looks", "Looks"))
     box = page.locator("#curve .u-over").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + 20)  # between two events
-    assert page.text_content("#looks") == ""
+    wait_for_looks(page, "")
 
 
 def test_the_detector_has_its_name_beside_what_it_found_and_in_the_run(page) -> None:

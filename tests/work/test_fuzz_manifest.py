@@ -223,6 +223,6 @@ class ManifestMachine(RuleBasedStateMachine):
 
 
 ManifestMachine.TestCase.settings = settings(
-    max_examples=20 * MULTIPLIER, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=10 * MULTIPLIER, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestManifest = ManifestMachine.TestCase
