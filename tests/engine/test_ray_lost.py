@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -76,6 +77,24 @@ def tell_decoders(test: Path, what: signal.Signals) -> bool:
     return bool(decoders)
 
 
+@contextmanager
+def standing_still(test: Path) -> Iterator[None]:
+    """No decoder works meanwhile, nor do those that begin now: else they may be done before a loss is noticed."""
+    over = threading.Event()
+
+    def stop() -> None:
+        while not over.wait(0.05):
+            tell_decoders(test, signal.SIGSTOP)
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def nodes_of(work: Path) -> dict[str, int]:
     """The nodes that extract, as `lad status` says, and how many actors each has."""
     try:
@@ -96,7 +115,8 @@ def test_a_node_that_is_lost_is_said_in_a_line_of_ours_and_a_new_one_takes_its_p
     lost = head.add_node(**NODE)
     with driver(head.address, tmp_path, nodes=2) as run:
         head.remove_node(lost, allow_graceful=False)
-        err = read_to("lost the node", run)
+        with standing_still(tmp_path):
+            err = read_to("lost the node", run)
         new = head.add_node(**NODE)
         wait_for(lambda: new.node_id[:NODE_DIGITS] in " ".join(nodes_of(tmp_path / "work")), run)
         tell_decoders(tmp_path, signal.SIGCONT)
