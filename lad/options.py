@@ -276,13 +276,14 @@ def begin(
         )
     from lad.config import load_config
     from lad.console import make_reporter
-    from lad.detector.included import DEFAULT, find_detector
+    from lad.detector.included import find_detector
     from lad.pipeline.project import Asked
 
+    own: Path | None = None
     if checkpoint is not None:
         checkpoint = find_detector(checkpoint)
-    elif scores and not options["config_path"] and not _has_detector(options):
-        checkpoint = find_detector(DEFAULT)
+    elif scores and not options["config_path"]:
+        checkpoint, own = _without_configuration(options)
     given = {
         "data.root": options["data"],
         "device": options["device"],
@@ -293,11 +294,10 @@ def begin(
     given = {key: value for key, value in given.items() if value is not None}
     overrides = list(options["overrides"])
     reporter = make_reporter(verbose=options["verbose"], quiet=options["quiet"])
-    made_for = checkpoint or (_own_detector(options) if scores else None)
-    if made_for is not None and options["config_path"] is None:
+    if (detector := checkpoint or own) is not None and options["config_path"] is None:
         from lad.detector.checkpoint import scoring_config
 
-        config = scoring_config(made_for, overrides, given, reporter.say)
+        config = scoring_config(detector, overrides, given, reporter.say)
     else:
         config = load_config(options["config_path"], overrides, options=given, say=reporter.say)
     work, shard = options["work"] or Path("runs") / config.name, options.get("shard")
@@ -336,25 +336,22 @@ def _on_ray(options: dict[str, Any]) -> OnRay | None:
     return OnRay(options["ray_address"], options["actors"], options["gpus_per_actor"])
 
 
-def _has_detector(options: dict[str, Any]) -> bool:
-    """Whether options without a configuration name a detector all the same, or a work directory that has its own."""
-    config, work = _of_overrides(options)
-    return config.score.checkpoint is not None or any((work / name).exists() for name in ("checkpoints", "splits"))
+def _without_configuration(options: dict[str, Any]) -> tuple[Path | None, Path | None]:
+    """The detector that scores where options name neither one nor a configuration.
 
-
-def _own_detector(options: dict[str, Any]) -> Path | None:
-    """The detector of the work directory that options without a configuration mean, if it has one and none is named."""
-    config, work = _of_overrides(options)
-    best = work / "checkpoints" / "best.pt"
-    return best if config.score.checkpoint is None and best.is_file() else None
-
-
-def _of_overrides(options: dict[str, Any]) -> tuple[Config, Path]:
-    """The configuration and the work directory of options without a configuration's file."""
+    Returns the one that comes with `lad`, or else the one that the work directory has of its own.
+    """
     from lad.config import load_config
+    from lad.detector.included import DEFAULT, find_detector
 
     config = load_config(None, list(options["overrides"]))
-    return config, options["work"] or Path("runs") / config.name
+    work = options["work"] or Path("runs") / config.name
+    best = work / "checkpoints" / "best.pt"
+    if config.score.checkpoint is not None:
+        return None, None
+    if any((work / name).exists() for name in ("checkpoints", "splits")):
+        return None, best if best.is_file() else None
+    return find_detector(DEFAULT), None
 
 
 def _as_before(options: dict[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def evaluate_array(
         for video_id, one, true, fps in zip(_ids(called), found, truths, rates, strict=True)
     ]
     measured_on: dict[str, Any] = {
-        "scores": str(scores),
+        "scores": str(scores.absolute()),
         "gt": str(gt),
         "list": str(listed) if listed else None,
         "scores_are": how,

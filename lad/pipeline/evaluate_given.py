@@ -95,7 +95,7 @@ def evaluate_given(
     if not scored:
         raise StageError(f"{scores}: no test video has scores there: {next(iter(result.failed.values()))}")
     made = protocol(project, work, sorted(result.failed))
-    measured_on = {"scores": str(scores), "list": str(listed) if listed else None, "scores_are": how}
+    measured_on = {"scores": str(scores.absolute()), "list": str(listed) if listed else None, "scores_are": how}
     measured_on |= {name: made[name] for name in KEPT}
     metrics, place = measure(scored, project.config, work, asked, reporter, scores, measured_on, classes)
     result.done = len(scored)
@@ -170,6 +170,7 @@ def measure(
 
     Nothing is judged at a threshold that nobody asked for: scores of others may be logits or distances.
     """
+    place = place_of(work, scores, asked)
     metrics = compute_metrics(
         scored,
         classes,
@@ -179,6 +180,5 @@ def measure(
         divided=divided,
     )
     metrics |= {"protocol": dict(measured_on), "weights": {}, "lad": code_version()}
-    place = place_of(work, scores, asked)
     write_evaluation(place, scored, metrics, config, work, asked, reporter)
     return metrics, place

@@ -49,6 +49,7 @@ def evaluate_regions(
         StageError: a file is not as it should be, the two folders do not go together, or the metrics of another folder
             that is called so are there.
     """
+    place = place_of(work, regions, asked)
     found, true = _files(regions), _files(tracks)
     if not found.keys() & true.keys():
         raise StageError(f"{regions}: no {SUFFIX} file there is called as one in {tracks}: one for each video")
@@ -66,14 +67,13 @@ def evaluate_regions(
     metrics |= {"videos": len(videos), "frames": frames}
     metrics["undefined"] = {name: NO_TRACK for name in ("rbdc", "tbdc") if metrics[name] is None}
     metrics["protocol"] = {
-        "detections": str(regions),
+        "detections": str(regions.absolute()),
         "tracks": str(tracks),
         "min_iou": MIN_IOU,
         "min_share_of_track": MIN_SHARE,
         "boxes": "their last pixels belong to them, and none is cut at the picture's edge",
     }
     metrics["lad"] = code_version()
-    place = place_of(work, regions, asked)
     write_json(place / "metrics.json", metrics)
     return StageResult(STAGE, done=len(videos)), metrics, place
 

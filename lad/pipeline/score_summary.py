@@ -24,9 +24,9 @@ def write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) -> 
     Returns whether the file says something else than before.
     """
     lines: dict[str, list[object]] = {}
-    for (_, item), row in work.manifest.items(EXTRACT).items():
-        stream, _, video_id = item.partition("/")
-        if row.status == "failed" and stream in (GIVEN, *recipe.streams):
+    for row in work.manifest.failed(EXTRACT):
+        stream, _, video_id = row.item.partition("/")
+        if stream in (GIVEN, *recipe.streams):
             lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error, "", "", ""]
     prefix = work.item("")
     for (_, item), row in work.manifest.items(STAGE).items():

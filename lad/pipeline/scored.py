@@ -99,8 +99,7 @@ def _rows(work: Work) -> dict[str, Item]:
     again since: they tell of a file that is no more.
     """
     prefix = work.item("")
-    gone = {item.partition("/")[2]: row.sequence for (_, item), row in work.manifest.items(EXTRACT).items()
-            if row.status == "failed"}  # fmt: skip
+    gone = {row.item.partition("/")[2]: row.sequence for row in work.manifest.failed(EXTRACT)}
     rows = {item.removeprefix(prefix): row for (_, item), row in work.manifest.items(STAGE).items()
             if item.startswith(prefix)}  # fmt: skip
     return {video_id: row for video_id, row in rows.items()

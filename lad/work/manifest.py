@@ -62,6 +62,11 @@ class Manifest:
         found = [self._item(row) for row in self._db.execute(query, (stage, json.dumps(key)))]
         return [item for item in found if key in item.info]
 
+    def failed(self, stage: str) -> list[Item]:
+        """The items of a stage that failed; of the others nothing is parsed."""
+        query = "SELECT * FROM items WHERE stage = ? AND status = 'failed'"
+        return [self._item(row) for row in self._db.execute(query, (stage,))]
+
     def states(self) -> Iterator[sqlite3.Row]:
         """Stage, item, status, failure, attempt, started, error of every item; the rest takes long to parse."""
         columns = "stage, item, status, failure, attempt, started, error"

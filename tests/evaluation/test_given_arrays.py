@@ -95,7 +95,7 @@ def test_a_score_a_clip_is_repeated_for_its_16_frames_and_that_is_said(lad, root
     assert metrics["ap"] == pytest.approx(average_precision_score(np.concatenate(labels), np.concatenate(expected)))
     again, err = evaluated(lad, root, in_folder(root, "a_frame", by_frame))
     assert "one a clip" not in err and again["protocol"]["scores_are"] == "one a frame"
-    assert again["frames"] == metrics["frames"], "what fills the last clip up is no frame"
+    assert again["frames"] == metrics["frames"], "scores that fill up the last clip are not of frames"
     assert again["auc"] == pytest.approx(metrics["auc"])
 
 
