@@ -219,6 +219,8 @@ def _new_detector(setup: Setup, sampler: WindowSampler | VideoSampler) -> Any:
     if config.standardize:
         model.feature_mean.copy_(mean)
         model.feature_std.copy_(std.clamp(min=max(float(std.mean()) * STD_FLOOR, 1e-12)))
+    if config.dtype != "float32":
+        model.multiply_in(getattr(torch, config.dtype))
     return model
 
 

@@ -48,8 +48,12 @@ class ConvLSTMCell(nn.Module):
 
     Maps are `(16, n, channels)`, with their 4x4 pixels first. So each part of the convolution, which is Winograd's, is
     one product of matrices.
+
+    Attributes:
+        dtype: in which maps and kernel are multiplied at the points; all else is float32.
     """
 
+    dtype = torch.float32
     pixels_to_points: torch.Tensor  # (36, 16)
     weights_to_points: torch.Tensor  # (36, 9)
     points_to_pixels: torch.Tensor  # (16, 36)
@@ -82,6 +86,9 @@ class ConvLSTMCell(nn.Module):
             hidden_states.append(torch.sigmoid(output_gate) * tanh(cell))
         return torch.stack(hidden_states, dim=1)
 
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        self.dtype, self._kept = dtype, {}
+
     def train(self, mode: bool = True) -> ConvLSTMCell:
         self._kept = {}  # a fused optimizer changes weights, but not their `_version`
         return super().train(mode)
@@ -94,7 +101,7 @@ class ConvLSTMCell(nn.Module):
         weight, keep = self.Gates.weight, torch.is_inference_mode_enabled() and not self.training
         version, kernel = self._kept.get(first, (None, None))
         if not keep or kernel is None or version != weight._version:
-            kernel = self._kernel_at_points(weight[:, first:end])
+            kernel = self._kernel_at_points(weight[:, first:end]).to(self.dtype)
             if keep:
                 kernel = kernel.contiguous()
                 self._kept[first] = (weight._version, kernel)
@@ -108,7 +115,7 @@ class ConvLSTMCell(nn.Module):
     def _convolve(self, maps: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         """Maps `(16, n, in)` and a kernel at the points `(36, in, out)` -> `(16, n, out)`."""
         values = (self.pixels_to_points @ maps.flatten(1)).view(-1, *maps.shape[1:])  # (36, n, in)
-        products = values @ kernel  # (36, n, out)
+        products = (values.to(self.dtype) @ kernel).float()  # (36, n, out)
         return (self.points_to_pixels @ products.flatten(1)).view(-1, *products.shape[1:])
 
 
@@ -159,6 +166,12 @@ class AED(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.cls_head = Head(1024, 512, classes)
         self.reg_head = Head(1024, 512, CLIP_FRAMES * window)
+
+    def multiply_in(self, dtype: torch.dtype) -> None:
+        """In which precision the convolutions multiply from now on; the parameters and all else stay float32."""
+        self.convlstm1.multiply_in(dtype)
+        if self.convlstm2 is not None:
+            self.convlstm2.multiply_in(dtype)
 
     def project(self, features: torch.Tensor) -> torch.Tensor:
         """The part that does not depend on a clip's place in a window: `(n, D)` -> `(n, 16, 4 * hidden)`.

@@ -14,7 +14,8 @@ FACTS = "facts"  # key of an item's info
 WHOLE_LISTS = frozenset({"videos"})  # too long to keep: a hash of them stands there
 CAMERA = "cameras."  # of a detector for each camera, whose facts are a hash
 UNTOLD = frozenset({"stage"})
-UNCHANGED_BY = {"adapt": "none", "reference_clips": 0}  # later keys of `train`: left out where all is as before them
+# Later keys of `train`: left out where all is as before them.
+UNCHANGED_BY = {"adapt": "none", "reference_clips": 0, "dtype": "float32"}
 # What facts are called where people set them; of the others the fact's own name says it.
 NAMES = {
     **{key: f"extract.{key}" for key in ("backbone", "weights", "preset", "flow", "crops", "fps", "clip_stride")},

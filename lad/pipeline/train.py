@@ -23,7 +23,7 @@ from lad.detector.validation import (
     hold_out,
     mean_curve,
 )
-from lad.device import detector_threads, numerics, repeatable
+from lad.device import detector_threads, multiplies_bfloat16, numerics, repeatable
 from lad.features.recipe import FeatureRecipe
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
@@ -83,6 +83,8 @@ def train_detector(
         shutil.rmtree(work.checkpoints, ignore_errors=True)
     for video_id, warnings in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(warnings)}")
+    if config.train.dtype == "bfloat16" and not multiplies_bfloat16(recipe.device):
+        reporter.say("warning: train.dtype: this machine has no instructions for bfloat16: float32 would be faster")
     with repeatable(recipe.device, detector_threads(config.threads)):
         training = _Training(project, recipe, work, reporter, today, found.grouped(), found.test, found.features)
         cameras = Cameras(facts.get("cameras", {}), {video.id: video.source for video in found.videos}, others)

@@ -212,3 +212,21 @@ def test_features_relative_to_the_start_train_anew_and_an_event_there_is_told(fo
     status, _, err = lad("train", *common, *of_videos)
     assert "6 videos, such as 0, have no more clips than 1024: they teach nothing" in err
     assert "in 3 videos, such as 1, an event begins before the end of clip 1024" in err, "where it is known"
+
+
+def test_training_in_bfloat16_trains_anew_and_a_machine_without_it_is_told(folder, tmp_path, lad, monkeypatch):
+    common = ["--data", str(folder), "--work", str(tmp_path), "-o", "data.dataset=dataset.csv"]
+    common += [word for override in SMALL for word in ("-o", override)]
+    coarse = ["-o", "train.dtype=bfloat16"]
+    assert lad("extract", *common)[0] == 0
+    assert lad("train", *common)[1].startswith("train: 1 done\n")
+    (tmp_path / "cpuinfo").write_text("flags: fpu avx2\n")
+    monkeypatch.setattr("lad.device.CPUINFO", tmp_path / "cpuinfo")
+    _, out, _ = lad("status", "-c", str(tmp_path / "config.yaml"), *coarse, *common[2:4])
+    assert "train: stale: train.dtype float32 -> bfloat16" in out
+    status, out, err = lad("train", *common, *coarse)
+    assert status == 0 and out.startswith("train: 1 done\n")
+    assert "warning: train.dtype: this machine has no instructions for bfloat16: float32 would be faster" in err
+    status, out, err = lad("train", *common, *coarse)
+    assert status == 0 and out.startswith("train: nothing to do, 1 done before\n") and "instructions" not in err
+    assert "instructions" not in lad("train", *common)[2]
