@@ -1,6 +1,6 @@
 """Training on the CPU, against code as it is usually written: a step, a validation, and what both cost of many videos.
 
-Both steps must have the same losses, and both validations the same scores.
+In float32, both steps must have the same losses, and both validations the same scores.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from lad.config import TrainConfig
 from lad.detector.scoring import score_features
 from lad.detector.training_windows import TrainingVideo, WindowBatch, WindowSampler
 from lad.detector.validation import scores_of
+from lad.device import multiplies_bfloat16
 from lad.features.video import VideoFeatures
 from lad.models.aed import AED, ConvLSTMCell, multi_task_loss
 
@@ -42,60 +43,117 @@ def measure() -> list[Row]:
         RuntimeError: losses or scores differ by more than rounding.
     """
     videos = _videos()
-    step, step_row = _step(videos)
-    before, after, clip_row = _validation(videos[:HELD_OUT])
-    steps, clips = EPOCH * step, MANY * MANY_CLIPS
-    old, new = steps + clips * before, steps + clips * after
-    ratio, share = old / new, steps / new
-    what = f"... of {MANY} videos with {clips:,} clips, and {EPOCH} steps before it, which are {share:.0%} of both"
-    target = f">= {EPOCH_TARGET}x"
-    epoch_row = Row(what, f"{old:.0f} s", f"{new:.0f} s", f"{ratio:.1f}x", target, ratio >= EPOCH_TARGET)
-    return [step_row, clip_row, epoch_row]
+    rows = _in_float32(videos)
+    return rows + (_in_bfloat16(videos) if multiplies_bfloat16("cpu") else [])
 
 
-def _step(videos: list[TrainingVideo]) -> tuple[float, Row]:
-    """The seconds of a step, and its row."""
-    sampler = WindowSampler(videos, WINDOW)
+def _in_float32(videos: list[TrainingVideo]) -> list[Row]:
     plain = Training(lambda windows: stack_windows(videos, windows), plain_detector, fused=False)
-    ours = Training(sampler.gather, lambda model, windows: model(windows), fused=True)
+    ours = _training(videos)
     for _ in range(STEPS):
         plain.step()
         ours.step()
-    difference = max(abs(a - b) for a, b in zip(ours.losses, plain.losses, strict=True)) / plain.losses[0]
+    apart = max(abs(a - b) for a, b in zip(ours.losses, plain.losses, strict=True)) / plain.losses[0]
+    if apart > NOISE:
+        raise RuntimeError(f"the losses of {STEPS} steps differ by {apart:.1e}")
+    plain_step, step = medians([plain.step, ours.step])
+
+    usual, of_ours = Validation(videos[:HELD_OUT], usual=True), Validation(videos[:HELD_OUT])
+    difference = usual.difference(of_ours)
     if difference > NOISE:
-        raise RuntimeError(f"the losses of {STEPS} steps differ by {difference:.1e}")
-    before, after = medians([plain.step, ours.step])
-    curve = f"loss {ours.losses[0]:.2f} to {ours.losses[STEPS - 1]:.2f}, the same to {difference:.0e} of the first"
-    what = f"training step, {BATCH} windows ({STEPS} steps: {curve})"
-    ratio = before / after
-    return after, Row(what, f"{before:.2f} s", f"{after:.2f} s", f"{ratio:.1f}x", f">= {TARGET}x", ratio >= TARGET)
+        raise RuntimeError(f"the scores of {HELD_OUT} videos differ by {difference:.1e}")
+    plain_clip, clip = (taken / HELD_OUT / CLIPS for taken in medians([usual.scores, of_ours.scores]))
+    curve = f"{_curve(ours)}, the same to {apart:.0e} of the first"
+    return [
+        _row(f"training step, {BATCH} windows ({STEPS} steps: {curve})", plain_step, step, TARGET),
+        _row(f"validation, a clip (scores are the same to {difference:.0e})", plain_clip, clip),
+        _row(
+            f"... of {MANY} videos with {MANY * MANY_CLIPS:,} clips, and {EPOCH} steps before it",
+            _epoch(step, plain_clip),
+            _epoch(step, clip),
+        ),
+    ]
 
 
-def _validation(videos: list[TrainingVideo]) -> tuple[float, float, Row]:
-    """The seconds of a clip of validation as it is usually written and as `lad train` does it, and its row.
+def _in_bfloat16(videos: list[TrainingVideo]) -> list[Row]:
+    """Against float32; both together against steps in float32 and a validation as it is usually written."""
+    fine, coarse = _training(videos), _training(videos)
+    coarse.model.multiply_in(torch.bfloat16)
+    for _ in range(STEPS):
+        fine.step()
+        coarse.step()
+    usual, of_fine, of_coarse = (Validation(videos[:HELD_OUT], usual=usual) for usual in (True, False, False))
+    of_coarse.model.multiply_in(torch.bfloat16)
+    works = [fine.step, coarse.step, usual.scores, of_fine.scores, of_coarse.scores]
+    step, coarse_step, *scored = medians(works)
+    plain_clip, clip, coarse_clip = (taken / HELD_OUT / CLIPS for taken in scored)
+    return [
+        _row(f"training step in bfloat16, against float32 ({STEPS} steps: {_curve(coarse)})", step, coarse_step),
+        _row(
+            f"validation in bfloat16, a clip, against float32 (scores differ by {of_fine.difference(of_coarse):.0e})",
+            clip,
+            coarse_clip,
+        ),
+        _row(
+            "... both as above in bfloat16, against steps in float32 and the validation before",
+            _epoch(step, plain_clip),
+            _epoch(coarse_step, coarse_clip),
+            EPOCH_TARGET,
+        ),
+    ]
 
-    As it is usually written: one video after the other, and every block of windows transforms the kernels.
+
+def _epoch(step: float, clip: float) -> float:
+    """The seconds of `EPOCH` steps and of the validation after them."""
+    return EPOCH * step + MANY * MANY_CLIPS * clip
+
+
+def _row(what: str, before: float, after: float, target: float | None = None) -> Row:
+    """Seconds against seconds."""
+    ratio, told = before / after, "" if target is None else f">= {target}x"
+    return Row(what, _shown(before), _shown(after), f"{ratio:.1f}x", told, None if target is None else ratio >= target)
+
+
+def _shown(seconds: float) -> str:
+    if seconds < 0.1:
+        return f"{seconds * 1e3:.2f} ms"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def _curve(training: Training) -> str:
+    return f"loss {training.losses[0]:.2f} to {training.losses[STEPS - 1]:.2f}"
+
+
+class Validation:
+    """The validation of a detector on some videos.
+
+    Args:
+        videos: to score.
+        usual: as it is usually written: one video after the other, and every block of windows transforms the kernels.
     """
-    torch.manual_seed(0)
-    model = AED(feature_dim=DIM, classes=CATEGORIES, window=WINDOW, hidden=HIDDEN)
 
-    forgetful = AED(feature_dim=DIM, classes=CATEGORIES, window=WINDOW, hidden=HIDDEN)
-    forgetful.convlstm1, forgetful.convlstm2 = ForgetfulLayer(DIM // 16, HIDDEN), ForgetfulLayer(HIDDEN, HIDDEN)
-    forgetful.eval().load_state_dict(model.state_dict())
+    def __init__(self, videos: list[TrainingVideo], *, usual: bool = False) -> None:
+        self.videos, self.usual = videos, usual
+        torch.manual_seed(0)
+        self.model = AED(feature_dim=DIM, classes=CATEGORIES, window=WINDOW, hidden=HIDDEN)
+        if usual:
+            weights = self.model.state_dict()
+            self.model.convlstm1, self.model.convlstm2 = (
+                ForgetfulLayer(DIM // 16, HIDDEN),
+                ForgetfulLayer(HIDDEN, HIDDEN),
+            )
+            self.model.load_state_dict(weights)
 
-    def plain() -> list[np.ndarray]:
-        return [score_features(forgetful, video.features).clips for video in videos]
+    def scores(self) -> list[np.ndarray]:
+        """Of each video's clips."""
+        if not self.usual:
+            return [found.clips for found in scores_of(self.model, self.videos)]
+        self.model.eval()
+        return [score_features(self.model, video.features).clips for video in self.videos]
 
-    def ours() -> list[np.ndarray]:
-        return [found.clips for found in scores_of(model, videos)]
-
-    difference = max(float(np.abs(a - b).max()) for a, b in zip(plain(), ours(), strict=True))
-    if difference > NOISE:
-        raise RuntimeError(f"the scores of {len(videos)} videos differ by {difference:.1e}")
-    clips = len(videos) * CLIPS
-    before, after = (taken / clips for taken in medians([plain, ours]))
-    what, ratio = f"validation, a clip (scores are the same to {difference:.0e})", f"{before / after:.1f}x"
-    return before, after, Row(what, f"{before * 1e3:.2f} ms", f"{after * 1e3:.2f} ms", ratio, "", None)
+    def difference(self, other: Validation) -> float:
+        """The largest of two scores of a frame."""
+        return max(float(np.abs(a - b).max()) for a, b in zip(self.scores(), other.scores(), strict=True))
 
 
 class ForgetfulLayer(ConvLSTMCell):
@@ -136,6 +194,11 @@ class Training:
         loss.backward()
         self.optimizer.step()
         self.losses.append(loss.item())
+
+
+def _training(videos: list[TrainingVideo]) -> Training:
+    """As `lad train` does it."""
+    return Training(WindowSampler(videos, WINDOW).gather, lambda model, windows: model(windows), fused=True)
 
 
 def stack_windows(videos: list[TrainingVideo], windows: list[Window]) -> WindowBatch:
