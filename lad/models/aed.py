@@ -101,9 +101,10 @@ class ConvLSTMCell(nn.Module):
         weight, keep = self.Gates.weight, torch.is_inference_mode_enabled() and not self.training
         version, kernel = self._kept.get(first, (None, None))
         if not keep or kernel is None or version != weight._version:
-            kernel = self._kernel_at_points(weight[:, first:end]).to(self.dtype)
+            at_points = self._kernel_at_points(weight[:, first:end])
+            # In order: else torch copies a kernel in bfloat16 anew for each gradient.
+            kernel = at_points.to(self.dtype, memory_format=torch.contiguous_format)
             if keep:
-                kernel = kernel.contiguous()
                 self._kept[first] = (weight._version, kernel)
         return kernel
 
