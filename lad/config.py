@@ -301,5 +301,5 @@ def _known_keys(section: tuple[str, ...]) -> list[str]:
 
 def elsewhere(name: str) -> str:
     """Where a key stands that is not where somebody wrote it."""
-    places = [key for key, _ in all_keys() if key.rpartition(".")[2] == name]
-    return f": did you mean {places[0]!r}?" if places else ""
+    places = [repr(key) for key, _ in all_keys() if key.rpartition(".")[2] == name]
+    return f": did you mean {' or '.join(places)}?" if places else ""

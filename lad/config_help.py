@@ -28,7 +28,7 @@ def describe_keys(wanted: str = "") -> str:
     chosen = {key: field for key, field in keys.items() if not wanted or f"{key}.".startswith(f"{wanted}.")}
     if not chosen:
         last = wanted.rpartition(".")[2]
-        meant = did_you_mean(wanted, keys) or elsewhere(last) or ": `lad config` lists all"
+        meant = elsewhere(last) or did_you_mean(wanted, keys) or ": `lad config` lists all"
         raise ConfigError(f"unknown key {wanted!r}{meant}")
     lines = []
     for key, field in chosen.items():

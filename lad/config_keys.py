@@ -221,8 +221,8 @@ class TrainConfig(Section):
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
         description=(
-            "precision in which `aed` and `aed_t` multiply while they are trained: `bfloat16` is faster on a processor "
-            "that has it; scoring is in float32"
+            "precision of the convolutions of `aed` and `aed_t` in training and its validations: `bfloat16` is faster "
+            "where the processor has it (/proc/cpuinfo: avx512_bf16, amx_bf16); scoring is in float32"
         ),
     )
     learning_rate: float = Field(1e-4, gt=0, le=1000, description="step size of the optimizer")
@@ -262,12 +262,8 @@ class TrainConfig(Section):
             "normality": "it compares clips with normal footage",
             "mil_causal": "it is for cameras, whose start was long ago",
         }
-        found = {}
-        if self.reference_clips and (why := useless.get(self.detector)):
-            found["train.reference_clips"] = f"{self.detector} has no use for it, since {why}: set it to 0"
-        if self.dtype != "float32" and self.detector not in ("aed", "aed_t"):
-            found["train.dtype"] = f"{self.dtype} is for aed and aed_t, not for {self.detector}: set it to float32"
-        return found
+        why = useless.get(self.detector) if self.reference_clips else None
+        return {"train.reference_clips": f"{self.detector} has no use for it, since {why}: set it to 0"} if why else {}
 
 
 class ScoreConfig(Section):

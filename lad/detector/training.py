@@ -140,6 +140,12 @@ class Fit:
             self._save()
             yield evaluation
 
+    def detector(self) -> Any:
+        """The detector as it scores: in float32, whatever it is trained in."""
+        if self.setup.train.dtype != "float32":
+            self.model.multiply_in(torch.float32)
+        return self.model.eval()
+
     def _try(self) -> dict[str, float | None]:
         """The numbers of the test videos that were asked for."""
         tried: dict[str, float | None] = {}

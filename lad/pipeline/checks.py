@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lad.config import Config, ConfigError, DataConfig
+from lad.config import Config, ConfigError, DataConfig, TrainConfig
 from lad.dataset import COLUMNS
 from lad.datasets import BENCHMARKS
 from lad.extract.motion import SHARES
@@ -32,7 +32,7 @@ def check_config(config: Config, *, named: bool = False) -> None:
         *_data_problems(config.data, named),
         *_split_problems(config),
         *recipe_problems(config.extract),
-        *_detector_problems(config.train.detector),
+        *_detector_problems(config.train),
         *_normality_problems(config),
     ]
     checkpoint = config.score.checkpoint
@@ -78,14 +78,18 @@ def _data_problems(data: DataConfig, named: bool) -> Iterator[str]:
         )
 
 
-def _detector_problems(name: str) -> Iterator[str]:
-    if not is_outside(name):
-        yield from unknown("train.detector", name, DETECTORS)
+def _detector_problems(train: TrainConfig) -> Iterator[str]:
+    name = train.detector
+    if wrong := [] if is_outside(name) else unknown("train.detector", name, DETECTORS):
+        yield from wrong
         return
-    try:
-        detector_class(name)
-    except DetectorMissing as error:
-        yield str(error)
+    if train.dtype != "float32" and name not in ("aed", "aed_t"):
+        yield f"train.dtype: {train.dtype} is for the detectors aed and aed_t, and not for {name}: set it to float32"
+    if is_outside(name):
+        try:
+            detector_class(name)
+        except DetectorMissing as error:
+            yield str(error)
 
 
 def _normality_problems(config: Config) -> Iterator[str]:

@@ -20,7 +20,7 @@ from lad.features.recipe import FeatureRecipe, configured_streams
 from lad.features.video import VideoFeatures
 from lad.files import fingerprint, write_json
 from lad.pipeline.curves import draw_curves_on_ray
-from lad.pipeline.facts import FACTS, UNCHANGED_BY, kept, pairs
+from lad.pipeline.facts import FACTS, LATER_KEYS, UNCHANGED_BY, kept, pairs
 from lad.pipeline.heat import draw_events
 from lad.pipeline.inventory import check_labels, find_features
 from lad.pipeline.known_cameras import KeptCameras
@@ -248,8 +248,8 @@ def _protocol_of_detector(
 
 
 def _without_later(train: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of training without one that came later and changes nothing: numbers of before it stay valid."""
-    return {key: value for key, value in train.items() if key != "reference_clips" or value}
+    """Keys of training without those that came later and change nothing: numbers of before them stay valid."""
+    return {key: value for key, value in train.items() if key not in LATER_KEYS or value != UNCHANGED_BY[key]}
 
 
 def _that_scored(project: Project, work: Work, checkpoint_sha256: str) -> Checkpoint | None:

@@ -16,6 +16,7 @@ CAMERA = "cameras."  # of a detector for each camera, whose facts are a hash
 UNTOLD = frozenset({"stage"})
 # Later keys of `train`: left out where all is as before them.
 UNCHANGED_BY = {"adapt": "none", "reference_clips": 0, "dtype": "float32"}
+LATER_KEYS = ("reference_clips", "dtype")  # of them, those that metrics name only where they change something
 # What facts are called where people set them; of the others the fact's own name says it.
 NAMES = {
     **{key: f"extract.{key}" for key in ("backbone", "weights", "preset", "flow", "crops", "fps", "clip_stride")},

@@ -164,9 +164,9 @@ def _measure(
                 fit = Fit(setup, folder, teach, [], keep_best=False)
                 for _ in fit.run(steps):
                     pass
-                fit.model.eval()
+                detector = fit.detector()
                 for video_id, one in tried.items():
-                    found = score_features(fit.model, one.features, merge=config.score.merge)
+                    found = score_features(detector, one.features, merge=config.score.merge)
                     scores = one.known(one.source.timeline().by_frame(found.clips))
                     measured[side].append(Measured(video_id, groups[video_id], one.known(one.frame_labels), scores))
                 bar.advance(f"{side}, part {number + 1} of {len(dealt)}")

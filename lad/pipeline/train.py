@@ -83,8 +83,6 @@ def train_detector(
         shutil.rmtree(work.checkpoints, ignore_errors=True)
     for video_id, warnings in result.warnings.items():
         reporter.say(f"warning: {video_id}: {'; '.join(warnings)}")
-    if config.train.dtype == "bfloat16" and not multiplies_bfloat16(recipe.device):
-        reporter.say("warning: train.dtype: this machine has no instructions for bfloat16: float32 would be faster")
     with repeatable(recipe.device, detector_threads(config.threads)):
         training = _Training(project, recipe, work, reporter, today, found.grouped(), found.test, found.features)
         cameras = Cameras(facts.get("cameras", {}), {video.id: video.source for video in found.videos}, others)
@@ -186,7 +184,10 @@ class _Training:
             reporter.say(f"warning: train.reference_clips: {warning}")
         total = sum(path.stat().st_size for video in videos for path in features[video.id].paths)
         clips = sum(opened.features.clips for opened in self.loaded.values())
-        reporter.say(f"train: {len(videos)} videos, {clips} clips, {filesize.decimal(total)} of features")
+        coarse = "" if self.config.dtype == "float32" else f", in {self.config.dtype}"
+        reporter.say(f"train: {len(videos)} videos, {clips} clips, {filesize.decimal(total)} of features{coarse}")
+        if coarse and not multiplies_bfloat16(recipe.device):
+            reporter.say("warning: train.dtype: this machine has no instructions for bfloat16: float32 would be faster")
 
     def run(self, cameras: Cameras) -> dict[str, Any]:
         """Choose the number of steps on held-out videos, train, and say what came of it."""

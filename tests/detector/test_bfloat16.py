@@ -17,6 +17,7 @@ from lad.detector.training_windows import TrainingVideo
 from lad.device import multiplies_bfloat16
 from lad.features.video import ClipFeatures, VideoFeatures
 from lad.models.aed import AED, ConvLSTMCell
+from lad.pipeline.checks import check_config
 
 DIM, CLIPS, STEPS = 64, 12, 8
 
@@ -93,10 +94,26 @@ def test_a_detector_that_was_trained_so_scores_in_float32(tmp_path: Path) -> Non
     assert not np.array_equal(scores, score_features(plain, features).clips)
 
 
-@pytest.mark.parametrize("detector", ["linear", "mil", "normality", "mine.networks:Own"])
+def test_a_fit_gives_its_detector_as_it_scores(tmp_path: Path) -> None:
+    train = TrainConfig(window=3, hidden=16, steps=STEPS, evaluate_every=4, dtype="bfloat16")
+    made = Fit(Setup(train, "mean", ["event"], "cpu", "test"), tmp_path, VIDEOS[:6], [])
+    features = VIDEOS[1].features
+    in_training = score_features(made.model.eval(), features).clips
+    scores = score_features(made.detector(), features).clips
+    assert not np.array_equal(scores, in_training) and scores == pytest.approx(in_training, abs=1e-2)
+
+
+@pytest.mark.parametrize("detector", ["linear", "mil", "normality", "helpers.elsewhere:Own"])
 def test_other_detectors_refuse_it(detector: str) -> None:
-    with pytest.raises(ConfigError, match=rf"train\.dtype: bfloat16 is for aed and aed_t, not for {detector}: set it"):
-        load_config(None, [f"train.detector={detector}", "train.dtype=bfloat16"])
+    why = rf"train\.dtype: bfloat16 is for the detectors aed and aed_t, and not for {detector}: set it to float32"
+    with pytest.raises(ConfigError, match=why):
+        check_config(load_config(None, [f"train.detector={detector}", "train.dtype=bfloat16"]))
+
+
+def test_a_detector_that_nobody_knows_is_told_of_alone() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_config(load_config(None, ["train.detector=aed-t", "train.dtype=bfloat16"]))
+    assert str(caught.value).startswith("train.detector: 'aed-t' is not one of")
 
 
 @pytest.mark.parametrize(
@@ -114,3 +131,5 @@ def test_a_processor_says_whether_it_has_bfloat16(
     (tmp_path / "cpuinfo").write_text(says)
     monkeypatch.setattr(device, "CPUINFO", tmp_path / "cpuinfo")
     assert multiplies_bfloat16("cpu") is has
+    monkeypatch.setattr(device, "CPUINFO", tmp_path / "gone")
+    assert multiplies_bfloat16("cpu"), "nobody can tell"

@@ -199,7 +199,8 @@ def test_features_relative_to_the_start_train_anew_and_an_event_there_is_told(fo
         return json.loads((tmp_path / "metrics.json").read_text())["protocol"]["config"]["train"]
 
     assert lad("run", *common)[0] == 0
-    assert "reference_clips" not in trained_with(), "numbers of before there was such a key would not be current"
+    for later in ("reference_clips", "dtype"):
+        assert later not in trained_with(), "numbers of before there was such a key would not be current"
     status, _, err = lad("evaluate", *common, *relative)
     assert status == 2 and "trained with another configuration (train.reference_clips)" in err
     status, _, err = lad("run", *common, *relative)
@@ -226,6 +227,7 @@ def test_training_in_bfloat16_trains_anew_and_a_machine_without_it_is_told(folde
     assert "train: stale: train.dtype float32 -> bfloat16" in out
     status, out, err = lad("train", *common, *coarse)
     assert status == 0 and out.startswith("train: 1 done\n")
+    assert "of features, in bfloat16\n" in err
     assert "warning: train.dtype: this machine has no instructions for bfloat16: float32 would be faster" in err
     status, out, err = lad("train", *common, *coarse)
     assert status == 0 and out.startswith("train: nothing to do, 1 done before\n") and "instructions" not in err
