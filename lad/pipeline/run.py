@@ -181,7 +181,8 @@ def run_stages(
             raise StageError(f"{prefix}{error}") from error
         total[name].add(result)
         announce(f"{prefix}{result.summary()}")
-        return len(result.failed) < len(part.project.videos)  # else nothing is left, and the failures say why
+        # Else nothing is left, and the failures say why. Normal footage may have failed, too.
+        return any(video.id not in result.failed for video in part.project.videos)
 
     measures = not project.named and not {"train", "evaluate"}.isdisjoint(names)
     if measures and (kept := set_aside(work, [part.work for part in parts])):

@@ -216,3 +216,10 @@ def test_evaluate_takes_the_scores_of_known_cameras(lad: Lad, dataset: tuple[str
 def test_footage_of_one_camera_is_not_taken_for_videos_of_several(lad: Lad, dataset: tuple[str, ...]) -> None:
     status, _, err = lad("score", *dataset, "--normal", "quiet")
     assert status == 2 and "2 sources" in err and "'gate', 'yard'" in err
+
+
+def test_footage_that_cannot_be_read_does_not_keep_the_video_from_being_scored(lad: Lad, street: Path) -> None:
+    Path("quiet/monday.mp4").write_bytes(b"no video")
+    status, out, err = lad("score", str(street), "--work", "known", "--normal", "quiet/monday.mp4")
+    assert status == 1 and "monday.mp4" in err
+    assert "score: 1 done" in out and len(scores(Path("known"))) == 40
