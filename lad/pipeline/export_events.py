@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def export_srt(work: Work, out: Path | None, reporter: Reporter, *, force: bool 
         OSError: it cannot be written.
     """
     result = StageResult(STAGE)
+    places = Counter(_beside(video.path) for video in scored_videos(work) if not isinstance(video.path, Url))
     for video in _in_turn(work, reporter):
         if out:
             path = out / f"{video.id}.srt"
@@ -43,10 +45,21 @@ def export_srt(work: Work, out: Path | None, reporter: Reporter, *, force: bool 
         elif not video.path.exists():
             result.failed[video.id] = f"{video.path}: it is not there any more, so nothing is written beside it"
             continue
+        elif places[_beside(video.path)] > 1:
+            result.failed[video.id] = (
+                f"{video.path}: another video would have its subtitles in {_beside(video.path)}, too: name a folder "
+                "with --out"
+            )
+            continue
         else:
-            path = video.path.with_suffix(".srt")
+            path = _beside(video.path)
         _count(result, write_export(work, path, srt_text(video).encode(), force=force))
     return result
+
+
+def _beside(path: Path) -> Path:
+    """Where players look for the subtitles of a video; the name of a folder of frames has no suffix."""
+    return path.with_name(f"{path.name}.srt") if path.is_dir() else path.with_suffix(".srt")
 
 
 def srt_text(video: ScoredVideo) -> str:

@@ -139,3 +139,24 @@ def test_subtitles_lie_in_a_folder_or_beside_the_videos_and_replace_nobodys(tmp_
     assert beside.read_text() == subtitles
     with read_manifest(tmp_path / "work") as manifest:
         assert manifest.is_own(beside)
+
+
+def test_videos_whose_subtitles_would_be_one_file_get_none_beside_them(tmp_path: Path, lad: Lad) -> None:
+    videos = [write_video(tmp_path / "videos" / name, 30) for name in ("a.mp4", "a.mkv", "b.mp4")]
+    write_scored(tmp_path / "work", [Found(path.name, path, [(5, 10, "run")]) for path in videos])
+    words = ("export", "--work", str(tmp_path / "work"), "--layout", "srt", "--beside-videos")
+    for _ in range(2):
+        status, out, err = lad(*words)
+        assert status == 1
+        assert f"{videos[0]}: another video would have its subtitles in {tmp_path}/videos/a.srt, too" in out + err
+        assert f"{videos[1]}: another video" in out + err
+        assert [path.name for path in (tmp_path / "videos").glob("*.srt")] == ["b.srt"]
+
+
+def test_subtitles_of_a_folder_of_frames_have_its_whole_name(tmp_path: Path, lad: Lad) -> None:
+    folders = [tmp_path / "videos" / name for name in ("2024.11.03", "2024.11.04")]
+    write_scored(tmp_path / "work", [Found(path.name, path, [(5, 10, "run")]) for path in folders])
+    for folder in folders:
+        folder.mkdir(parents=True)
+    assert lad("export", "--work", str(tmp_path / "work"), "--layout", "srt", "--beside-videos")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "videos").glob("*.srt")) == ["2024.11.03.srt", "2024.11.04.srt"]
