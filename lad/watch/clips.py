@@ -73,8 +73,8 @@ class Clips:
             return [notice]
         assert self._folder
         path = self._folder / place(event)
-        if notice.type != "update" and watched.events.peak != files.peak and process:
-            files.peak = watched.events.peak
+        if notice.type != "update" and notice.peak != files.peak and process:
+            files.peak = notice.peak
             files.pictures += 1
             process.ask(Snap(event.id, path.with_name(f"{path.name}.jpg"), files.peak))
         if notice.type != "end":

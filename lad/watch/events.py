@@ -69,6 +69,7 @@ class _Open:
         told: what the last notice said; None: there was none.
         above: the last frame that kept it open.
         until: when that went off display, as far as is known.
+        peak: the frame with its top score.
         classes: sum over its frames of the probabilities of categories.
         actions: likewise, of what they look like; None: nobody can tell.
     """
@@ -76,6 +77,7 @@ class _Open:
     now: Payload
     above: float
     until: float
+    peak: float
     classes: np.ndarray
     actions: np.ndarray | None
     told: Payload | None = None
@@ -92,7 +94,6 @@ class Events:
         model_sha256: of the detector.
         cooldown: of all cameras.
         likeliest: names of the likeliest actions, by their probabilities.
-        peak: the frame with the top score of the last event.
         budget: gets every score, and gives the threshold; None: that of the rule holds.
     """
 
@@ -102,7 +103,6 @@ class Events:
     model_sha256: str
     cooldown: Cooldown = field(default_factory=Cooldown)
     likeliest: Callable[[np.ndarray], tuple[str, ...]] | None = None
-    peak: float = 0.0
     budget: Budget | None = None
     _open: _Open | None = None
     _recent: deque[tuple[float, float]] = field(default_factory=deque)  # times and scores that are smoothed over
@@ -188,7 +188,6 @@ class Events:
 
     def _begin(self, time: float, score: float, classes: np.ndarray, actions: np.ndarray | None) -> None:
         self.cooldown.begin(time)
-        self.peak = time
         payload = Payload(
             id=new_id(self.camera, time),
             camera=self.camera,
@@ -206,11 +205,11 @@ class Events:
             thumb="",
             model_sha256=self.model_sha256,
         )
-        self._open = _Open(payload, time, time, classes.astype(np.float64), actions)
+        self._open = _Open(payload, time, time, time, classes.astype(np.float64), actions)
 
     def _go_on(self, event: _Open, time: float, score: float, classes: np.ndarray, actions: np.ndarray | None) -> None:
         if score > event.now.top_score:
-            self.peak = time
+            event.peak = time
         top = max(event.now.top_score, score)
         if event.until == event.above:  # the frame before kept it open, and goes off display now
             event.until = time
@@ -233,7 +232,7 @@ class Events:
                 return []
         after = replace(self._known(event), delay_seconds=now - event.now.frame_time)
         event.told = after
-        return [Notice("update" if told else "new", told, after)]
+        return [Notice("update" if told else "new", told, after, event.peak)]
 
     def _known(self, event: _Open) -> Payload:
         if self.likeliest is None or event.actions is None:
@@ -246,4 +245,4 @@ class Events:
         notices = [] if event.told else self._tell(event, now)
         self._ended = event.until
         after = replace(self._known(event), end_time=event.until, delay_seconds=now - event.now.frame_time)
-        return [*notices, Notice("end", event.told, after)]
+        return [*notices, Notice("end", event.told, after, event.peak)]

@@ -14,7 +14,7 @@ from typing import Any
 from lad.errors import LadError
 
 NEEDS = "--metrics needs prometheus-client: pip install prometheus-client"
-SILENT_SECONDS = 20.0  # without a frame a camera is offline
+SILENT_SECONDS = 20.0  # without a word of it
 LATENCIES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60)  # upper ends of the histogram's buckets, in seconds
 REQUEST_SECONDS = 10.0  # for one who asks to say what
 
@@ -160,7 +160,7 @@ class Server:
 def serve_metrics(metrics: Metrics, address: str) -> Server:
     """Let others ask how `lad watch` is doing.
 
-    `/healthz` is 200 where every camera sent a frame within 20 s or is a file that has ended, else 503.
+    `/healthz` is 200 where every camera is online or is a file that has ended, else 503.
 
     Args:
         metrics: what to answer with.

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -68,11 +68,13 @@ class Notice:
     Attributes:
         before: what the notice before this one said of it; None where this is the first.
         after: how it is now.
+        peak: time of the frame with the top score so far, for its picture; it is not sent.
     """
 
     type: Kind
     before: Payload | None
     after: Payload
+    peak: float = field(default=0.0, compare=False)
 
     def to_json(self) -> str:
         """One line of ASCII, without its end.
@@ -80,7 +82,14 @@ class Notice:
         Raises:
             ValueError: a number is not finite.
         """
-        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        before = asdict(self.before) if self.before else None
+        content = {
+            "format": FORMAT,
+            "version": VERSION,
+            "type": self.type,
+            "before": before,
+            "after": asdict(self.after),
+        }
         return json.dumps(content, allow_nan=False)
 
 

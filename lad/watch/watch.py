@@ -40,7 +40,8 @@ from lad.watch.watched import Features, Watched
 
 LOOK_SECONDS = 0.5  # from one look at what does not happen to the next
 SWEEP_SECONDS = 600.0  # from one look for old events to the next
-CLOSE_CLIPS_SECONDS, CLOSE_SINKS_SECONDS = 1.5, 1.5  # of the five that it may take to stop
+# Of the four in which a command has to stop (`lad.__main__`); MQTT's goodbye and the metrics take up to 1.5 more.
+CLOSE_CLIPS_SECONDS, CLOSE_SINKS_SECONDS = 1.0, 1.0
 LONGEST_PAUSE = 30.0  # before a process that dies again and again is started anew
 
 
@@ -368,7 +369,7 @@ class Watch:
             self._watcher.say(f"{watched.camera.name}: {complaint}")
 
     def _close(self) -> None:
-        """End what is open, and let go of everything, within five seconds."""
+        """End what is open, and let go of everything, within four seconds."""
         for watched in self._cameras:
             if watched.status != "ended":
                 self._tell(watched, watched.events.close(watched.now))

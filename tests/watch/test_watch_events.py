@@ -189,3 +189,11 @@ def test_how_frames_are_batched_changes_no_event(
         return [(round(one.start_time, 6), round(one.end_time or 0, 6), one.top_score) for one in ends]
 
     assert found([*sizes, len(scores)]) == found([len(scores)])
+
+
+def test_each_event_of_a_batch_has_the_time_of_its_own_highest_score() -> None:
+    scores = [0.6, 0.9, 0.6] + [0.0] * 20 + [0.6, 0.7] + [0.0] * 20
+    notices = events(cutoff_seconds=1).add(frames(scores), now=200)
+    assert told(notices) == ["new", "end"] * 2
+    assert [notice.peak for notice in notices] == pytest.approx([100.1, 100.1, 102.4, 102.4])
+    assert "peak" not in notices[0].to_json()

@@ -81,7 +81,8 @@ class MqttSink:
         self._client.connect_async(host, int(port), KEEP_ALIVE_SECONDS)
         self._client.loop_start()
 
-    # Nothing is published while `_changed` is held: paho-mqtt calls back while it holds the lock that publishing needs.
+    # Nobody publishes while holding `_changed`, but for the thread of paho-mqtt: it calls back while it holds the lock
+    # that publishing needs.
 
     def deliver(self, line: str, notice_type: str) -> None:
         with self._changed:
