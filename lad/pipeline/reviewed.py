@@ -52,7 +52,7 @@ def _scored_here(work: Work, reviews: Mapping[str, Reviewed]) -> list[Video]:
     """Those of the reviewed videos that were scored here and are still where they were."""
     found = {}
     for (_, item), row in work.manifest.items(SCORE).items():
-        video_id = item if item in reviews else item.partition("/")[2]  # of a random split
+        _, video_id = work.place_of(item)
         path = location_of(row.info.get("path", ""), Path())
         if video_id in reviews and row.status == "done" and path == path.absolute() and not is_missing(path):
             found[video_id] = Video(id=video_id, path=path)

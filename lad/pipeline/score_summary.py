@@ -28,10 +28,9 @@ def write_summary(recipe: FeatureRecipe, work: Work, checkpoint_sha256: str) -> 
         stream, _, video_id = row.item.partition("/")
         if stream in (GIVEN, *recipe.streams):
             lines[video_id] = [video_id, "", "", "", "", "", "", "", row.error, "", "", ""]
-    prefix = work.item("")
     for (_, item), row in work.manifest.items(STAGE).items():
-        info, video_id = row.info, item.removeprefix(prefix)
-        ours = item.startswith(prefix) and row.status == "done" and info.get("checkpoint") == checkpoint_sha256
+        info, (place, video_id) = row.info, work.place_of(item)
+        ours = place == work and row.status == "done" and info.get("checkpoint") == checkpoint_sha256
         if ours and video_id not in lines:
             events = ";".join(f"{event['start']}-{event['end']}" for event in info["events"])
             facts = [info[key] for key in ("frames", "seconds", "peak_score", "peak_time", "category")]

@@ -98,10 +98,9 @@ def _rows(work: Work) -> dict[str, Item]:
     Left out are those that would have their scores where other files are now, and those whose file could not be read
     again since: they tell of a file that is no more.
     """
-    prefix = work.item("")
     gone = {row.item.partition("/")[2]: row.sequence for row in work.manifest.failed(EXTRACT)}
-    rows = {item.removeprefix(prefix): row for (_, item), row in work.manifest.items(STAGE).items()
-            if item.startswith(prefix)}  # fmt: skip
+    placed = [(*work.place_of(item), row) for (_, item), row in work.manifest.items(STAGE).items()]
+    rows = {video_id: row for place, video_id, row in placed if place == work}
     return {video_id: row for video_id, row in rows.items()
             if row.status == "done" and "path" in row.info and video_id not in RESERVED_IDS
             and gone.get(video_id, 0) < row.sequence}  # fmt: skip

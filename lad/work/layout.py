@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lad.work.manifest import Manifest
+
+OF_SPLIT = re.compile(r"split_([0-9]+)/(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,16 @@ class Work:
     def item(self, name: str) -> str:
         """How the manifest calls an item of this split."""
         return f"{self.name}/{name}" if self.name else name
+
+    def place_of(self, item: str) -> tuple[Work, str]:
+        """The part of the work directory whose `item` made this name of the manifest, and what it was made of.
+
+        A video may lie in a folder that is called like a split: it is one where that split has a folder here.
+        """
+        match = OF_SPLIT.fullmatch(item)
+        if match and (self.home / "splits" / match[1]).is_dir():
+            return self.of_split(int(match[1])), match[2]
+        return replace(self, split=None), item
 
     def features(self, stream: str, video_id: str) -> Path:
         """A video's features of one stream."""

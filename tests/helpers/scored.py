@@ -27,10 +27,10 @@ class Found:
     known: Video | None = None
 
 
-def write_scored(work: Path, videos: Sequence[Found], threshold: float = 0.5) -> None:
+def write_scored(work: Path, videos: Sequence[Found], threshold: float = 0.5, split: int | None = None) -> None:
     """Score videos: 0.1, and within event number n 0.9 - n / 100."""
     with open_manifest(work) as manifest:
-        place = Work(manifest)
+        place = Work(manifest, split)
         for video in videos:
             if video.path.exists() and video.path.suffix != ".npy":
                 _, info = read_to_the_end(video.path)
