@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
+from lad.config_section import at_home
 from lad.files import path_problem
 from lad.remote.url import Location, Url, is_url, url_of
 
@@ -24,7 +25,7 @@ def _location(value: Any) -> Location:
             raise PydanticCustomError("url", "{problem}", {"problem": str(error)}) from error
     if problem := path_problem(value):
         raise PydanticCustomError("path", "{problem}", {"problem": problem})
-    return Path(value)
+    return at_home(Path(value))
 
 
 Root = Annotated[Path | Url, BeforeValidator(_location), PlainSerializer(str)]

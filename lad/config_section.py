@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -20,8 +21,13 @@ def possible(path: Any) -> Any:
     return path
 
 
+def at_home(path: Path) -> Path:
+    """`~` is the home folder, as in a shell, which does not see what a file or `-o` says."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - that of Path raises where nobody has the name
+
+
 # Numbers have upper limits far beyond what anybody needs, so that a slip of the finger gets a line, not the machine.
-Place = Annotated[Path, AfterValidator(possible)]
+Place = Annotated[Path, AfterValidator(possible), AfterValidator(at_home)]
 Seed = Annotated[int, Field(ge=-(2**62), le=2**62)]
 
 

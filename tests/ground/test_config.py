@@ -278,8 +278,8 @@ def test_arbitrary_text_is_a_configuration_or_a_config_error(text: str, tmp_path
 )
 def test_a_text_or_path_is_set_as_it_stands(text: str) -> None:
     config = load_config(None, [override("data.normal", text), override("data.root", text), "train.steps=5"])
-    assert config.data.normal == text and config.data.root == Path(text)
-    assert load_config(None, [], options={"data.root": text}).data.root == Path(text), "as --data does"
+    assert config.data.normal == text and config.data.root == Path(text).expanduser()
+    assert load_config(None, [], options={"data.root": text}).data.root == config.data.root, "as --data does"
     assert load_config(None, ["data.root=null", "data.dataset="]).data == Config().data, "null and nothing are no value"
 
 
@@ -310,6 +310,7 @@ def test_every_key_has_a_meaning_and_is_printed_with_its_default(lad) -> None:
     assert "    values: `auto`, `float32`, `float16`, `bfloat16`, `int8`" in lines
     assert all(line.startswith(("train.", "    ")) for line in lad("config", "train")[1].splitlines())
     assert "did you mean 'train.steps'?" in lad("config", "steps")[2]
+    assert "did you mean 'extract.dtype' or 'train.dtype'?" in lad("config", "dtype")[2]
 
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
@@ -328,3 +329,13 @@ def test_a_shared_value_is_no_bomb(tmp_path: Path) -> None:
     text = "train: &t\n  steps: 7\n  window: 3\nprotocol:\n  seed: &s 3\nextract:\n  weights_seed: *s\n"
     config = load_config(write(tmp_path, text), [])
     assert config.train.steps == 7 and config.extract.weights_seed == 3
+
+
+def test_the_home_folder_is_a_tilde_in_paths_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = write(tmp_path, "name: '~'\ndata: {root: ~/videos, dataset: ~/rows.csv}\nscore: {checkpoint: ~/best.pt}\n")
+    config = load_config(path, ["data.download_dir=~/down", "train.detector=~/x"])
+    assert (config.data.root, config.data.dataset) == (tmp_path / "videos", tmp_path / "rows.csv")
+    assert (config.score.checkpoint, config.data.download_dir) == (tmp_path / "best.pt", tmp_path / "down")
+    assert (config.name, config.train.detector) == ("~", "~/x")
+    assert load_config(None, ["data.root=~nobody-has-this-name/x"]).data.root == Path("~nobody-has-this-name/x")
