@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lad.options import CONFIG, EXIT_DONE, EXIT_SOME_FAILED, JSON, PLACE, QUIET, SPLIT, VERBOSE, begin, common_options
+from lad.options import (
+    CONFIG,
+    EXIT_DONE,
+    EXIT_SOME_FAILED,
+    JSON,
+    PLACE,
+    QUIET,
+    SPLIT,
+    VERBOSE,
+    Number,
+    begin,
+    common_options,
+)
 
 if TYPE_CHECKING:
     from lad.pipeline.reporter import StageResult
 
 SCORED = Path("runs/score")  # where `lad score` works without a configuration
-SECONDS = click.FloatRange(min=0, max=1e6)
+SECONDS = Number(min=0, max=1e6)
 
 
 @click.command()
@@ -31,7 +42,7 @@ SECONDS = click.FloatRange(min=0, max=1e6)
 @click.option("--overlay", is_flag=True, help="Draw the score, its curve and the category into the picture.")
 @click.option("--video", "videos", multiple=True, metavar="ID", help="Of these videos only; 'yard/*' is a pattern.")
 @click.option("--category", "categories", multiple=True, help="Of events of this category only.")
-@click.option("--min-peak", type=float, default=0.0, help="Of events that reach this score only.")
+@click.option("--min-peak", type=Number(), default=0.0, help="Of events that reach this score only.")
 @click.option("--limit", type=click.IntRange(min=1), help="So many clips, the worst first.")
 @click.option("--force", is_flag=True, help="Cut them again, and replace other people's files.")
 @click.option("--verify", is_flag=True, help="Trust no size or time stamp: hash the clips that are there.")
@@ -67,9 +78,6 @@ def clips(
     from lad.work.layout import Work
     from lad.work.manifest import open_manifest
 
-    for name in ("before", "after", "merge", "min_peak"):
-        if math.isnan(wanted[name]):
-            raise click.BadParameter("nan is no number", param_hint=f"--{name.replace('_', '-')}")
     place = _scored_place(config_path, work)
     reporter = console.make_reporter(verbose=bool(verbose), quiet=quiet)
     with open_manifest(place) as manifest, reporter.log.kept_in(place, reporter.print):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lad.options import CONFIG, JSON, PLACE, QUIET, WORK, default_work
+from lad.options import CONFIG, JSON, PLACE, QUIET, WORK, Number, default_work
 from lad.text import printable
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ REPORT = click.option("--report", is_flag=True, help="Write a page that shows wh
     help="clips: small clips of the moments, so that the folder can be sent. link: the videos where they lie, clips of "
     "those that browsers do not play. none: thumbnails alone.",
 )
-@click.option("--before", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Seconds before an event.")
-@click.option("--after", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Seconds after it.")
-@click.option("--minutes", type=click.FloatRange(min=0), default=30.0, show_default=True, help="Of clips, at most.")
+@click.option("--before", type=Number(min=0), default=5.0, show_default=True, help="Seconds before an event.")
+@click.option("--after", type=Number(min=0), default=5.0, show_default=True, help="Seconds after it.")
+@click.option("--minutes", type=Number(min=0), default=30.0, show_default=True, help="Of clips, at most.")
 @click.option("--thumbnails", type=click.IntRange(min=0), default=500, show_default=True, help="Thumbnails, at most.")
 @click.option("--force", is_flag=True, help="Replace files that lad did not write.")
 @JSON

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lad.errors import LadError, reason
-from lad.options import CONFIG, EXIT_DONE, JSON, QUIET, WORK, default_work
+from lad.options import CONFIG, EXIT_DONE, JSON, QUIET, WORK, Number, default_work
 from lad.text import printable
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ NEEDS = "lad review needs a web server: pip install starlette uvicorn"
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: a free one].")
 @click.option("--no-browser", is_flag=True, help="Print the address and open no browser.")
-@click.option("--minutes", type=click.FloatRange(min=0), default=60.0, show_default=True,
+@click.option("--minutes", type=Number(min=0), default=60.0, show_default=True,
               help="Of clips, at most: of videos that browsers do not play.")  # fmt: skip
 @JSON
 @QUIET

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import signal
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lad.options import DEVICE, EXIT_DONE, EXIT_SOME_FAILED, OVERRIDES, PLACE, QUIET, VERBOSE
+from lad.options import DEVICE, EXIT_DONE, EXIT_SOME_FAILED, OVERRIDES, PLACE, QUIET, VERBOSE, Number
 from lad.text import printable, to_cell
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def _ends_well(command: Callable[..., int]) -> Callable[..., int]:
 )
 @click.option("--out", type=PLACE, help=f"Folder of events: clips, pictures, what was told [default: {OUT}].")
 @click.option("--no-clips", is_flag=True, help="Keep no clips and pictures.")
-@click.option("--threshold", type=click.FloatRange(0, 1), help="Of events [default: the detector's].")
+@click.option("--threshold", type=Number(0, 1), help="Of events [default: the detector's].")
 @click.option(
     "--latency",
     type=click.Choice(["exact", "low"]),
@@ -106,8 +105,6 @@ def watch(
     from lad.console import make_reporter
     from lad.watch.cameras import WatchConfig, cameras_of, read_config, with_options
 
-    if threshold is not None and math.isnan(threshold):
-        raise click.BadParameter("nan is no number", param_hint="--threshold")
     if realtime and follow:
         raise click.UsageError("--realtime and --follow: choose one of them")
     config = read_config(config_path) if config_path else WatchConfig()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -144,6 +145,16 @@ COMMON = (
 )
 
 
+class Number(click.FloatRange):
+    """A number within limits; `nan` is none, though every comparison lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail("nan is no number", param, ctx)
+        return number
+
+
 ENGINE = (
     click.option(
         "--engine",
@@ -161,7 +172,7 @@ ENGINE = (
     click.option("--actors", type=click.IntRange(min=1), help="How many [default: what the cluster has room for]."),
     click.option(
         "--gpus-per-actor",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         metavar="G",
         help="A part of one is fine [default: 1 where networks run on a GPU].",
     ),
