@@ -6,6 +6,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 from lad.errors import LadError
@@ -81,7 +82,10 @@ def sound_alarm(command: str, work: Work, video_id: str, info: dict[str, Any], r
 def _run(words: list[str], text: str) -> str:
     """Why a command did not do what it is for; empty: it did."""
     try:
-        done = subprocess.run(words, input=text, text=True, encoding="utf-8", timeout=ALARM_SECONDS, check=False)
+        # What it prints is no result of ours.
+        done = subprocess.run(
+            words, input=text, stdout=sys.stderr, text=True, encoding="utf-8", timeout=ALARM_SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"{words[0]} took more than {ALARM_SECONDS:g} s and was ended"
     except OSError as error:

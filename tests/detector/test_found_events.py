@@ -169,3 +169,12 @@ def test_a_video_can_be_scored_before_the_others_are_evaluated(
     status, out, err = lad("evaluate", *common)
     assert status == 0, err
     assert "score: 2 done, 1 done before" in out  # the one that was named is not done again
+
+
+def test_what_an_alarm_prints_is_not_on_stdout(lad: Lad, video: Path, tmp_path: Path) -> None:
+    best = write_detector(tmp_path / "best.pt")
+    status, out, err = score(
+        lad, best, video, tmp_path / "work", "-o", "score.threshold=0", "--json", "--alarm", "echo it rings"
+    )
+    assert status == 0 and "it rings" in err
+    assert json.loads(out)["stages"]["score"]["done"] == 1
