@@ -177,7 +177,7 @@ def cut_clips(work: Work, wanted: Wanted, out: Path, asked: Asked, reporter: Rep
         todo.setdefault(clip.video.id, []).append(clip)
     for folder in {clip.path.parent for some in todo.values() for clip in some if clip.path.parent.is_dir()}:
         sweep_leftovers(folder, time.time() - LEFTOVER_SECONDS)
-    with Cutter() as cutter, reporter.progress(STAGE, sum(map(len, todo.values()))) as bar:
+    with Cutter() as cutter, reporter.progress(STAGE, sum(map(len, todo.values())), "clips") as bar:
         for video_id, some in todo.items():
             bar.show(note=video_id)
             some.sort(key=lambda clip: clip.events[0].start)
@@ -190,7 +190,7 @@ def cut_clips(work: Work, wanted: Wanted, out: Path, asked: Asked, reporter: Rep
                         for line in _cut(work, part, file, made, wanted, cutter, bar.advance):
                             reporter.say(line)
                         result.done += len(part)
-            except VideoError as error:
+            except (VideoError, StageError) as error:
                 result.failed[video_id] = f"{some[0].video.path}: {error}"
                 reporter.say(f"failed: {result.failed[video_id]}")
     result.clips = [clip_data(work, clip) for clip in clips if clip.video.id not in result.failed]
@@ -238,6 +238,7 @@ def _cut(
 
     Raises:
         VideoError: it cannot be cut.
+        StageError: its scores are not as `lad` made them.
     """
     video = clips[0].video
     times, scores = read_curve(video)

@@ -147,7 +147,7 @@ class Interrupting(ConsoleReporter):
     """Ctrl-C when the first clip is there."""
 
     @contextmanager
-    def progress(self, what: str, total: int | None) -> Iterator[Any]:
+    def progress(self, what: str, total: int | None, unit: str = "videos") -> Iterator[Any]:
         class Bar:
             def show(self, **_: object) -> None:
                 pass
@@ -189,11 +189,19 @@ def test_of_several_random_splits_one_has_to_be_named(tmp_path: Path, lad: Lad) 
     assert "splits/0: no video was scored here" in lad(*words, "--split", "0")[2]
 
 
-@pytest.mark.parametrize("option", ["--before", "--after", "--merge", "--min-peak"])
-def test_what_is_no_number_is_refused(tmp_path: Path, lad: Lad, option: str) -> None:
-    status, _, err = lad("clips", "--work", str(tmp_path), "--out", str(tmp_path / "out"), option, "nan")
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("clips", option) for option in ("--before", "--after", "--merge", "--min-peak")),
+        *(("report", option) for option in ("--before", "--after", "--minutes")),
+        ("review", "--minutes"),
+        ("score", "--gpus-per-actor"),
+    ],
+)
+def test_what_is_no_number_is_refused(tmp_path: Path, lad: Lad, command: str, option: str) -> None:
+    status, _, err = lad(command, "--work", str(tmp_path), option, "nan")
     assert status == 2
-    assert f"{option}: nan is no number" in err
+    assert f"'{option}': nan is no number" in err
 
 
 def test_where_nothing_was_done_no_work_directory_is_made(tmp_path: Path, lad: Lad) -> None:
@@ -202,3 +210,13 @@ def test_where_nothing_was_done_no_work_directory_is_made(tmp_path: Path, lad: L
         assert status == 2
         assert "nothing was done here yet" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_whose_scores_were_changed_is_named_and_the_others_are_cut(tmp_path: Path, lad: Lad) -> None:
+    found = [Found(name, write_video(tmp_path / f"{name}.mp4", 30), [(5, 10, "run")]) for name in "ab"]
+    write_scored(tmp_path / "work", found)
+    (tmp_path / "work" / "scores" / "a.csv").write_text("frame,time,score,run\n0,0,0.1,1\n")
+    status, out, err = lad("clips", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"))
+    assert status == 1
+    assert "a.csv: not as lad made it: run `lad score --verify` first" in out + err
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["b_0-00-00.200_run.mp4"]
