@@ -67,7 +67,7 @@ def status(config_path: Path | None, work: Path | None, failed: bool, rebuild: b
         click.echo(json.dumps(data, indent=2))
     else:
         _print_status(data, failed_only=failed)
-        for line in [] if failed else drift_lines(data.get("drift", [])):
+        for line in [] if failed else drift_lines(data.get("drift", []), place):
             click.echo(printable(line))
     return EXIT_SOME_FAILED if data["failed"] and not rebuilt else EXIT_DONE
 
@@ -109,7 +109,7 @@ def _print_status(data: dict[str, Any], *, failed_only: bool) -> None:
             for one in data[state]:
                 click.echo(printable(f"{state}: {one['stage']} {one['item']}, begun {one['since']}"))
         if data["interrupted"]:
-            click.echo("the next run goes on from there")
+            click.echo("the next run resumes from there")
         if "compared" in data:
             _print_compared(data["compared"])
     for failure in data["failed"]:

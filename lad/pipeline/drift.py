@@ -7,6 +7,7 @@ these scores (`lad.detector.tail`).
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -121,8 +122,8 @@ def _share(footage: Sequence[_Footage]) -> dict[str, Any]:
     }
 
 
-def drift_lines(drift: Sequence[dict[str, Any]]) -> list[str]:
-    """What is to be said of it: a line on each camera, and one on whether it is to be trained again."""
+def drift_lines(drift: Sequence[dict[str, Any]], work: Path) -> list[str]:
+    """What is to be said of it: a line on each camera, and one on whether it is to be trained again in `work`."""
     lines = []
     for one in drift:
         named = f" of {one['camera']}" if one["camera"] else ""
@@ -134,10 +135,10 @@ def drift_lines(drift: Sequence[dict[str, Any]]) -> list[str]:
             f"{what[0]}{_when(last)}{before}; {one['usual']:.0%} is usual"
         )
         if one["retrain"]:
-            add = f" --add {one['camera']}" if one["camera"] else ""
+            add = f" --add {shlex.quote(one['camera'])}" if one["camera"] else ""
             lines.append(
                 f"retrain{named}: that is three times the usual or more: write recent normal footage into the "
-                f"dataset.csv, in the split train, and run `lad train{add}`"
+                f"dataset.csv, in the split train, and run `lad train --work {shlex.quote(str(work))}{add}`"
             )
         elif not one["enough"]:
             lines.append(f"{last['clips']} clips are too few to say whether to train again: {ENOUGH} would do")

@@ -41,22 +41,22 @@ def test_the_last_week_is_held_against_the_first_where_names_have_dates(manifest
     assert (found["by"], found["first"]["videos"], found["last"]["videos"]) == ("weeks", 7, 7)
     assert (found["first"]["from"], found["last"]["to"]) == ("2026-11-01", "2026-11-30")
     assert found["first"]["share"] == pytest.approx(0.01) and found["last"]["share"] == pytest.approx(0.05)
-    drift, retrain = drift_lines([found])
+    drift, retrain = drift_lines([found], Path("runs/yard"))
     assert drift.startswith("drift: 5.0% of the clips") and "in the first 1.0%" in drift
-    assert retrain.startswith("retrain: ") and retrain.endswith("run `lad train`")
+    assert retrain.startswith("retrain: ") and retrain.endswith("run `lad train --work runs/yard`")
 
 
 def test_footage_that_has_not_moved_needs_no_training(manifest: Manifest) -> None:
     days(manifest, 30, 0.02)
-    assert [line.partition(":")[0] for line in drift_lines(drift_data(manifest))] == ["drift"]
+    assert [line.partition(":")[0] for line in drift_lines(drift_data(manifest), Path("my runs"))] == ["drift"]
 
 
 def test_a_camera_that_moved_is_named(manifest: Manifest) -> None:
     days(manifest, 21, 0.06, camera="gate")
     days(manifest, 21, 0.01, camera="yard")
-    lines = drift_lines(drift_data(manifest))
+    lines = drift_lines(drift_data(manifest), Path("my runs"))
     assert [line.partition(":")[0] for line in lines] == ["drift of gate", "retrain of gate", "drift of yard"]
-    assert lines[1].endswith("`lad train --add gate`")
+    assert lines[1].endswith("`lad train --work 'my runs' --add gate`")
 
 
 def test_the_file_says_better_than_the_name_when_it_was_recorded(manifest: Manifest) -> None:
@@ -79,7 +79,9 @@ def test_of_few_clips_no_advice_is_given(manifest: Manifest) -> None:
     add(manifest, "only", 0.5, clips=20)
     (found,) = drift_data(manifest)
     assert found["first"] is None and not found["retrain"]
-    assert drift_lines([found])[1] == "20 clips are too few to say whether to train again: 300 would do"
+    assert (
+        drift_lines([found], Path("runs/yard"))[1] == "20 clips are too few to say whether to train again: 300 would do"
+    )
 
 
 def test_what_taught_what_holds_an_event_and_other_detectors_do_not_count(manifest: Manifest) -> None:
