@@ -17,7 +17,7 @@ from lad.memory import keep_freed
 EXIT_INTERRUPTED = 130
 GRACE_SECONDS = 4.0  # for a stage to stop by itself; all that is done is on disk at every moment
 LOG_SECONDS = 1.0
-SAID = "\ninterrupted: what is done is kept; the same command goes on from here\n"
+SAID = "\ninterrupted: what is done is kept; the same command resumes from here\n"
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -126,7 +126,8 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
 def train(**options: Any) -> int:
     """Train a detector on the features of the `train` videos: checkpoints/best.pt.
 
-    Verdicts of `lad review` count as labels. Without -c, the configuration is that of the last command in --work.
+    Verdicts of `lad review` count as labels. With --work
+    and neither -c nor --data, the configuration is that of the last command there.
 
     \b
     Examples:
@@ -268,7 +269,7 @@ def run_command(report: bool, **options: Any) -> int:
     """The whole chain: extract, train, score, evaluate. Each stage skips what is done.
 
     After a `lad review` it learns from the verdicts, and says what they changed on the reviewed videos, held out.
-    Without -c, the configuration is that of the last command in --work.
+    With --work and neither -c nor --data, the configuration is that of the last command there.
 
     \b
     Examples:

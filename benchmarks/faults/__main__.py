@@ -77,6 +77,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit(130)  # the same command goes on from here
+        sys.exit(130)  # the same command resumes from here
     finally:
         stop_all()

@@ -60,7 +60,7 @@ def joined(address: str | None) -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        raise EngineError(f"Ray is lost: {one_line(error)}; the same command goes on from here") from error
+        raise EngineError(f"Ray is lost: {one_line(error)}; the same command resumes from here") from error
     finally:
         ray.shutdown()
 

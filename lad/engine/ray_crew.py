@@ -183,7 +183,7 @@ class RayCrew:
             self._headless += LOOK_SECONDS
             if self._headless > HEAD_SECONDS:
                 reason = f"the head of the cluster, {self._head}, is lost: {error.strerror or error}"
-                raise EngineError(f"{reason}; the same command goes on from here") from error
+                raise EngineError(f"{reason}; the same command resumes from here") from error
             return False
         self._headless = 0.0
         return True

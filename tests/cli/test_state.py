@@ -503,7 +503,7 @@ def test_those_that_share_a_weights_cache_never_see_half_a_file(tmp_path, monkey
 
 # Interrupted ----------------------------------------------------------------------------------------------------------
 
-GOES_ON = "interrupted: what is done is kept; the same command goes on from here"
+GOES_ON = "interrupted: what is done is kept; the same command resumes from here"
 
 
 @pytest.mark.parametrize(

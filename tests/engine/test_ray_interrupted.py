@@ -17,7 +17,7 @@ from helpers.elsewhere import SMALL, VIDEOS, extract_alone, features, left_behin
 pytest.importorskip("ray", reason="NO RAY: --engine ray is not tested: pip install 'lad-video[ray]'")
 
 pytestmark = pytest.mark.slow
-SAID = "interrupted: what is done is kept; the same command goes on from here"
+SAID = "interrupted: what is done is kept; the same command resumes from here"
 GONE = 60.0  # seconds for processes whose parent is gone, on a machine that does other work, too
 
 

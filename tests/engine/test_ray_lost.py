@@ -107,7 +107,7 @@ def test_a_head_that_is_lost_ends_the_run_with_the_reason(head: Any, tmp_path: P
     with driver(head.address, tmp_path, nodes=1) as run:
         head.head_node.kill_gcs_server()
         _, err = run.communicate(timeout=120)
-    assert run.returncode == 2 and "the head of the cluster" in err and "goes on from here" in err, err
+    assert run.returncode == 2 and "the head of the cluster" in err and "resumes from here" in err, err
     assert "Traceback" not in err and not left_behind(tmp_path / "work"), err
 
 
