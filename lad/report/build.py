@@ -24,7 +24,7 @@ from lad.pipeline.scored import ScoredVideo, scored_videos
 from lad.remote.url import Url
 from lad.report import pictures
 from lad.report.curves import Curve, block_categories, block_peaks, curve_data, packed, read_curve
-from lad.report.data import ShownVideo, next_data, run_data, script
+from lad.report.data import ShownVideo, file_name, next_data, run_data, script
 from lad.report.facts import PLOTS, event_rule, run_facts
 from lad.report.folder import ReportFolder
 from lad.report.frames import is_played
@@ -109,7 +109,7 @@ def build_report(
     videos = scored_videos(work)
     folder = ReportFolder(out, force=choices.force)
     plots = [name for name in PLOTS if work.metrics.is_file() and (work.folder / "plots" / name).is_file()]
-    names = [*PAGE, "data/run.js", "data/blocks.js", *(f"data/video-{n}.js" for n in range(len(videos)))]
+    names = [*PAGE, "data/run.js", "data/blocks.js", *(f"data/video-{file_name(video.id)}.js" for video in videos)]
     names += [f"plots/{name}" for name in plots]
     folder.plan(names)
     result = Report(out / "index.html", len(videos), sum(len(video.events) for video in videos))
@@ -125,7 +125,8 @@ def build_report(
             curve = read_curve(video.scores, work.times(video.id))
             one = _shown(work, number, video, curve, categories, block, labelled=labelled)
             data = {"classes": [categories.index(name) for name in curve.classes]}
-            folder.write(f"data/video-{number}.js", script(f"video-{number}", curve_data(curve) | data))
+            name = f"video-{file_name(video.id)}"
+            folder.write(f"data/{name}.js", script(name, curve_data(curve) | data))
             shown.append(one)
             bar.advance(video.id)
     places = {video.id: number for number, video in enumerate(videos)}
@@ -140,8 +141,11 @@ def build_report(
     folder.plan(pictures_planned)
     _make_pictures(shown, folder, reporter, result)
 
+    made = fingerprint([video.id for video in videos])
     run = run_data(shown, categories) | {
         "format": 1,
+        "made": made,
+        "served": choices.videos == "served",
         "next": next_data(next_moments, places),
         "name": work.home.resolve().name + (f", {work.name}" if work.name else ""),
         "rule": dict(zip(("merge", "least"), event_rule(work), strict=True)),
@@ -151,7 +155,7 @@ def build_report(
         "plots": [f"plots/{name}" for name in plots],
     }
     folder.write("data/run.js", script("run", run))
-    blocks = {"peaks": [packed(one.peaks) for one in shown], "kinds": [packed(one.kinds) for one in shown]}
+    blocks = {"of": made, "peaks": [packed(one.peaks) for one in shown], "kinds": [packed(one.kinds) for one in shown]}
     folder.write("data/blocks.js", script("blocks", blocks))
     for name in plots:
         folder.write(f"plots/{name}", (work.folder / "plots" / name).read_bytes())
@@ -212,7 +216,7 @@ def _choose_pictures(shown: Sequence[ShownVideo], choices: Choices, out: Path, n
             if choices.videos == "link" and is_played(path):
                 one.link = _address(path, out)
             elif choices.videos == "served" and is_played(path):
-                one.link = f"videos/{fingerprint(one.video.id)[:20]}"  # not its place: that changes with the next video
+                one.link = f"videos/{file_name(one.video.id)}"
     found = [
         Moment(number, event.start, event.end, frame, event.peak)
         for number, one in enumerate(shown)

@@ -13,6 +13,7 @@ import numpy as np
 
 from lad.clip import CLIP_FRAMES
 from lad.files import read_npy
+from lad.names import is_normal
 from lad.pipeline.reporter import StageError
 from lad.text import from_cell
 
@@ -76,10 +77,15 @@ def block_peaks(scores: np.ndarray, block: int) -> np.ndarray:
 
 
 def block_categories(curve: Curve, block: int) -> np.ndarray:
-    """`(ceil(frames / block),)` int64: the likeliest category where each block begins; `block` is a multiple of 16."""
+    """`(ceil(frames / block),)` int64: an event's category where each block begins; `block` is a multiple of 16.
+
+    It is the likeliest of those that are none of normal videos, as `lad.detector.scoring.event_category` has it.
+    """
     if not curve.classes:
         return np.zeros(-(-len(curve.scores) // block), np.int64)
-    return curve.probabilities[:: block // CLIP_FRAMES].argmax(axis=1)
+    every = range(len(curve.classes))
+    of_events = [place for place in every if not is_normal(curve.classes[place])] or [*every]
+    return np.array(of_events)[curve.probabilities[:: block // CLIP_FRAMES, of_events].argmax(axis=1)]
 
 
 def curve_data(curve: Curve) -> dict[str, Any]:

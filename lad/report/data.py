@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lad.files import read_npy
+from lad.files import fingerprint, read_npy
 from lad.pipeline.review_next import NextMoment
 from lad.pipeline.scored import ScoredVideo
 from lad.report.moments import Interval, Moment
@@ -55,6 +55,11 @@ class ShownVideo:
         return np.arange(self.video.frames) / self.video.fps
 
 
+def file_name(video_id: str) -> str:
+    """How files of a video are called: not by its place, which changes with the next video while a page is open."""
+    return fingerprint(video_id)[:20]
+
+
 def script(name: str, data: object) -> bytes:
     """A file that gives the page `data` under a name: pages that are opened from the disk can read no JSON.
 
@@ -70,6 +75,7 @@ def run_data(shown: Sequence[ShownVideo], categories: Sequence[str]) -> dict[str
     videos = [
         {
             "id": one.video.id,
+            "data": file_name(one.video.id),
             "frames": one.video.frames,
             "fps": one.video.fps,
             "seconds": round(one.video.seconds, 3),

@@ -30,6 +30,7 @@ class Made:
         classes: its categories, the first is the likeliest.
         warnings: what was odd about it.
         looks: what its events look like.
+        threshold: of its camera.
     """
 
     video: Video
@@ -38,6 +39,7 @@ class Made:
     classes: Sequence[str] = ("run", "fall")
     warnings: Sequence[str] = ()
     looks: tuple[str, ...] = ()
+    threshold: float = THRESHOLD
 
 
 def bumps(frames: int, *peaks: tuple[int, int, float]) -> np.ndarray:
@@ -54,7 +56,7 @@ def scores_of(made: Made) -> Scores:
     times = np.arange(len(made.frames)) / 25 if made.times is None else made.times
     fps = (len(times) - 1) / float(times[-1])
     ends = np.append(times[1:], times[-1] + 1 / fps)
-    found = events_above(made.frames, THRESHOLD, times=times, ends=ends, merge_seconds=MERGE, min_seconds=LEAST)
+    found = events_above(made.frames, made.threshold, times=times, ends=ends, merge_seconds=MERGE, min_seconds=LEAST)
     clips = -(-len(times) // 16)
     shares = np.tile(np.linspace(1, 0.2, len(made.classes)) / np.linspace(1, 0.2, len(made.classes)).sum(), (clips, 1))
     return Scores(
@@ -62,7 +64,7 @@ def scores_of(made: Made) -> Scores:
         times=times,
         fps=fps,
         seconds=float(ends[-1]),
-        threshold=THRESHOLD,
+        threshold=made.threshold,
         events=[
             Event(s, e, float(times[s]), float(ends[e - 1]), made.classes[0], float(made.frames[s:e].max()), made.looks)
             for s, e in found

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -356,3 +359,72 @@ def test_a_video_that_browsers_play_is_linked_where_that_is_asked_for(browser, p
     assert page.evaluate("() => document.getElementById('video').src").endswith("/100%25%20%231%20%C3%A9%3F.mp4")
     assert_shows(page, 25)
     page.close()
+
+
+def opened_from(browser: Any, path: Path, check: Callable[[Any], None]) -> None:
+    """Open a page from the disk, look at it, and see that nothing went wrong on it."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, offline=True)
+    page, wrong = context.new_page(), []
+    watch(page, wrong)
+    page.goto(path.as_uri())
+    page.wait_for_selector(".row")
+    check(page)
+    context.close()
+    assert wrong == []
+
+
+def test_a_report_without_an_event_shows_its_videos(browser: Any, tmp_path: Path) -> None:
+    quiet = Made(Video("quiet", write_video(tmp_path / "a.mp4", 60, size=(320, 240))), bumps(60))
+
+    def check(page: Any) -> None:
+        assert "1 video, 0 min, 0 events" in page.text_content("#counts")
+        assert page.text_content("#title") == "quiet"
+        wait_for_frame(page, 0)
+        page.click("#view-events")
+        assert "0 events" in page.text_content("#shown")
+        page.eval_on_selector("#threshold", SLIDE, "0.05")
+        page.wait_for_function("() => document.getElementById('shown').textContent.includes('1 event')")
+
+    opened_from(browser, make(scored_work(tmp_path / "work", [quiet])), check)
+
+
+DRAWN = """() => {
+    LAD.drawn = [];
+    const { show } = LAD.Curve.prototype;
+    LAD.Curve.prototype.show = function (what) { LAD.drawn.push(what.threshold); show.call(this, what); };
+}"""
+
+
+def test_each_cameras_own_threshold_is_shown_until_another_is_chosen(browser: Any, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", 60, size=(320, 240))
+    made = [
+        Made(Video("a", path), bumps(60, (10, 20, 0.9))),
+        Made(Video("b", path), bumps(60, (10, 20, 0.3)), threshold=0.2),
+    ]
+
+    def check(page: Any) -> None:
+        page.evaluate(DRAWN)
+        assert page.text_content("#threshold-said") == "of each camera"
+        for key, title, threshold in (("n", "b", 0.2), ("p", "a", 0.5)):
+            page.keyboard.press(key)
+            page.wait_for_function("title => document.getElementById('title').textContent === title", arg=title)
+            page.wait_for_function("threshold => LAD.drawn.at(-1) === threshold", arg=threshold)
+        page.eval_on_selector("#threshold", SLIDE, "0.25")
+        page.wait_for_function("() => LAD.drawn.at(-1) === 0.25")
+        assert page.text_content("#threshold-said") == "0.250"
+
+    opened_from(browser, make(scored_work(tmp_path / "work", made)), check)
+
+
+def test_a_report_on_a_web_server_asks_for_no_verdicts(browser: Any, page_path: Path) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(page_path.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page, asked = browser.new_page(), []
+        page.on("request", lambda one: asked.append(one.url.rpartition("/")[2]))
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/index.html")
+        page.wait_for_selector(".row")
+        page.wait_for_timeout(300)
+        assert page.is_hidden("#unsaid") and page.is_hidden("#review") and "verdicts" not in asked
+        page.close()
+        server.shutdown()

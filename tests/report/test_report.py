@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from helpers.videos import frame_folder, write_video
 from lad.dataset import Video
 from lad.events import Event
 from lad.report.build import PAGE, script
-from lad.report.curves import block_peaks, packed, times_data
+from lad.report.curves import Curve, block_categories, block_peaks, packed, times_data
 from lad.report.moments import Moment, choose_parts, choose_stills
 from lad.report.truth import FALSE_ALARM, HIT
 
@@ -61,7 +62,7 @@ def test_a_report_tells_events_worst_first_and_holds_all_that_it_shows(work, lad
         assert set(pictures["video"]) == {0, 1}
         assert all((page / name).stat().st_size > 100 for name in pictures["file"])
     assert all((page / name).is_file() for name in PAGE)
-    scores = np.frombuffer(base64.b64decode(given(page, "video-0")["scores"]), "<u2") / 65535
+    scores = np.frombuffer(base64.b64decode(given(page, f"video-{run['videos']['data'][0]}")["scores"]), "<u2") / 65535
     assert scores[35] == pytest.approx(0.9, abs=1e-4)
 
 
@@ -220,3 +221,10 @@ def test_short_videos_are_shown_whole_and_long_ones_around_their_events_within_t
     parts = choose_parts(moments, [hour, short].__getitem__, before=5, after=5, budget=60)
     assert parts[0] == [(875, 1275), (49_875, 50_175)]
     assert choose_stills(moments, 2) == {0: {1020, 1120}}
+
+
+def test_at_another_threshold_no_event_is_called_normal() -> None:
+    shares = np.array([[0.6, 0.3, 0.1], [0.6, 0.1, 0.3]])
+    curve = Curve(np.zeros(32), np.arange(32) / 25, ["Normal", "fight", "fall"], shares)
+    assert block_categories(curve, 16).tolist() == [1, 2]
+    assert block_categories(replace(curve, classes=["Normal"], probabilities=shares[:, :1]), 16).tolist() == [0, 0]

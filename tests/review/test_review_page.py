@@ -14,6 +14,8 @@ from helpers.reviewing import Server
 from helpers.videos import write_video
 
 from lad.dataset import Video
+from lad.events import Event
+from lad.report.data import file_name
 from lad.work.verdicts import Verdict, fold, in_force, read
 
 pytest.importorskip("starlette", reason="NO STARLETTE: lad review is not tested: pip install starlette uvicorn")
@@ -173,7 +175,7 @@ def test_a_key_that_is_held_judges_one_event(page, work):
 
 
 def test_the_event_that_is_shown_is_the_one_that_is_judged_however_slow_another_one_was(page, work):
-    page.route("**/data/video-1.js", lambda route: (page.wait_for_timeout(300), route.continue_()))
+    page.route(f"**/data/video-{file_name('b')}.js", lambda route: (page.wait_for_timeout(300), route.continue_()))
     rows = page.locator(".row")
     rows.nth(1).click()  # b, which takes its time
     rows.nth(2).click()  # a
@@ -316,3 +318,70 @@ def test_every_control_has_a_name_is_reached_by_keyboard_and_fits(browser, serve
         reached.add(opened.evaluate("document.activeElement.id"))
     context.close()
     assert {"accept", "reject", "category", "from-here", "to-here", "draw"} <= reached and wrong == []
+
+
+def test_of_a_video_that_loads_the_event_asked_for_last_is_shown_and_judged(page, work):
+    page.route(f"**/data/video-{file_name('a')}.js", lambda route: (page.wait_for_timeout(300), route.continue_()))
+    page.reload()
+    page.wait_for_selector(".row")
+    page.locator(".row").nth(2).click()  # its second event, while it still loads
+    press(page, "a")
+    said(page, "accepted")
+    assert labels(work, "a") == ([(100, 120, "fall")], [])
+
+
+def test_a_video_in_which_nothing_was_found_can_be_reviewed(browser, footage, tmp_path):
+    work = scored_work(tmp_path / "quiet", [Made(Video("a", footage), bumps(150))])
+    server, context, wrong = Server(work), browser.new_context(), []
+    opened = context.new_page()
+    watch(opened, wrong)
+    opened.goto(server.address)
+    opened.wait_for_selector("#draw[aria-disabled=false]")
+    press(opened, "d", "a")
+    said(opened, "accepted")
+    assert labels(work, "a")[0] == [(0, 25, "")]
+    context.close()
+    server.stop()
+    assert wrong == []
+
+
+def test_a_miss_that_was_chosen_under_run_takes_no_verdict_meant_for_the_event_before(browser, footage, tmp_path):
+    made = [
+        Made(Video("a", footage, "test", "fall", (Event(20, 45),)), bumps(150, (20, 45, 0.95))),
+        Made(Video("b", footage, "test", "fall", (Event(60, 90),)), bumps(150)),
+    ]
+    work = scored_work(tmp_path / "missed", made)
+    server, context = Server(work), browser.new_context()
+    opened = open_page(context, server, wrong := [])
+    opened.click("#view-run")
+    opened.locator(".mistakes button").last.click()
+    opened.wait_for_selector("#accept[aria-disabled=true]")
+    assert opened.text_content("#title") == "b" and opened.text_content("#draft") == ""
+    press(opened, "x", "a")
+    opened.wait_for_timeout(300)
+    assert not (work / "labels.csv").exists()
+    context.close()
+    server.stop()
+    assert wrong == []
+
+
+def test_an_open_page_stays_right_where_another_one_is_opened_after_a_new_video(browser, footage, tmp_path):
+    starts = {"b": 20, "c": 60}
+    made = [Made(Video(name, footage), bumps(150, (start, start + 20, 0.9))) for name, start in starts.items()]
+    work = scored_work(tmp_path / "work", made)
+    first, context = Server(work), browser.new_context()
+    opened = open_page(context, first, wrong := [])
+    scored_work(work, [Made(Video("a", footage), bumps(150, (100, 120, 0.95))), *made])
+    second = Server(work)
+    opened.locator(".row").nth(1).click()
+    wait_for_frame(opened, 60)
+    assert opened.text_content("#title") == "c"
+    assert "score 0.880" in opened.text_content("#where")
+    opened.eval_on_selector(
+        "#threshold", "slider => { slider.value = 0.05; slider.dispatchEvent(new Event('input')); }"
+    )
+    opened.wait_for_function("() => document.getElementById('shown').textContent.includes('load it again')")
+    context.close()
+    for server in (first, second):
+        server.stop()
+    assert wrong == []

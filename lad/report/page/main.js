@@ -8,10 +8,9 @@
     return;
   }
   const ROW = 68;
-  run.events.count = (run.events.video || []).length;
-  run.misses.count = (run.misses.video || []).length;
-  run.next.count = (run.next.video || []).length;
-  const threshold = run.videos.threshold[0];
+  for (const of of [run.events, run.misses, run.next]) of.count = (of.video || []).length; // where there are none, no column is there
+  run.events.peak ||= [];
+  const threshold = run.videos.threshold[0]; // the slider's; each camera of a detector may have its own
   const stills = byVideo(run.stills), clips = byVideo(run.clips);
   const wanted = { view: "events", threshold, video: "", category: "", score: 0, verdict: "", review: "" };
   let events = run.events; // at the threshold
@@ -19,6 +18,7 @@
   let order = []; // of what is listed: places in `events`, or videos
   let chosen = -1; // the video
   let opening = Promise.resolve(); // the video that was asked for
+  let loading = Promise.resolve(false), asked = 0; // whether the chosen video is there; the frame to show of it
   let times = [], probabilities = null, classes = [];
 
   const list = new LAD.List($("list"), $("rows"), ROW, drawRow, (place) => { opening = open(place); }, () => opening.then(() => player.play()));
@@ -137,21 +137,28 @@
   }
 
   async function show(video, frame) {
-    if (video === chosen) {
-      player.seek(frame);
-      return;
+    asked = frame;
+    if (video !== chosen) {
+      chosen = video;
+      loading = load(video);
     }
-    chosen = video;
-    const id = run.videos.id[video];
-    $("title").textContent = id;
+    if (await loading && chosen === video) player.seek(asked);
+  }
+
+  // Whether it is there, and still the chosen one.
+  async function load(video) {
+    $("title").textContent = run.videos.id[video];
     let data;
     try {
-      data = await LAD.load(`video-${video}`);
+      data = await LAD.load(`video-${run.videos.data[video]}`);
     } catch (error) {
-      $("where").textContent = error.message;
-      return;
+      if (chosen === video) {
+        $("where").textContent = error.message;
+        chosen = -1;
+      }
+      return false;
     }
-    if (chosen !== video) return; // another one was chosen meanwhile
+    if (chosen !== video) return false; // another one was chosen meanwhile
     const frames = run.videos.frames[video], seconds = run.videos.seconds[video];
     times = timesOf(data, frames);
     const scores = new Uint16Array(LAD.bytes(data.scores).buffer);
@@ -175,7 +182,7 @@
     if (run.videos.problem[video]) notes.push(`No pictures: ${run.videos.problem[video]}`);
     review?.refresh();
     $("notes").replaceChildren(...notes.map((note) => LAD.element("li", "", note)));
-    player.seek(frame);
+    return true;
   }
   let current = null;
 
@@ -200,7 +207,8 @@
     const found = wanted.threshold === threshold
       ? own
       : LAD.eventsAbove(scores.length, (i) => scores[i] > wanted.threshold, (i) => times[i], ends, run.rule);
-    curve.show({ times, scores, found: spans(found), truth: spans(run.truth[video] || []), threshold: wanted.threshold, end: seconds });
+    const above = wanted.threshold === threshold ? run.videos.threshold[video] : wanted.threshold;
+    curve.show({ times, scores, found: spans(found), truth: spans(run.truth[video] || []), threshold: above, end: seconds });
     $("truth-key").hidden = !run.truth[video];
     curve.move(times[player.frame] || 0);
   }
@@ -251,13 +259,18 @@
 
   async function setThreshold(value) {
     wanted.threshold = value;
-    $("threshold-said").textContent = value.toFixed(3);
+    const own = value === threshold && run.videos.threshold.some((one) => one !== threshold);
+    $("threshold-said").textContent = own ? "of each camera" : value.toFixed(3);
     $("threshold-reset").hidden = value === threshold;
     if (value === threshold) {
       events = run.events;
     } else {
       const blocks = await LAD.load("blocks");
       if (wanted.threshold !== value) return; // it has moved on
+      if (blocks.of !== run.made) {
+        $("shown").textContent = "This page was written anew meanwhile: load it again.";
+        return;
+      }
       if (!blocks.ready) {
         blocks.peaks = blocks.peaks.map(LAD.bytes);
         blocks.kinds = blocks.kinds.map((text) => new Uint16Array(LAD.bytes(text).buffer));
@@ -383,7 +396,7 @@
   setThreshold(threshold);
   LAD.showRun($("run"), run, (video, frame) => {
     view("events");
-    show(video, frame);
+    opening = show(video, frame).then(() => review?.pick(null)); // what is judged is what is shown
   });
   view("events");
   if (order.length) list.choose(0);
@@ -391,7 +404,7 @@
     view("videos");
     list.choose(0);
   }
-  if (location.protocol.startsWith("http")) {
+  if (run.served) {
     startReview().catch((error) => {
       $("unsaid").textContent = `Nothing can be reviewed here: ${error.message}.`;
       $("unsaid").hidden = false;
