@@ -126,8 +126,8 @@ def extract(videos: tuple[str, ...], **options: Any) -> int:
 def train(**options: Any) -> int:
     """Train a detector on the features of the `train` videos: checkpoints/best.pt.
 
-    Verdicts of `lad review` count as labels. With --work
-    and neither -c nor --data, the configuration is that of the last command there.
+    Verdicts of `lad review` count as labels. With --work and neither -c nor --data, the configuration is that of the
+    last command there.
 
     \b
     Examples:

@@ -95,7 +95,7 @@ def _in_bfloat16(videos: list[TrainingVideo]) -> list[Row]:
             coarse_clip,
         ),
         _row(
-            "... both as above in bfloat16, against steps in float32 and the validation before",
+            "... both of so many in bfloat16, against steps in float32 and validation as it is usually written",
             _epoch(step, plain_clip),
             _epoch(coarse_step, coarse_clip),
             EPOCH_TARGET,
