@@ -59,7 +59,7 @@ def scores_in_folder(
         except (OSError, ValueError) as error:
             failed[video.id] = str(error)
             continue
-        a_clip = len(scores) != count and len(scores) in (count // CLIP_FRAMES, -(-count // CLIP_FRAMES))
+        a_clip = len(scores) != count and _is_a_clip(len(scores), count)
         found[video.id] = GivenScores(path, by_frame(scores, count, a_clip=True) if a_clip else scores, a_clip)
     if any(given.a_clip for given in found.values()):  # then nobody can say what those of the others are
         for video_id in [video_id for video_id in found if video_id not in frames]:
@@ -68,7 +68,19 @@ def scores_in_folder(
                 f"{given.path}: {len(given.frames)} scores, one a clip or one a frame? "
                 "Write how many frames the video has in the column n_frames of the dataset.csv"
             )
+        for video_id, given in list(found.items()):
+            if not given.a_clip and abs(len(given.frames) - frames[video_id]) > CLIP_FRAMES:
+                del found[video_id]
+                failed[video_id] = (
+                    f"{given.path}: {len(given.frames)} scores for {frames[video_id]} frames: neither one a frame nor "
+                    "one a clip"
+                )
     return found, failed
+
+
+def _is_a_clip(scores: int, frames: int) -> bool:
+    """Whether so many scores are one a clip: the last one may be dropped, and containers miscount by a frame or two."""
+    return abs(scores - frames / CLIP_FRAMES) < 2 and 4 * scores < frames
 
 
 def by_frame(scores: np.ndarray, frames: int, *, a_clip: bool) -> np.ndarray:

@@ -29,6 +29,7 @@ from lad.names import is_normal
 
 FIXED_THRESHOLD = 0.5  # beside the chosen one, so that runs can be compared
 SECONDS_A_DAY = 86_400.0
+SAME_TIME = 2e-3  # seconds
 UNNAMED, NO_EVENT = "event (no category)", "no event"
 
 UNDEFINED = {
@@ -148,7 +149,7 @@ def compute_metrics(
             if threshold is None or not divided
             else _confusion_of_events(scored, classes, threshold, merge_seconds, min_seconds)
         ),
-        "classes": _of_classes(scored, classes, matrix),
+        "classes": _of_classes(scored, classes),
     }
 
 
@@ -170,7 +171,7 @@ def numbers_at(
     videos, alarms, delays = [], 0, [np.zeros(0)]
     for one in scored:
         true = intervals(one.truth)
-        found = found_events(one.scores, one.seconds, threshold, merge_seconds, min_seconds)
+        found = found_events(one.scores, one.times, one.seconds, threshold, merge_seconds, min_seconds)
         videos.append((true, found, [float(one.scores[start:end].max()) for start, end in found]))
         alarms += false_alarms(true, found)
         delays.append(latencies(true, found, one.times))
@@ -188,10 +189,15 @@ def numbers_at(
 
 
 def found_events(
-    scores: np.ndarray, seconds: float, threshold: float, merge_seconds: float, min_seconds: float
+    scores: np.ndarray, times: np.ndarray, seconds: float, threshold: float, merge_seconds: float, min_seconds: float
 ) -> list[tuple[int, int]]:
-    """The events of a video that lasts `seconds`, its frames evenly spaced, as `intervals.events_above` has them."""
+    """The events of a video that lasts `seconds`, as `intervals.events_above` has them.
+
+    Times of a CSV are whole milliseconds: those that are even but for that are taken as even.
+    """
     edges = np.linspace(0, seconds, len(scores) + 1)
+    if np.abs(times - edges[:-1]).max(initial=0) > SAME_TIME:
+        edges = np.append(times, seconds)
     return events_above(
         scores,
         threshold,
@@ -214,7 +220,7 @@ def _confusion_of_events(
     for one in scored:
         named = unnamed if one.row is None else one.row
         taken = _taken_for(one, classes, unnamed)
-        found = found_events(one.scores, one.seconds, threshold, merge_seconds, min_seconds)
+        found = found_events(one.scores, one.times, one.seconds, threshold, merge_seconds, min_seconds)
         rows.append(named if one.video.is_abnormal else nothing)
         columns.append(taken if found else nothing)
     matrix = confusion_matrix(rows, columns, len(classes) + 2)
@@ -229,17 +235,17 @@ def _taken_for(one: ScoredVideo, classes: Sequence[str], unnamed: int) -> int:
     return int(np.argmax(votes)) if any(votes) else unnamed
 
 
-def _of_classes(scored: Sequence[ScoredVideo], classes: Sequence[str], matrix: np.ndarray) -> dict[str, dict[str, Any]]:
+def _of_classes(scored: Sequence[ScoredVideo], classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The numbers of each category: over the videos that have it, and of their events against all normal frames."""
     truth, scores = _frames(scored)
     normal = np.sort(scores[~truth])
     found = {}
     for index, name in enumerate(classes):
-        own = _frames([one for one in scored if index in one.labels])
-        row = int(matrix[index].sum())
+        having = [one for one in scored if index in one.labels]
+        own, taken = _frames(having), [one.predicted == index for one in having if one.predicted is not None]
         found[name] = {
-            "videos": sum(index in one.labels for one in scored),
-            "recall": float(matrix[index, index]) / row if row else None,
+            "videos": len(having),
+            "recall": sum(taken) / len(taken) if taken else None,
             "auc": roc_auc(*own),
             "ap": average_precision(*own),
             "auc_against_normal": auc_against(own[1][own[0]], normal),
@@ -270,7 +276,7 @@ def alarm_budget(
     """
     by_source: dict[str, np.ndarray] = {}  # alarms, days
     for one in scored:
-        found = found_events(one.scores, one.seconds, thresholds[one.video.id], merge_seconds, min_seconds)
+        found = found_events(one.scores, one.times, one.seconds, thresholds[one.video.id], merge_seconds, min_seconds)
         alarms = false_alarms(intervals(one.truth), found)
         days = one.seconds * float((~one.truth).mean()) / SECONDS_A_DAY
         by_source[one.video.group] = by_source.get(one.video.group, np.zeros(2)) + np.array([alarms, days])
@@ -300,10 +306,15 @@ def summarise(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         mean["selected_by_test"] = {name: _mean([one.get(name) for one in by_test]) for name in ("auc", "ap")}
         mean["selected_by_test"]["how"] = how
     return mean | {
-        "undefined": {name: UNDEFINED[name] for name in names if mean[name] is None},
+        "undefined": {name: _reason(splits, name) for name in names if mean[name] is None},
         "sd": {name: float(np.std(values, ddof=1)) if len(values) > 1 else None for name, values in known.items()},
         "splits": list(splits),
     }
+
+
+def _reason(splits: Sequence[Mapping[str, Any]], name: str) -> str:
+    """Why a number is undefined in all splits, as the first one says it."""
+    return next(split["undefined"][name] for split in splits if name in split["undefined"])
 
 
 def _mean(values: Sequence[Any]) -> Any:

@@ -266,7 +266,7 @@ def _read_video(folder: Path, video: Video, metrics: Mapping[str, Any]) -> Measu
     video = with_events_in_frames(video, lambda: timeline)
     truth = video.frame_labels(len(scores))
     rule = _event_rule(metrics)
-    found = found_events(scores, float(timeline.ends[-1]), *rule) if rule else []
+    found = found_events(scores, times, float(timeline.ends[-1]), *rule) if rule else []
     late = latencies(intervals(truth), found, times) if rule else np.zeros(0)
     return Measured(video.id, video.group, truth, scores, late, video.categories)
 

@@ -40,7 +40,7 @@ from lad.work.manifest import Item
 
 STAGE = "evaluate"
 ITEM = "metrics"
-CODE_VERSION = 7  # macro AUC, AUC of categories against normal frames, latency
+CODE_VERSION = 8  # recall of each category of a video, events by the real times of frames
 
 
 def evaluate_videos(
@@ -79,8 +79,9 @@ def evaluate_videos(
     metrics = _measured(project, scored, rows)
     made_with = _protocol_of_detector(project, work, first["checkpoint"], configured)
     if made_with["supervision"] == "normal":
-        metrics |= {"calibration_error": None, "reliability": None}
-        metrics["undefined"]["calibration_error"] = "a score is a share of normal frames here, and no probability"
+        for numbers in (metrics, *metrics.get("cameras", {}).values()):
+            numbers |= {"calibration_error": None, "reliability": None}
+            numbers["undefined"]["calibration_error"] = "a score is a share of normal frames here, and no probability"
     metrics |= {"protocol": made_with, "weights": dict(recipe.identities), "lad": code_version()}
     metrics["doubt"] = first.get("doubt", "") or _taught_by(project, work, usable)
     if not first.get("doubt") and metrics["doubt"]:
@@ -161,7 +162,10 @@ def metrics_facts(
         if trained and project.config.protocol.released
         else None,
         "videos": [
-            [v.id, v.label, pairs(v.events), row.fingerprint, row.outputs[0].sha256, *mended(row)]
+            [
+                *(v.id, v.label, pairs(v.events), row.fingerprint, row.outputs[0].sha256, *mended(row)),
+                *([v.group] if row.info.get("alarms_per_day") else []),  # the interval of which is over sources
+            ]
             for v, row in ((v, rows[v.id]) for v in videos)
         ],
         # As older results have it, where it is not asked for.

@@ -19,7 +19,7 @@ from lad.features.given import read_headers
 from lad.features.recipe import configured_streams
 from lad.names import Names, last_part
 from lad.pipeline.evaluate import STAGE
-from lad.pipeline.evaluate_given import known_frames, measure, say_how
+from lad.pipeline.evaluate_given import known_lengths, measure, say_how
 from lad.pipeline.labels import test_videos
 from lad.pipeline.project import Asked, Project
 from lad.pipeline.reporter import Reporter, StageError, StageResult
@@ -119,7 +119,8 @@ def _rates(project: Project | None, called: Sequence[str]) -> list[float | None]
     videos = {video.id: video for video in project.videos if video.split == "test"}
     ids = Names(videos)
     found = [ids.find(name.removesuffix(".npy")) for name in called]
-    return [project.folder_fps(videos[video_id]) if video_id else None for video_id in found]
+    _, rates = known_lengths(project, [videos[video_id] for video_id in found if video_id])
+    return [rates.get(video_id) if video_id else None for video_id in found]
 
 
 def _warn_of_labels(names: Sequence[str], truths: Sequence[np.ndarray], gt: Path, reporter: Reporter) -> None:
@@ -163,7 +164,7 @@ def _lengths(config: Config, project: Project | None, listed: Path, names: Seque
     if project is None:
         return None
     test = test_videos(project.videos)
-    frames = known_frames(project, test)
+    frames, _ = known_lengths(project, test)
     ids = ids_of(listed, test)
     return [frames[video_id] for video_id in ids] if frames.keys() >= set(ids) else None
 

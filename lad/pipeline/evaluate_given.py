@@ -56,7 +56,7 @@ def evaluate_given(
     """
     result = StageResult(STAGE)
     test, classes = test_videos(project.videos), project.classes
-    frames = known_frames(project, test)
+    frames, rates = known_lengths(project, test)
     try:
         if listed is None:
             found, lacking = scores_in_folder(scores, test, project.videos, frames)
@@ -66,12 +66,18 @@ def evaluate_given(
         raise StageError(str(error)) from error
     result.failed = {video_id: f"{video_id}: {reason}" for video_id, reason in lacking.items()}
     how = say_how(found.values(), reporter)
+    assumed = project.config.data.frame_folder_fps
+    if unknown := [video_id for video_id in found if video_id not in rates]:
+        reporter.say(
+            f"{assumed:g} frames a second are assumed (data.frame_folder_fps): nobody says how many {len(unknown)} "
+            f"videos have, such as {unknown[0]}"
+        )
     scored: list[ScoredVideo] = []
     for one in test:
         if one.id not in found:
             continue
-        given = found[one.id].frames
-        video = with_events_in_frames(one, partial(evenly_spaced, len(given), project.folder_fps(one)))
+        given, fps = found[one.id].frames, rates.get(one.id, assumed)
+        video = with_events_in_frames(one, partial(evenly_spaced, len(given), fps))
         if reason := labels_misfit(video, len(given), found[one.id].path):
             result.failed[video.id] = f"{video.id}: {reason}"
             continue
@@ -85,11 +91,11 @@ def evaluate_given(
                 video=video,
                 truth=video.frame_labels(len(given)),
                 scores=given,
-                seconds=len(given) / project.folder_fps(video),
+                seconds=len(given) / fps,
                 labels=label_indices(video, classes),
                 predicted=None,
                 votes=np.zeros(len(classes), dtype=np.int64),
-                times=np.arange(len(given)) / project.folder_fps(video),
+                times=np.arange(len(given)) / fps,
             )
         )
     if not scored:
@@ -125,22 +131,29 @@ def place_of(work: Work, made: Path, asked: Asked) -> Path:
     return place
 
 
-def known_frames(project: Project, videos: Sequence[Video]) -> dict[str, int]:
-    """Video id -> how many frames it has: as the dataset says, as its given features tell, or as it says itself."""
+def known_lengths(project: Project, videos: Sequence[Video]) -> tuple[dict[str, int], dict[str, float]]:
+    """Video id -> its frames, and video id -> its frames a second: as the dataset, the given features or the file says.
+
+    What nobody says is left out. Folders of frames have the rate that is configured for them.
+    """
     frames = {video.id: video.n_frames for video in videos if video.n_frames}
-    unknown = [video for video in videos if video.id not in frames]
-    for video in unknown:
+    rates = {video.id: video.fps for video in videos if video.fps}
+    here: dict[Path, str] = {}
+    for video in videos:
         if video.is_features:
-            try:
-                streams = configured_streams(project.config.extract)
-                headers = read_headers(video, streams, project.config.data.npy_layout)
-            except (OSError, ValueError):  # what cannot be read says nothing
-                continue
-            frames[video.id] = headers.files[0].shape[1] * CLIP_FRAMES
-    here = [(video.id, video.path) for video in unknown if isinstance(video.path, Path) and not video.is_features]
-    there = {path: video_id for video_id, path in here if path.exists()}
-    promised = promised_frames(list(there))
-    return frames | {there[path]: count for path, (count, _) in promised.items()}
+            if video.id not in frames:
+                try:
+                    streams = configured_streams(project.config.extract)
+                    headers = read_headers(video, streams, project.config.data.npy_layout)
+                except (OSError, ValueError):  # what cannot be read says nothing
+                    continue
+                frames[video.id] = headers.files[0].shape[1] * CLIP_FRAMES
+        elif isinstance(video.path, Path) and not {video.id} <= frames.keys() & rates.keys() and video.path.exists():
+            here[video.path] = video.id
+    for path, (count, fps) in promised_frames(list(here)).items():
+        frames.setdefault(here[path], count)
+        rates.setdefault(here[path], fps or project.config.data.frame_folder_fps)
+    return frames, rates
 
 
 def say_how(found: Iterable[GivenScores], reporter: Reporter) -> str:
@@ -171,14 +184,15 @@ def measure(
     Nothing is judged at a threshold that nobody asked for: scores of others may be logits or distances.
     """
     place = place_of(work, scores, asked)
+    threshold = config.score.threshold
     metrics = compute_metrics(
         scored,
         classes,
-        config.score.threshold,
+        None if threshold is None else float(np.float32(threshold)),  # as the scores are rounded: equal is not above
         merge_seconds=config.score.merge_seconds,
         min_seconds=config.score.min_seconds,
         divided=divided,
     )
-    metrics |= {"protocol": dict(measured_on), "weights": {}, "lad": code_version()}
+    metrics |= {"threshold": threshold, "protocol": dict(measured_on), "weights": {}, "lad": code_version()}
     write_evaluation(place, scored, metrics, config, work, asked, reporter)
     return metrics, place

@@ -64,6 +64,7 @@ def test_each_camera_is_learned_and_measured_by_itself(once: Finished) -> None:
     assert set(metrics["cameras"]) == set(CAMERAS)
     for camera in metrics["cameras"].values():
         assert camera["auc"] > 0.9 and camera["events"] is not None and camera["alarms_per_day"]["asked"] == 2
+        assert camera["calibration_error"] is None and "no probability" in camera["undefined"]["calibration_error"]
     assert metrics["threshold"] is None and "of its own" in metrics["undefined"]["threshold"]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.labelled import CONFIG, DESIGN, read_metrics, row, write_rows
+from helpers.videos import write_video
 
 from lad.dataset import Video
 from lad.evaluation.results import ScoredVideo, compute_metrics
@@ -356,3 +357,47 @@ def test_scores_of_the_folder_above_do_not_take_the_place_of_the_run(lad, by_han
     assert status == 0, err
     assert not (by_hand.parent / "work" / "metrics.json").exists()
     assert (by_hand.parent / "work/evaluations/theirs/metrics.json").exists()
+
+
+def test_events_in_seconds_are_at_the_rate_of_the_file(lad, by_hand):
+    write_video(by_hand / "a.mp4", 100, fps=50)
+    write_rows(by_hand, [row("a", "test", "run", "1s-2s", "", ""), row("gone", "test", "walk", "", 100, "")])
+    write_scores(by_hand / "theirs" / "a.csv", np.repeat([0.0, 1.0], 50))
+    write_scores(by_hand / "theirs" / "gone.csv", np.zeros(100))
+    status, _, err = lad(*given(by_hand))
+    assert status == 0
+    metrics = read_metrics(by_hand.parent / "work" / "evaluations" / "theirs")
+    assert (metrics["auc"], metrics["anomalous_frames"], metrics["never_alarmed"]) == (1, 50, 0)
+    assert (
+        "25 frames a second are assumed (data.frame_folder_fps): nobody says how many 1 videos have, such as gone"
+        in err
+    )
+
+
+@pytest.mark.parametrize("count", [97, 112, 113, 114, 127, 128])
+def test_scores_of_clips_are_known_where_the_container_miscounts(lad, by_hand, count):
+    frames = {"a": count, "b": 16 * 6 + 5, "c": 100}
+    write_rows(by_hand, [row(name, "test", "run", "20-40" if name == "a" else "", n, 10) for name, n in frames.items()])
+    for name, clips in (("a", 7), ("b", 7), ("c", 6)):
+        write_scores(by_hand / "theirs" / f"{name}.csv", np.linspace(0, 1, clips))
+    status, _, err = lad(*given(by_hand))
+    assert status == 0 and "scores: one a clip, repeated for its 16 frames" in err
+    assert read_metrics(by_hand.parent / "work" / "evaluations" / "theirs")["frames"] == sum(frames.values())
+
+
+def test_where_some_files_are_of_clips_one_that_is_of_neither_is_refused(lad, by_hand):
+    write_scores(by_hand / "theirs" / "a.csv", np.linspace(0, 1, 7))
+    write_scores(by_hand / "theirs" / "c.csv", np.zeros(30))
+    status, _, err = lad(*given(by_hand))
+    assert status == 1
+    assert "c.csv: 30 scores for 100 frames: neither one a frame nor one a clip" in err
+    assert read_metrics(by_hand.parent / "work" / "evaluations" / "theirs")["protocol"]["left_out"] == ["c"]
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.2, 0.7])
+def test_a_score_that_equals_the_threshold_does_not_alarm(lad, by_hand, threshold):
+    for name in "abc":
+        write_scores(by_hand / "theirs" / f"{name}.csv", np.full(100, threshold))
+    assert lad(*given(by_hand, "-o", f"score.threshold={threshold}"))[0] == 0
+    metrics = read_metrics(by_hand.parent / "work" / "evaluations" / "theirs")
+    assert (metrics["threshold"], metrics["far_all"], metrics["events"]["found"]) == (threshold, 0, 0)

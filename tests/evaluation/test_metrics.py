@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from lad.dataset import Video
 from lad.evaluation.metrics import (
     accuracy,
     auc_against,
@@ -25,6 +27,7 @@ from lad.evaluation.metrics import (
     match_events,
     roc_auc,
 )
+from lad.evaluation.results import ScoredVideo, compute_metrics, found_events
 from lad.intervals import events_above
 
 LABELS = np.array([False, False, True, True])
@@ -326,3 +329,29 @@ def test_a_category_is_right_where_it_is_one_of_the_videos() -> None:
     assert accuracy([], []) is None
     with pytest.raises(ValueError):
         accuracy([[1]], [1, 2])
+
+
+def scored_video(labels: tuple[int, ...], predicted: int, name: str = "v") -> ScoredVideo:
+    truth = np.zeros(16, dtype=bool)
+    votes = np.eye(3, dtype=np.int64)[predicted]
+    return ScoredVideo(Video(name, Path(name)), truth, np.zeros(16), 1.0, labels, predicted, votes, np.arange(16) / 16)
+
+
+def test_a_video_of_two_categories_counts_in_the_recall_of_both() -> None:
+    scored = [scored_video((0, 1), 0)] * 9 + [scored_video((0, 1), 1)]
+    found = compute_metrics(scored, ["fight", "shot", "walk"], 0.5)["classes"]
+    assert [found[name]["recall"] for name in ("fight", "shot", "walk")] == [0.9, 0.1, None]
+    assert [found[name]["videos"] for name in ("fight", "shot")] == [10, 10]
+
+
+def test_events_are_those_of_the_real_times_of_frames() -> None:
+    times = np.arange(100) / 25 + 10.0 * (np.arange(100) >= 50)  # a camera that pauses
+    scores = np.zeros(100)
+    scores[[*range(10, 14), *range(18, 26), *range(60, 68)]] = 1
+    assert found_events(scores, times, 14.0, 0.5, 0.5, 0.2) == [(10, 26), (60, 68)]
+    assert found_events(scores, times, 14.0, 0.5, 0.0, 0.35) == []
+    assert found_events(scores, times, 14.0, 0.5, 0.0, 0.3) == [(18, 26), (60, 68)]
+    even = np.round(np.arange(100) / 30, 3)  # as a CSV has them
+    scores[:] = 0
+    scores[30:36] = 1
+    assert found_events(scores, even, 100 / 30, 0.5, 0.0, 0.2) == [(30, 36)], "6 frames of 30 a second are 0.2 s"
