@@ -237,9 +237,11 @@ def _in_two_splits(videos: Sequence[Video], lines: dict[str, int]) -> Iterator[t
     """Line and what is to be said of files that are in one split by one name and in another by another."""
     first: dict[object, Video] = {}
     for video in videos:
+        if not video.split:
+            continue
         known = identity(video.path) if isinstance(video.path, Path) else None
         other = first.setdefault(known or video.path, video)
-        if video.split and other.split and video.split != other.split:
+        if video.split != other.split:
             said = f"{video.id!r} is the same file as {other.id!r} on line {lines[other.id]}, "
             yield lines[video.id], f"{said}which is in the split {other.split}: leave one of them out"
 

@@ -135,18 +135,20 @@ def check_splits(project: Project, recipe: FeatureRecipe, work: Work, asked: Ask
     first: dict[tuple[str, ...], Video] = {}
     copies: list[tuple[Video, Video]] = []
     for video in project.videos:
+        if not video.split:
+            continue
         try:
             paths = input_paths(video, recipe)
             content = tuple(work.manifest.contents.of_input(path, verify=asked.verify) for path in paths)
         except OSError:  # said where it is needed
             continue
         other = first.setdefault(content, video)
-        if video.split and other.split and video.split != other.split:
+        if video.split != other.split:
             raise StageError(
                 f"{video.path} ({video.split}) holds the same as {other.path} ({other.split}): leave one of them out, "
                 "or put both in one split"
             )
-        if other is not video and other.split == video.split:
+        if other is not video:
             copies.append((video, other))
     return copies
 
@@ -259,7 +261,8 @@ def find_features(
             continue
         fingerprints = today.fingerprints[video.id]
         items = {item: rows.get((EXTRACT, item)) for item in fingerprints}
-        bad = next((row for row in items.values() if row and row.status == "failed"), None)
+        failed_today = {item: ("failed", fingerprint) for item, fingerprint in fingerprints.items()}
+        bad = next((r for i, r in items.items() if r and (r.status, r.fingerprint) == failed_today[i]), None)
         if all(work.manifest.is_done(row, fingerprints[item], verify=asked.verify) for item, row in items.items()):
             done = [row for row in items.values() if row]
             found[video.id] = video_features(recipe, work, video, done)

@@ -310,6 +310,9 @@ def test_one_file_in_two_splits_names_both_lines(tmp_path: Path) -> None:
             read_dataset(table)
     table.write_text("video,path,split\none,a.mp4,train\nother,b.mp4,train\n")
     assert len(read_dataset(table)) == 2
+    table.write_text("video,path,split\nnone,a.mp4,\none,b.mp4,train\nother,c.mp4,test\n")
+    with pytest.raises(DatasetError, match=r"dataset\.csv:4: 'other' is the same file as 'one' on line 3.*train"):
+        read_dataset(table)
 
 
 NAMES = ["=cmd()", "+1", "-cam", "@home", "\tx", "\rx", "'=x", "''-x", "'quoted'", "plain"]
