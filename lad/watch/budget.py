@@ -87,7 +87,8 @@ class Budget:
         start = float(logits[-peaks - 1])
         excesses = logits[logits > start] - start
         rarer = fit_pareto(excesses, PEAK_SHAPES).exceeded_by(min(wanted / peaks, 1.0)) if len(excesses) else 0.0
-        before, self.threshold = self.threshold, max(self.least, float(1 / (1 + np.exp(-start - rarer))))
+        rare = min(float(1 / (1 + np.exp(-start - rarer))), 1 - LEAST)  # which is 1 where the tail is heavy
+        before, self.threshold = self.threshold, max(self.least, rare)
         if abs(self.threshold - before) > RISE:
             self.say(
                 f"{self.camera}: threshold {self.threshold:.3f}, for {self.alarms_per_day:g} alarms a day, by "

@@ -109,6 +109,9 @@ class Events:
     _last: float = -np.inf  # the frame before
     _ended: float = -np.inf  # the last event
 
+    def __post_init__(self) -> None:
+        self._configured = self.rule
+
     @property
     def current(self) -> Payload | None:
         """The event that lasts."""
@@ -133,7 +136,7 @@ class Events:
             if self.budget:
                 self.budget.add(time, score)
                 if not self._open and self.budget.threshold != self.rule.threshold:
-                    self.rule = self.rule.with_threshold(self.budget.threshold)
+                    self.rule = self._configured.with_threshold(self.budget.threshold)
             if self._open and (self._is_over(time, score) or self._is_gap(time)):
                 notices += self._end(now)
             if self._open:

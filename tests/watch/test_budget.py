@@ -73,3 +73,11 @@ def test_events_begin_by_the_threshold_of_the_budget(tmp_path: Path) -> None:
     (new,) = events.add(FrameScores(np.array([3e9 + 1]), np.array([0.99999]), classes), 3e9 + 1)
     assert new.after.threshold == budget.threshold
     assert events.rule.alert_threshold == pytest.approx((1 + budget.threshold) / 2)
+
+
+def test_no_threshold_is_beyond_every_score(tmp_path: Path) -> None:
+    minutes = np.full(60, 0.01)
+    minutes[::2] = 1 - np.logspace(-1, -12, 30)
+    np.save(tmp_path / "a.npy", minutes.astype(np.float32))
+    budget = Budget("yard", 0.1, 0.1, tmp_path / "a.npy", lambda said: None)
+    assert 0.99 < budget.threshold < 1

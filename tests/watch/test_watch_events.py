@@ -197,3 +197,18 @@ def test_each_event_of_a_batch_has_the_time_of_its_own_highest_score() -> None:
     assert told(notices) == ["new", "end"] * 2
     assert [notice.peak for notice in notices] == pytest.approx([100.1, 100.1, 102.4, 102.4])
     assert "peak" not in notices[0].to_json()
+
+
+def test_the_alert_threshold_is_as_configured_whatever_thresholds_were_between() -> None:
+    class Steps:
+        threshold = 0.5
+
+        def add(self, time: float, score: float) -> None:
+            pass
+
+    watched = events()
+    watched.budget = Steps()  # type: ignore[assignment]
+    for threshold in (1.0, 0.9, 0.5):
+        watched.budget.threshold = threshold  # type: ignore[union-attr]
+        watched.add(frames([0.1]), now=200)
+    assert (watched.rule.threshold, watched.rule.alert_threshold) == (0.5, pytest.approx(0.8))
