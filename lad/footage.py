@@ -39,12 +39,14 @@ class Passed:
         names: a few of them.
         works: work directories and reports of `lad`, which hold no footage.
         twice: (name, name) of files that were met again by another name, and taken by the first.
+        closed: what nobody lets us read.
     """
 
     suffixes: Counter[str] = field(default_factory=Counter)
     names: list[str] = field(default_factory=list)
     works: list[Path] = field(default_factory=list)
     twice: list[tuple[Path, Path]] = field(default_factory=list)
+    closed: list[Path] = field(default_factory=list)
 
     @property
     def count(self) -> int:
@@ -62,6 +64,7 @@ class Passed:
         self.names += other.names[: MAX_NAMED - len(self.names)]
         self.works += other.works
         self.twice += other.twice
+        self.closed += other.closed
 
     def lines(self) -> list[str]:
         """What a user is told, a line for each kind."""
@@ -71,6 +74,8 @@ class Passed:
         if self.twice:
             pairs = [f"{other} is {taken}" for taken, other in self.twice]
             said.append(f"taken once, being one file by two names: {_some(pairs)}")
+        if self.closed:
+            said.append(f"passed over, because you may not read it: {_some(list(map(str, self.closed)))}")
         return said
 
     def line(self) -> str:
@@ -145,14 +150,19 @@ def videos_below(path: Path, passed: Passed, seen: dict[Identity, Path] | None =
     for child in sorted(path.iterdir(), key=lambda child: (child.is_symlink(), child)):
         if child.name.startswith(".") or (ours and child.name in NAMES):
             continue
-        if child.is_dir():
-            below += videos_below(child, passed, seen)
-        elif is_video_file(child):
-            below.append(child)
-        else:
-            other.append(child)
-    # A picture beside videos, or beside folders of them, is a thumbnail, not a frame.
+        try:
+            if child.is_dir():
+                below += videos_below(child, passed, seen)
+            elif is_video_file(child):
+                below.append(child)
+            else:
+                other.append(child)
+        except PermissionError:  # such as the lost+found of a disk
+            passed.closed.append(child)
+    # A picture beside videos, or beside folders of more of them, is a thumbnail, not a frame. Masks are as many.
     frames = set(frame_files(path)) if all(video.is_dir() for video in below) else set()
+    if any(len(frames) < len(frame_files(folder)) for folder in below if frames):
+        frames = set()
     for child in other:
         if child not in frames:
             passed.add(child)

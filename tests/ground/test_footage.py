@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from lad.dataset import DatasetError
 from lad.datasets.common import Options
 from lad.datasets.folder import read_folder
 from lad.finding import find_videos
-from lad.footage import OTHER_SUFFIXES, VIDEO_SUFFIXES, Passed
+from lad.footage import OTHER_SUFFIXES, VIDEO_SUFFIXES, Passed, videos_below
 from lad.signatures import container_of
 
 MakeVideo = Callable[..., Path]
@@ -188,3 +188,40 @@ def test_a_video_in_two_splits_by_two_names_is_an_error(tmp_path: Path, make_vid
     (tmp_path / "test" / "fire" / "b.mp4").hardlink_to(tmp_path / "train" / "fire" / "a.mp4")
     with pytest.raises(DatasetError, match=r"train/fire/a\.mp4 are one file in two splits"):
         read_folder(tmp_path, Options())
+
+
+def test_a_picture_among_folders_of_frames_hides_none_of_them(tmp_path: Path) -> None:
+    for camera in ("gate", "yard"):
+        for number in range(3):
+            (tmp_path / camera).mkdir(exist_ok=True)
+            (tmp_path / camera / f"{number}.jpg").write_bytes(b"")
+    (tmp_path / "map.png").write_bytes(b"")
+    passed = Passed()
+    assert videos_below(tmp_path, passed) == [tmp_path / "gate", tmp_path / "yard"]
+    assert passed.names == ["map.png"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_nobody_may_read_is_passed_over_with_a_line(tmp_path: Path) -> None:
+    closed = tmp_path / "lost+found"
+    closed.mkdir(mode=0)
+    (tmp_path / "a.mp4").write_bytes(b"")
+    passed = Passed()
+    assert videos_below(tmp_path, passed) == [tmp_path / "a.mp4"]
+    assert passed.lines() == [f"passed over, because you may not read it: {closed}"]
+
+
+def test_a_folder_that_the_system_keeps_closed_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "a.mp4").write_bytes(b"")
+    listed = Path.iterdir
+
+    def guarded(self: Path) -> Iterator[Path]:
+        if self.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(self))
+        return listed(self)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+    passed = Passed()
+    assert videos_below(tmp_path, passed) == [tmp_path / "a.mp4"]
+    assert passed.lines() == [f"passed over, because you may not read it: {tmp_path / 'lost+found'}"]
