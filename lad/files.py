@@ -99,6 +99,9 @@ def leftover_name() -> str:
     return f".lad-{secrets.token_hex(12)}.tmp"
 
 
+LEFTOVER_SECONDS = 3600.0  # what has not been written to for so long, nobody writes to
+
+
 def sweep_leftovers(folder: Path, before: float) -> None:
     """Remove the files of killed writers right in `folder`: only those, and none as new as `before` (since 1970)."""
     for path in folder.iterdir():

@@ -30,6 +30,7 @@ NAMES = (
     ),
     *("evaluations", "report", "review", "previews", VERDICTS, *LOGS),
 )
+UNHELD = frozenset({"report", "review", "previews"})  # of them, what is written while another command holds the rest
 _SIGNS = ((DATABASE,), (JOURNAL,), (LOCK, CONFIG))
 _REPORT = ("files.json", "index.html", "data/run.js")  # of `lad report`, wherever its folder is
 

@@ -24,7 +24,7 @@ from lad.dataset import FEATURES_SUFFIX, MAX_NAME_BYTES
 from lad.detector.scoring import Event as FoundEvent
 from lad.events import TimedEvent, in_frames
 from lad.extract.video import DEFAULT_LIMITS, Limits, VideoError
-from lad.files import fingerprint, replacing, sweep_leftovers
+from lad.files import LEFTOVER_SECONDS, fingerprint, replacing, sweep_leftovers
 from lad.ours import CONFIG
 from lad.pipeline.at_hand import at_hand
 from lad.pipeline.events import event_data
@@ -37,7 +37,6 @@ from lad.work.layout import Work
 
 STAGE = "clips"
 CODE_VERSION = 1
-LEFTOVER_SECONDS = 3600.0  # what has not been written to for so long, nobody writes to
 CLIPS_A_JOB = 64  # of one video: each holds a folder open until all are there
 MAX_CATEGORY = 40  # letters of a category in the name of a clip
 

@@ -16,8 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lad.files import file_sha256, sweep_leftovers
-from lad.ours import CONFIG, DATABASE, DATASET, JOURNAL, LOCK, NAMES, foreign_names
+from lad.files import LEFTOVER_SECONDS, file_sha256, sweep_leftovers
+from lad.ours import CONFIG, DATABASE, DATASET, JOURNAL, LOCK, NAMES, UNHELD, foreign_names
 from lad.work.contents import Contents, storable
 from lad.work.database import COLUMNS, TO_FORMAT_2, check_tables, connect, explained, make_tables, tables
 from lad.work.journal import (
@@ -281,12 +281,16 @@ def open_held(work: Path) -> Iterator[Manifest]:
 
 
 def _sweep(work: Path) -> None:
-    """Remove what killed writers left. Nobody else writes here; but for links, which may lead elsewhere."""
+    """Remove what killed writers left, but for links, which may lead elsewhere.
+
+    Nobody else writes here but `lad report` and `lad review`, which hold nothing: what they left is removed later.
+    """
     began = (work / LOCK).stat().st_mtime
     sweep_leftovers(work, began)
     for name in NAMES:
         for folder, _, _ in os.walk(work / name):
-            sweep_leftovers(Path(folder), began)
+            unheld = not UNHELD.isdisjoint(Path(folder).relative_to(work).parts)
+            sweep_leftovers(Path(folder), began - LEFTOVER_SECONDS if unheld else began)
 
 
 def _prepare(work: Path, connection: sqlite3.Connection) -> None:

@@ -156,3 +156,16 @@ def test_no_link_at_any_name_of_a_real_run_is_written_through(
     assert precious.read_text() == PRECIOUS
     assert [path.name for path in planted if path.is_symlink()] == ["lad.log"]
     assert "warning:" in err and "lad.log: is a link: nothing is written through it, remove it" in err
+
+
+def test_what_a_report_writes_meanwhile_is_not_swept_away(tmp_path: Path) -> None:
+    with open_manifest(tmp_path):
+        pass
+    with replacing(tmp_path / "report" / "clips" / "a.mp4") as temporary:
+        temporary.write_bytes(b"half")
+        old = temporary.with_name(f".lad-{'3' * 24}.tmp")
+        old.write_bytes(b"of a killed report")
+        os.utime(old, (1, 1))
+        with open_manifest(tmp_path):
+            assert temporary.exists() and not old.exists()
+    assert (tmp_path / "report" / "clips" / "a.mp4").read_bytes() == b"half"
