@@ -11,6 +11,7 @@ import json
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from lad.remote.facts import Facts
 from lad.remote.fetch import looked_up
 from lad.remote.url import Location, Url
 
+KEEP_SECONDS = 30.0  # hashes of so long may be lost where the machine goes down
 ASKED_AT_A_TIME = 16  # servers' answers
 AT_URL = "url"  # stands for the stamp of what lies at one
 
@@ -61,9 +63,10 @@ class Contents:
             look(path)
             return found
 
+        hashes: list[Future[tuple[Stamp, str]]] = []
+        readers, kept = ThreadPoolExecutor(READERS), time.monotonic()
         self._db.execute("BEGIN")
-        with self._db, ThreadPoolExecutor(READERS) as readers:
-            hashes: list[Future[tuple[Stamp, str]]] = []
+        try:
             for path in paths:
                 with suppress(OSError):  # said when the content is asked for
                     stamp = take_stamp(path)
@@ -72,6 +75,13 @@ class Contents:
             for content in hashes:
                 with suppress(OSError):
                     self._keep(*content.result())
+                if time.monotonic() - kept > KEEP_SECONDS:
+                    self._db.execute("COMMIT")
+                    self._db.execute("BEGIN")
+                    kept = time.monotonic()
+        finally:  # what was hashed is kept, also where it is interrupted
+            readers.shutdown(cancel_futures=True)
+            self._db.execute("COMMIT")
 
     def sha256(self, path: Path, *, verify: bool = False) -> str:
         """Hash of a file's or frame folder's content; `verify`: hashed anew.

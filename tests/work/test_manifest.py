@@ -10,12 +10,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lad.pipeline.outcome import status_data
 from lad.work import contents as contents_module
 from lad.work import manifest as manifest_module
+from lad.work.contents import take_stamp
 from lad.work.journal import SINCE_2
 from lad.work.lock import hold, holder
 from lad.work.manifest import Manifest, ManifestError, open_manifest, read_manifest
@@ -484,3 +486,23 @@ def test_a_command_sees_an_input_as_it_first_was(tmp_path: Path) -> None:
         assert not manifest.contents.is_unchanged(path)
     with open_manifest(tmp_path / "work") as manifest:
         assert manifest.contents.of_input(path) != first
+
+
+def test_hashes_that_were_made_before_an_interruption_are_kept(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.npy" for number in range(5)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+    with open_manifest(tmp_path / "work") as manifest:
+        real, kept = manifest.contents._keep, []
+
+        def keep(*found: Any) -> None:
+            if len(kept) == 3:
+                raise KeyboardInterrupt
+            kept.append(found)
+            real(*found)
+
+        manifest.contents._keep = keep  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            manifest.contents.learn(paths)
+    with open_manifest(tmp_path / "work") as manifest:
+        assert sum(manifest.contents._known(take_stamp(path)) is not None for path in paths) == 3
