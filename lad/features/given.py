@@ -72,6 +72,13 @@ def _crops(path: Path) -> list[Path]:
     return [plain if plain.exists() and not first.exists() else first, *others[:missing]]
 
 
+def _behind_a_gap(path: Path, crops: int) -> Path | None:
+    """A file of a later crop than the first `crops`, whose next one is not there."""
+    numbers = range(crops + 1, max(CROPS)) if CROP in path.name else ()
+    later = (path.with_name(path.name.replace(CROP, str(number))) for number in numbers)
+    return next((one for one in later if one.exists()), None)
+
+
 def given_paths(video: Video, streams: Sequence[str]) -> list[Path]:
     """All of a video's `given_parts`, one after the other."""
     return [path for part in given_parts(video, streams) for path in part]
@@ -92,6 +99,8 @@ def read_headers(video: Video, streams: Sequence[str], asked: str) -> Headers:
     except ValueError as error:
         raise ValueError(f"{paths[0]}: {error}") from error
     files = [feature_file(path, array, layout) for path, array in zip(paths, arrays, strict=True)]
+    if beyond := _behind_a_gap(Path(str(video.path).replace("{stream}", streams[0] if streams else "")), crops):
+        raise ValueError(f"{video.path}: the file of crop {crops} is missing, and {beyond} is there")
     if crops not in CROPS or {len(part) for part in parts} != {crops}:
         raise ValueError(f"{video.path}: {crops} files of crops are there, and there can be 1, 5 or 10")
     for file in files if crops > 1 else ():

@@ -19,6 +19,9 @@ from helpers.given import (
 )
 from helpers.work import BEST, items, same_tensors, tensors
 
+from lad.dataset import Video
+from lad.features.given import read_headers
+
 TEN_CROPS = np.repeat(np.array([1, -1, 0.5], np.float32), [4, 3, 3])[:, None, None]
 
 
@@ -168,3 +171,10 @@ def test_ten_crops_as_rtfm_writes_them_are_not_taken_for_clips(lad, tmp_path, sh
 def test_a_layout_of_other_axes_is_refused(lad, tmp_path, asked):
     status, out = extracted(lad, tmp_path, np.zeros((6, 128), np.float32), "", f"data.npy_layout={asked}")
     assert status == 2 and "name each axis once" in out
+
+
+def test_a_crop_that_is_missing_before_others_is_named(tmp_path: Path) -> None:
+    for crop in (0, 1, 2, 3, 4, 6, 7, 8, 9):
+        np.save(tmp_path / f"a__{crop}.npy", np.zeros((6, 128), np.float32))
+    with pytest.raises(ValueError, match=r"the file of crop 5 is missing, and .*a__6\.npy is there"):
+        read_headers(Video("a", tmp_path / "a__{crop}.npy"), ["rgb"], "auto")
