@@ -18,6 +18,10 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _USER = re.compile(r"(?<=://)[^/?#]*(?=@)")  # what stands before the host
 # Parameters of signed URLs: of S3, Google, Azure, CloudFront. A query with one of them is another one every hour.
 _SIGNED = re.compile(r"(?i)[?&](x-amz-signature|x-goog-signature|signature|sig|policy|token|access_token)=")
+_OF_SIGNATURES = re.compile(
+    r"(?i)x-(amz|goog)-.*|signature|sig|policy|(access_)?token|expires|key-pair-id|hash-algorithm|awsaccesskeyid|"
+    r"googleaccessid|s[eprstv]|srt|spr|sip|sk(oid|tid|t|e|s|v)"
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ class Url:
             return self.address
         plain = _USER.sub("", self.address).replace("://@", "://", 1)
         if _SIGNED.search(plain):
-            plain = plain.partition("?")[0]
+            place, _, query = plain.partition("?")
+            asked = [part for part in query.split("&") if not _OF_SIGNATURES.fullmatch(part.partition("=")[0])]
+            plain = f"{place}?{'&'.join(asked)}" if asked else place
         shown = str(Url(plain))
         return shown if shown == plain else f"{shown}#{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
 

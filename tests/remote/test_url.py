@@ -128,3 +128,14 @@ def test_a_command_line_is_kept_without_secrets() -> None:
 def test_a_relative_path_is_never_taken_for_a_url(tmp_path: Path) -> None:
     assert location_of("a/b.mp4", tmp_path) == tmp_path / "a/b.mp4"
     assert location_of("/x/b.mp4", url_of("https://host")) == Path("/x/b.mp4")
+
+
+def test_what_a_signed_query_asks_for_is_part_of_its_name_and_the_signature_is_not() -> None:
+    def key(query: str) -> str:
+        return Url(f"https://nvr/api/export?{query}").key
+
+    assert key("camera=1&token=T") != key("camera=2&token=T")
+    assert key("camera=1&token=T") == key("camera=1&token=other") == key("token=T&camera=1")
+    assert key("X-Amz-Date=1&X-Amz-Signature=a") == key("X-Amz-Date=2&X-Amz-Signature=b") == "https://nvr/api/export"
+    assert key("sv=1&se=2026&sig=a") == "https://nvr/api/export"
+    assert "token" not in key("camera=1&token=T") and "T" not in key("camera=1&token=T")
