@@ -222,7 +222,7 @@ def test_what_is_running_is_told_and_after_a_kill_what_was(lad: Lad, data: Path,
         status, out, _ = lad("status", "--work", str(work))
         assert status == 0 and "at work now" not in out
         assert "interrupted: extract rgb/0, begun 20" in out
-        assert out.splitlines()[-1] == "the next run goes on from there"
+        assert out.splitlines()[-1] == "the next run resumes from there"
     data_now = json.loads(lad("status", "--work", str(work), "--json")[1])
     assert data_now["stages"]["extract"]["interrupted"] == len(data_now["interrupted"]) == 1
     log = (work / "lad.log").read_text()

@@ -226,10 +226,10 @@ def test_a_home_of_nobody_is_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "footage").mkdir()
     video = write_video(tmp_path / "footage" / "video.mp4", 3)
-    status, _, err = lad(*(word.format("~nobody/x", video=video, folder=video.parent) for word in words))
+    status, _, err = lad(*(word.format("~nobody-of-this-name/x", video=video, folder=video.parent) for word in words))
     assert status == 2
     (said,) = [line for line in err.splitlines() if line and not line.startswith(("Usage: ", "Try "))]
-    assert "~nobody/x" in said
+    assert "~nobody-of-this-name/x" in said
 
 
 def test_a_cache_in_a_home_of_nobody_is_one_line(lad: Lad, monkeypatch: pytest.MonkeyPatch) -> None:
