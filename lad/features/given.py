@@ -73,7 +73,7 @@ def _crops(path: Path) -> list[Path]:
 
 
 def _behind_a_gap(path: Path, crops: int) -> Path | None:
-    """A file of a later crop than the first `crops`, whose next one is not there."""
+    """The file of a later crop, where the one behind the first `crops` is not there."""
     numbers = range(crops + 1, max(CROPS)) if CROP in path.name else ()
     later = (path.with_name(path.name.replace(CROP, str(number))) for number in numbers)
     return next((one for one in later if one.exists()), None)

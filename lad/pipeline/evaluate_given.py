@@ -148,7 +148,7 @@ def known_lengths(project: Project, videos: Sequence[Video]) -> tuple[dict[str, 
                 except (OSError, ValueError):  # what cannot be read says nothing
                     continue
                 frames[video.id] = headers.files[0].shape[1] * CLIP_FRAMES
-        elif isinstance(video.path, Path) and not {video.id} <= frames.keys() & rates.keys() and video.path.exists():
+        elif not (video.id in frames and video.id in rates) and isinstance(video.path, Path) and video.path.exists():
             here[video.path] = video.id
     for path, (count, fps) in promised_frames(list(here)).items():
         frames.setdefault(here[path], count)

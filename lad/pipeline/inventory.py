@@ -261,8 +261,8 @@ def find_features(
             continue
         fingerprints = today.fingerprints[video.id]
         items = {item: rows.get((EXTRACT, item)) for item in fingerprints}
-        failed_today = {item: ("failed", fingerprint) for item, fingerprint in fingerprints.items()}
-        bad = next((r for i, r in items.items() if r and (r.status, r.fingerprint) == failed_today[i]), None)
+        of_today = [row for item, row in items.items() if row and row.fingerprint == fingerprints[item]]
+        bad = next((row for row in of_today if row.status == "failed"), None)
         if all(work.manifest.is_done(row, fingerprints[item], verify=asked.verify) for item, row in items.items()):
             done = [row for row in items.values() if row]
             found[video.id] = video_features(recipe, work, video, done)

@@ -51,10 +51,10 @@ class Work:
     def place_of(self, item: str) -> tuple[Work, str]:
         """The part of the work directory whose `item` made this name of the manifest, and what it was made of.
 
-        A video may lie in a folder that is called like a split: it is one where that split has a folder here.
+        A video may lie in a folder that is called like a split: it is one where there are splits here.
         """
         match = OF_SPLIT.fullmatch(item)
-        if match and (self.home / "splits" / match[1]).is_dir():
+        if match and (self.home / "splits").is_dir():
             return self.of_split(int(match[1])), match[2]
         return replace(self, split=None), item
 
