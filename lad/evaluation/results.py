@@ -314,7 +314,7 @@ def summarise(splits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _reason(splits: Sequence[Mapping[str, Any]], name: str) -> str:
     """Why a number is undefined in all splits, as the first one says it."""
-    return next(split["undefined"][name] for split in splits if name in split["undefined"])
+    return next(why[name] for split in splits if name in (why := split["undefined"]))
 
 
 def _mean(values: Sequence[Any]) -> Any:

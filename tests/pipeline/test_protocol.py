@@ -159,12 +159,13 @@ def test_a_split_where_a_number_is_undefined_does_not_count_for_it():
         dict(zip(names, values, strict=True))
         | {"events": {"recall": {"0.1": values[1]}}, "at_0.5": {"far_all": values[2]}}
         | {"classes": {"run": {"auc_against_normal": values[0]}}}
-        for values in [(0.5, None, 0.1, 0.5), (0.8, None, None, 0.5), (None, None, 0.3, 0.5)]
+        | {"undefined": {"ap": f"no frame is anomalous in split {number}"}}
+        for number, values in enumerate([(0.5, None, 0.1, 0.5), (0.8, None, None, 0.5), (None, None, 0.3, 0.5)])
     ]
     summary = summarise(splits)
     assert summary["auc"] == pytest.approx(0.65) and summary["sd"]["auc"] == pytest.approx(0.3 / 2**0.5)
     assert summary["ap"] is None and summary["sd"]["ap"] is None
-    assert summary["undefined"] == {"ap": "no test frame is anomalous"}
+    assert summary["undefined"] == {"ap": "no frame is anomalous in split 0"}
     assert summary["events"]["recall"]["0.1"] is None and summary["at_0.5"]["far_all"] == pytest.approx(0.2)
     assert summary["classes"] == {"run": {"auc_against_normal": pytest.approx(0.65)}}
     assert summary["far_all"] == pytest.approx(0.2) and summary["sd"]["threshold"] == 0
