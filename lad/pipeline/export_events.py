@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +32,10 @@ def export_srt(work: Work, out: Path | None, reporter: Reporter, *, force: bool 
         StageError: nothing was scored here, or somebody else's file is in the way.
         OSError: it cannot be written.
     """
-    result = StageResult(STAGE)
-    places = Counter(_beside(video.path) for video in scored_videos(work) if not isinstance(video.path, Url))
-    for video in _in_turn(work, reporter):
+    result, videos = StageResult(STAGE), scored_videos(work)
+    beside = {video.id: _beside(video.path) for video in videos if not isinstance(video.path, Url)}
+    places = Counter(beside.values())
+    for video in _in_turn(videos, reporter):
         if out:
             path = out / f"{video.id}.srt"
         elif isinstance(video.path, Url):
@@ -45,14 +46,11 @@ def export_srt(work: Work, out: Path | None, reporter: Reporter, *, force: bool 
         elif not video.path.exists():
             result.failed[video.id] = f"{video.path}: it is not there any more, so nothing is written beside it"
             continue
-        elif places[_beside(video.path)] > 1:
+        elif places[path := beside[video.id]] > 1:
             result.failed[video.id] = (
-                f"{video.path}: another video would have its subtitles in {_beside(video.path)}, too: name a folder "
-                "with --out"
+                f"{video.path}: another video would have its subtitles in {path}, too: name a folder with --out"
             )
             continue
-        else:
-            path = _beside(video.path)
         _count(result, write_export(work, path, srt_text(video).encode(), force=force))
     return result
 
@@ -86,7 +84,7 @@ def export_eaf(work: Work, out: Path | None, reporter: Reporter, *, force: bool 
     """
     assert out is not None
     result = StageResult(STAGE)
-    for video in _in_turn(work, reporter):
+    for video in _in_turn(scored_videos(work), reporter):
         if isinstance(video.path, Url):
             result.failed[video.id] = f"{video.path}: ELAN opens no video at a URL: download it, and score the file"
             continue
@@ -111,7 +109,7 @@ def export_fiftyone(work: Work, out: Path | None, reporter: Reporter, *, force: 
     assert out is not None
     result = StageResult(STAGE)
     places, found, truth, records = {}, {}, {}, {}
-    for video in _in_turn(work, reporter):
+    for video in _in_turn(scored_videos(work), reporter):
         places[fiftyone.data_key(video.id, video.path)] = str(video.path)
         found[video.id] = [
             fiftyone.detection(event.start, event.end, event.category, event.peak) for event in video.events
@@ -133,8 +131,7 @@ def export_fiftyone(work: Work, out: Path | None, reporter: Reporter, *, force: 
 LAYOUTS: dict[str, Callable[..., StageResult]] = {"srt": export_srt, "eaf": export_eaf, "fiftyone": export_fiftyone}
 
 
-def _in_turn(work: Work, reporter: Reporter) -> Iterator[ScoredVideo]:
-    videos = scored_videos(work)
+def _in_turn(videos: Sequence[ScoredVideo], reporter: Reporter) -> Iterator[ScoredVideo]:
     with reporter.progress(STAGE, len(videos)) as bar:
         for video in videos:
             yield video
